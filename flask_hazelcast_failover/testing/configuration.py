@@ -1,0 +1,96 @@
+"""What a member is told: its configuration file and its command line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LOOPBACK = "127.0.0.1"
+
+# Half the start-up time of a default JVM. Without performance data, because a killed JVM leaves that file behind.
+_QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData")
+_MAIN_CLASS = "com.hazelcast.core.server.HazelcastMemberStarter"
+
+_PROPERTIES = {
+    "hazelcast.phone.home.enabled": "false",
+    "hazelcast.local.localAddress": LOOPBACK,
+    "hazelcast.wait.seconds.before.join": "0",
+    "hazelcast.max.wait.seconds.before.join": "0",
+    "hazelcast.logging.type": "jdk",
+    "hazelcast.shutdownhook.enabled": "false",
+}
+
+
+@dataclass(frozen=True)
+class MemberOptions:
+    """What all members of one cluster have in common."""
+
+    cluster_name: str
+    java: Path
+    jars: tuple[Path, ...]
+    heap: int  # megabytes
+    jet: bool
+    partition_count: int | None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def member_config(options: MemberOptions, port: int, join: str | None, *, lite: bool) -> str:
+    """Return the text of a member's configuration file.
+
+    `join` is the address ("host:port") of the member whose cluster it joins; None makes it the first of its own.
+    """
+    properties = _PROPERTIES | dict(options.properties)
+    if options.partition_count is not None:
+        properties["hazelcast.partition.count"] = str(options.partition_count)
+    first = {"member-list": [f"{LOOPBACK}:{port}"]}
+    # A required member is waited for, so that all can be started at once and no second cluster comes into being.
+    other = {"required-member": join}
+    ours = {
+        "cluster-name": options.cluster_name,
+        "properties": _without_wildcards(properties),
+        "jet": {"enabled": options.jet},
+        "lite-member": {"enabled": lite},
+        "network": {
+            "reuse-address": True,
+            "port": {"port": port, "auto-increment": False},
+            "interfaces": {"enabled": True, "interfaces": [LOOPBACK]},
+            "join": {
+                "auto-detection": {"enabled": False},
+                "multicast": {"enabled": False},
+                "tcp-ip": {"enabled": True} | (first if join is None else other),
+            },
+        },
+    }
+    # JSON is YAML, and needs no library to write.
+    return json.dumps({"hazelcast": merge(options.config, ours)}, indent=2)
+
+
+def member_command(options: MemberOptions, config_file: Path) -> Sequence[str]:
+    """Return the command line that runs a member."""
+    return (
+        str(options.java),
+        *_QUICK_START,
+        f"-Xmx{options.heap}m",
+        f"-Dhazelcast.config={config_file}",
+        "-cp",
+        ":".join(str(jar) for jar in options.jars),
+        _MAIN_CLASS,
+    )
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two nested mappings as one; where both have a value, `over` wins."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both_nested = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(below, value) if both_nested else value  # type: ignore[arg-type]
+    return merged
+
+
+def _without_wildcards(properties: Mapping[str, str]) -> dict[str, str]:
+    """Members listen on every interface of the machine unless told otherwise, whatever their configured address."""
+    binds = ("hazelcast.socket.bind.any", "hazelcast.socket.server.bind.any", "hazelcast.socket.client.bind.any")
+    return {**properties, **dict.fromkeys(binds, "false")}
