@@ -11,6 +11,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flask_hazelcast_failover.failover.client_options import check_client_options
+
 if TYPE_CHECKING:
     from hazelcast.client import HazelcastClient as OfficialClient
 
@@ -84,20 +86,15 @@ class Options:
         Raises ``TypeError`` for a wrong type, ``ValueError`` for a bad value or an unknown option.
         """
         known = [option.name for option in fields(cls)]
-        for name in given:
+        for name, value in given.items():
             if name not in known:
-                raise ValueError(_unknown(name, known, name_of))
+                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
+                raise ValueError(
+                    f"unknown option {name_of(name)} (its value is a {type(value).__name__}): "
+                    f"the nearest valid one is {name_of(nearest[0])}"
+                )
         checked: dict[str, Any] = {name: _CHECKS[name](name_of(name), value) for name, value in given.items()}
         return cls(**checked)
-
-
-def _unknown(name: str, known: list[str], name_of: Callable[[str], str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    if nearest:
-        hint = f"did you mean {name_of(nearest[0])}?"
-    else:
-        hint = f"expected one of {', '.join(map(name_of, known))}"
-    return f"unknown option {name_of(name)}: {hint}"
 
 
 def _described(value: object) -> str:
@@ -181,13 +178,7 @@ def _imported(name: str, dotted: str) -> object:
 
 
 def _client_options(name: str, value: object) -> Mapping[str, Any]:
-    expected = f"{name} must be a dict of the official client's options"
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{expected}, not a {type(value).__name__}")
-    for key in value:
-        if not isinstance(key, str):
-            raise TypeError(f"{expected} with names as keys, not {_described(key)}")
-    return MappingProxyType(dict(value))
+    return MappingProxyType(check_client_options(value, name))
 
 
 _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
