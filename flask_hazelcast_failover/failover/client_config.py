@@ -1,0 +1,192 @@
+"""ClientConfig: the official client's configuration of one cluster, plus how often to try it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hazelcast.config import Config
+
+from flask_hazelcast_failover.failover.addresses import parsed_addresses
+from flask_hazelcast_failover.failover.arguments import checked_count, checked_name, nearest_hint
+from flask_hazelcast_failover.failover.client_options import (
+    KNOWN,
+    OWNED,
+    check_client_options,
+    fresh,
+    refuse_unusable,
+    set_option,
+)
+
+if TYPE_CHECKING:
+    from flask_hazelcast_failover.failover.cluster import ClusterConfig
+
+__all__ = ["DEFAULT_TRY_COUNT", "ClientConfig", "Origin", "Taken", "take_over"]
+
+DEFAULT_TRY_COUNT = 3
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class Origin(NamedTuple):
+    """Which cluster a configuration was made for, and the addresses that it was given then."""
+
+    cluster: ClusterConfig
+    addresses: tuple[str, ...]
+
+
+class ClientConfig(Config):
+    """The official ``hazelcast.config.Config`` plus ``try_count``, the connection attempts per cluster.
+
+    Options are set as attributes or with ``from_dict``. Setting an attribute that does not exist raises
+    ``AttributeError`` with the nearest valid name. Options that this client decides itself
+    (``reconnect_mode`` and the like) can be set, as code written for the official client does, and are
+    ignored with one warning.
+    """
+
+    # _given: the options set as attributes, even to their defaults. A config is filled by one thread.
+    # _origin: set by FailoverConfig.to_client_config, so that a DNS cluster goes on being resolved.
+    __slots__ = ("_given", "_origin", "_try_count")
+
+    _given: set[str]
+    _origin: Origin | None
+    _try_count: int
+
+    def __init__(self) -> None:
+        self._given = set()
+        self._origin = None
+        self._try_count = DEFAULT_TRY_COUNT
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def try_count(self) -> int:
+        """Connection attempts per cluster before switching: 1 or more, 3 by default."""
+        return self._try_count
+
+    @try_count.setter
+    def try_count(self, value: int) -> None:
+        self._try_count = checked_count("try_count", value, least=1)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not hasattr(type(self), name):
+            hint = nearest_hint(name, {*KNOWN, "try_count"})
+            raise AttributeError(f"{type(self).__name__} has no option {name!r}{hint}")
+        if name == "cluster_name":
+            checked_name(name, value)
+        elif name == "cluster_members" and value != []:
+            parsed_addresses(name, value)
+        super().__setattr__(name, value)
+        if name in KNOWN:
+            self._given.add(name)
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> ClientConfig:
+        """Return a configuration with the options of a dictionary; those that are ``None`` are passed over.
+
+        Raises:
+            TypeError: for a value of the wrong type.
+            ValueError: for a bad value, an unknown option (with the nearest valid name), or one that this
+                client decides itself.
+        """
+        if not isinstance(d, Mapping):
+            raise TypeError(f"{cls.__name__}.from_dict needs a dict, got {type(d).__name__}")
+        config = cls()
+        for name, value in d.items():
+            refuse_unusable(name, value, cls.__name__, {*KNOWN - OWNED.keys(), "try_count"})
+            if name == "cloud_discovery_token":
+                check_client_options({name: value}, cls.__name__)
+            elif value is not None:
+                set_option(config, name, value, cls.__name__)
+        return config
+
+    def copy(self) -> ClientConfig:
+        """Return a configuration that can be changed without changing this one."""
+        duplicate = type(self).__new__(type(self))
+        for slot in _slots_of(type(self)):
+            setattr(duplicate, slot, fresh(getattr(self, slot)))
+        duplicate._given = set(self._given)
+        return duplicate
+
+    __copy__ = copy
+
+    def __repr__(self) -> str:
+        shown = {"cluster_name", "cluster_members", "try_count"}
+        others = sorted((_changed(self) | self._given) - shown)
+        also = f", also set: {', '.join(others)}" if others else ""
+        return (
+            f"<{type(self).__name__} cluster_name={self.cluster_name!r} "
+            f"cluster_members={self.cluster_members!r} try_count={self.try_count}{also}>"
+        )
+
+
+class Taken(NamedTuple):
+    """What is left of a configuration once this client has taken it over."""
+
+    cluster_name: str
+    members: tuple[str, ...]
+    try_count: int
+    client_options: dict[str, Any]
+    origin: Origin | None
+
+
+def take_over(config: Config) -> Taken:
+    """Read one cluster out of a configuration object, which stays as it is.
+
+    Options that this client decides itself are passed over, with one ``UserWarning`` that names them all.
+
+    Raises:
+        TypeError: if it is no configuration object, or holds a value of the wrong type.
+        ValueError: if it holds a bad value, or a ``cloud_discovery_token``.
+    """
+    if not isinstance(config, Config):
+        raise TypeError(f"a ClientConfig is needed, got {type(config).__name__}")
+    name = checked_name("ClientConfig.cluster_name", config.cluster_name)
+    whose = f"ClientConfig of {name!r}"
+    changed = _changed(config)
+    own = changed | (config._given if isinstance(config, ClientConfig) else set())
+    options = {
+        option: getattr(config, option) for option in own - OWNED.keys() - {"cluster_name", "cluster_members"}
+    }
+    taken = Taken(
+        cluster_name=name,
+        members=parsed_addresses(f"{whose}: cluster_members", config.cluster_members or ["127.0.0.1"]),
+        try_count=config.try_count if isinstance(config, ClientConfig) else DEFAULT_TRY_COUNT,
+        client_options=check_client_options(options, whose),
+        origin=_origin_still_true(config),
+    )
+    _warn_about(changed & OWNED.keys(), whose)
+    return taken
+
+
+def _origin_still_true(config: Config) -> Origin | None:
+    origin = config._origin if isinstance(config, ClientConfig) else None
+    return origin if origin and tuple(config.cluster_members) == origin.addresses else None
+
+
+def _warn_about(ignored: set[str], whose: str) -> None:
+    if not ignored:
+        return
+    why = "; ".join(f"{name}: {OWNED[name]}" for name in sorted(ignored))
+    message = f"{whose}: {', '.join(sorted(ignored))} ignored, since this client decides it itself ({why})"
+    warnings.warn(message, UserWarning, stacklevel=_depth_of_caller())
+
+
+def _depth_of_caller() -> int:
+    """Return the stacklevel at which ``_warn_about`` finds the first line outside this package."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        depth, frame = depth + 1, frame.f_back
+    return depth
+
+
+def _changed(config: Config) -> set[str]:
+    """Return the options that are not the official client's defaults."""
+    default = Config()
+    return {name for name in KNOWN if getattr(config, name) != getattr(default, name)}
+
+
+def _slots_of(kind: type[Any]) -> Iterator[str]:
+    for parent in kind.__mro__:
+        yield from vars(parent).get("__slots__", ())

@@ -1,0 +1,165 @@
+"""The reading half of a FailoverConfig, and a view of it that changes by itself and by nobody else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.failover.arguments import given
+from flask_hazelcast_failover.failover.client_config import ClientConfig, Origin
+from flask_hazelcast_failover.failover.cluster import ClusterConfig
+from flask_hazelcast_failover.failover.resolver import CNAMEResolver
+
+if TYPE_CHECKING:
+    from flask_hazelcast_failover.failover.config import FailoverConfig
+
+__all__ = ["FailoverView", "Position", "ReadOnlyFailover"]
+
+
+class Position(NamedTuple):
+    """The clusters in order of priority, and the current index: their number means past the last."""
+
+    clusters: tuple[ClusterConfig, ...]
+    current: int
+
+
+class FailoverView(ABC):
+    """What can be read of a FailoverConfig, wherever its state is kept."""
+
+    def __init__(self) -> None:
+        self._resolvers: dict[str, CNAMEResolver] = {}  # label -> resolver; only ever grows, by setdefault
+
+    @abstractmethod
+    def _read(self) -> Position:
+        """Return the clusters and the current index as they were at one moment."""
+
+    @property
+    @abstractmethod
+    def try_count(self) -> int:
+        """Connection attempts per cluster before switching."""
+
+    @abstractmethod
+    def copy(self) -> FailoverConfig:
+        """Return a configuration with the same clusters at the same position, and a state of its own."""
+
+    @property
+    def clusters(self) -> tuple[ClusterConfig, ...]:
+        """Every cluster in order of priority."""
+        return self._read().clusters
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every cluster's label in order of priority."""
+        return tuple(cluster.label for cluster in self.clusters)
+
+    @property
+    def cluster_count(self) -> int:
+        """How many clusters there are."""
+        return len(self.clusters)
+
+    @property
+    def current_cluster_index(self) -> int:
+        """Index of the current cluster; ``cluster_count`` past the last one."""
+        return self._read().current
+
+    def get_current_cluster(self) -> ClusterConfig:
+        """Return the current cluster.
+
+        Raises:
+            ClientOfflineException: past the last cluster, and if there is none at all.
+        """
+        clusters, index = self._read()
+        if index < len(clusters):
+            return clusters[index]
+        if not clusters:
+            raise ClientOfflineException(
+                "there is no cluster: add one with add_cluster() or add_cname_cluster()"
+            )
+        names = ", ".join(cluster.label for cluster in clusters)
+        raise ClientOfflineException(f"no cluster is left after {names}: reset() goes back to the first")
+
+    def to_client_config(self, index: int) -> ClientConfig:
+        """Return a configuration for one cluster, given by its index in order of priority.
+
+        A DNS cluster's name is resolved for it at once. A client made from it goes on resolving that name,
+        unless ``cluster_members`` is changed before.
+
+        Raises:
+            TypeError: if the index is no int.
+            ValueError: if there is no cluster with that index.
+            ClientOfflineException: if a DNS cluster's name has no addresses.
+        """
+        clusters = self.clusters
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise TypeError(f"index must be an int, got {given(index)}")
+        if not 0 <= index < len(clusters):
+            valid = f"from 0 to {len(clusters) - 1}" if clusters else "of a cluster, and none was added"
+            raise ValueError(f"index must be {valid}, got {index}")
+        cluster = clusters[index]
+        addresses = tuple(self._resolver(cluster).resolve()) if cluster.is_dns else cluster.addresses
+        config = cluster.build_config({}, addresses)
+        config.try_count = self.try_count
+        config._origin = Origin(cluster, addresses)
+        return config
+
+    def __repr__(self) -> str:
+        clusters, index = self._read()
+        names = ", ".join(cluster.label for cluster in clusters)
+        current = clusters[index].label if index < len(clusters) else None
+        return f"<{type(self).__name__} clusters=[{names}] current={current!r} try_count={self.try_count}>"
+
+    def _resolver(self, cluster: ClusterConfig) -> CNAMEResolver:
+        known = self._resolvers.get(cluster.label)
+        return known or self._resolvers.setdefault(cluster.label, cluster.new_resolver())
+
+
+class ReadOnlyFailover(FailoverView):
+    """A live view of the clusters of a client: it follows the client, and only the client moves it.
+
+    Args:
+        config: the clusters.
+        current_index: is asked for the index of the cluster that the client is on.
+    """
+
+    def __init__(self, config: FailoverConfig, current_index: Callable[[], int]) -> None:
+        super().__init__()
+        self._config = config
+        self._current_index = current_index
+
+    @property
+    def try_count(self) -> int:
+        """Connection attempts per cluster before switching."""
+        return self._config.try_count
+
+    def copy(self) -> FailoverConfig:
+        """Return a configuration with the same clusters at the first one, which can be changed."""
+        duplicate = self._config.copy()
+        duplicate.reset()
+        return duplicate
+
+    def add_cluster(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise ``TypeError``: a client's clusters are settled when it is made."""
+        self._refuse("add_cluster")
+
+    def add_cname_cluster(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise ``TypeError``: a client's clusters are settled when it is made."""
+        self._refuse("add_cname_cluster")
+
+    def switch_to_next_cluster(self) -> NoReturn:
+        """Raise ``TypeError``: the client moves by itself, or by ``client.switch_to()``."""
+        self._refuse("switch_to_next_cluster")
+
+    def reset(self) -> NoReturn:
+        """Raise ``TypeError``: ``client.reset()`` goes back to the highest priority."""
+        self._refuse("reset")
+
+    def _read(self) -> Position:
+        return Position(self._config.clusters, self._current_index())
+
+    def _refuse(self, method: str) -> NoReturn:
+        raise TypeError(
+            f"{method}() is refused, since this is a read-only view of a client's clusters: use "
+            "client.reset() to go back to the highest priority, client.switch_to(label) to move on purpose"
+        )
