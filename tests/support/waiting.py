@@ -1,0 +1,31 @@
+"""Waiting for what will be true soon, with an end."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+_SECONDS_BETWEEN_LOOKS = 0.01
+
+
+def eventually(condition: Callable[[], Value], within: float = 5.0, message: str = "") -> Value:
+    """Return what `condition` returns as soon as that is true. An AssertionError in it counts as not yet.
+
+    within: seconds after which the test fails, with `message`, the last value and the last AssertionError.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        value: object = None
+        reason: AssertionError | None = None
+        try:
+            if found := condition():
+                return found
+            value = found
+        except AssertionError as error:
+            reason = error
+        if time.monotonic() > deadline:
+            what = message or getattr(condition, "__name__", "the condition")
+            last = f"it said {reason}" if reason is not None else f"the last value was {value!r}"
+            raise AssertionError(f"not within {within:g} s: {what}; {last}") from reason
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
