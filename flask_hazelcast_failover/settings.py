@@ -64,6 +64,10 @@ class Settings:
             admin_url_prefix=_admin_url_prefix(given.get("admin_url_prefix", _DEFAULT_URL_PREFIX)),
         )
 
+    def client_keywords(self) -> dict[str, Any]:
+        """Return the options as keywords for a ``HazelcastClient``."""
+        return {name: getattr(self.options, name) for name in _OPTION_NAMES}
+
 
 def _given(config: Mapping[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {}

@@ -1,0 +1,176 @@
+"""The admin routes and what each request to them passes: sign-in, method, origin, then the view."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, current_app, g, request
+from werkzeug.exceptions import (
+    BadRequest,
+    Conflict,
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+)
+from werkzeug.wrappers import Response
+
+from flask_hazelcast_failover.admin.access import Access, refuse_foreign_pages
+from flask_hazelcast_failover.admin.health import Health, health_of
+from flask_hazelcast_failover.admin.problems import problem
+from flask_hazelcast_failover.admin.wishes import reset_wish, switch_wish
+from flask_hazelcast_failover.client import HazelcastClient
+from flask_hazelcast_failover.steering import Steering, TargetUnreachable, UnknownTarget, Wish
+
+__all__ = ["create_blueprint"]
+
+_logger = logging.getLogger("flask_hazelcast_failover.admin")
+
+# Every route takes every method and is refused here, since Flask's own 404 and 405 are no JSON.
+_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+_READ = ["GET", "HEAD"]
+_ACT = ["POST"]
+_METHODS: Mapping[str, list[str]] = {
+    "health": _READ,
+    "live": _READ,
+    "status": _READ,
+    "reset": _ACT,
+    "switch": _ACT,
+}
+_HOW_TO_SIGN_IN = "Sign in with the token, as a bearer or as the password."
+_OPEN_TO_ALL = ("health", "live")
+
+
+def create_blueprint(prefix: str, client: HazelcastClient, steering: Steering, access: Access) -> Blueprint:
+    """Return the routes of one app. Without any way in, only those for health probes exist."""
+    blueprint = Blueprint("hazelcast_failover", __name__, url_prefix=prefix)
+    _exempt_from_csrf_extensions(blueprint)
+    _add_health(blueprint, client)
+    if access.is_open:
+        _add_steering(blueprint, steering)
+    _add_route(blueprint, "/", "nothing", _nothing)
+    _add_route(blueprint, "/<path:path>", "nothing", _nothing)
+    blueprint.before_request(lambda: _admit(access))
+    blueprint.register_error_handler(HTTPException, _refused)
+    blueprint.after_request(_never_stored)
+    return blueprint
+
+
+def _add_health(blueprint: Blueprint, client: HazelcastClient) -> None:
+    def health() -> Response:
+        found = health_of(client)
+        return _json({"status": found.value}, 503 if found is Health.DOWN else 200)
+
+    def live() -> Response:
+        return _json({"status": "ok"})
+
+    _add_route(blueprint, "/health", "health", health)
+    _add_route(blueprint, "/health/live", "live", live)
+
+
+def _add_steering(blueprint: Blueprint, steering: Steering) -> None:
+    def status() -> Response:
+        return _json(steering.status())
+
+    def reset() -> Response:
+        return _carry_out(steering, reset_wish(request, _who()))
+
+    def switch() -> Response:
+        return _carry_out(steering, switch_wish(request, _who()))
+
+    _add_route(blueprint, "/status", "status", status)
+    _add_route(blueprint, "/reset", "reset", reset)
+    _add_route(blueprint, "/switch", "switch", switch)
+
+
+def _carry_out(steering: Steering, wish: Wish) -> Response:
+    try:
+        outcome = steering.carry_out(wish)
+    except UnknownTarget as error:
+        raise BadRequest(f"{error}.") from error
+    except TargetUnreachable as error:
+        raise Conflict(f"Nothing has changed: {error}") from error
+    _logger.info(
+        "%s%s by %r from %s: generation %d; done: %s; missing: %s",
+        _endpoint(),
+        f" to {wish.label!r}" if wish.label is not None else "",
+        wish.by,
+        request.remote_addr,
+        outcome.generation,
+        ", ".join(outcome.done) or "none",
+        ", ".join(outcome.missing) or "none",
+    )
+    return _json(outcome.as_dict())
+
+
+def _admit(access: Access) -> None:
+    endpoint = _endpoint()
+    if endpoint not in _OPEN_TO_ALL:
+        if not access.is_open:
+            raise NotFound("There is nothing here.")
+        g.hazelcast_failover_admin = access.who_asks(request)
+        if g.hazelcast_failover_admin is None:
+            raise Unauthorized(_HOW_TO_SIGN_IN, www_authenticate=access.challenges())
+    methods = _METHODS.get(endpoint, _EVERY_METHOD)
+    if request.method not in methods:
+        raise MethodNotAllowed(methods, f"This takes {' and '.join(methods)} only.")
+    if methods is _ACT:
+        refuse_foreign_pages(request)
+
+
+def _refused(error: HTTPException) -> Response:
+    if _METHODS.get(_endpoint()) is _ACT or "Authorization" in request.headers:
+        _logger.warning(
+            "%s %r by %r from %s refused: %s %s",
+            request.method,
+            request.path,
+            _who(),
+            request.remote_addr,
+            error.code,
+            error.description,
+        )
+    return problem(error)
+
+
+def _nothing(path: str = "") -> Response:
+    raise NotFound("There is nothing here.")
+
+
+def _never_stored(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _exempt_from_csrf_extensions(blueprint: Blueprint) -> None:
+    """Programs have no CSRF token to show, and a forged request is refused here anyway.
+
+    An extension may be set up after this blueprint, so it is asked for when a request comes: before any
+    function that is called before requests.
+    """
+
+    @blueprint.url_value_preprocessor
+    def ask_for_exemption(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        exempt = getattr(current_app.extensions.get("csrf"), "exempt", None)
+        if callable(exempt):
+            exempt(blueprint)
+
+
+def _add_route(blueprint: Blueprint, rule: str, endpoint: str, view: Any) -> None:
+    blueprint.add_url_rule(rule, endpoint, view, methods=_EVERY_METHOD, provide_automatic_options=False)
+
+
+def _endpoint() -> str:
+    return (request.endpoint or "").rpartition(".")[2]
+
+
+def _who() -> str:
+    return g.get("hazelcast_failover_admin") or "nobody"
+
+
+def _json(body: Mapping[str, Any], status: int = 200) -> Response:
+    # Not jsonify: an app may have its own ideas of JSON, and programs read this.
+    return Response(json.dumps(body), status, mimetype="application/json")

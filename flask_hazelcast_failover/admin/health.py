@@ -1,0 +1,35 @@
+"""What a readiness probe is told."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from flask_hazelcast_failover.client import HazelcastClient
+
+__all__ = ["Health", "health_of"]
+
+
+class Health(str, Enum):
+    """How fit this process is to serve."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    IDLE = "idle"
+    DOWN = "down"
+
+    __str__ = str.__str__
+
+
+def health_of(client: HazelcastClient) -> Health:
+    """Return how fit the process is. An idle client starts connecting, so that the next probe knows more."""
+    status = client.status().as_dict()
+    state = status["state"]
+    if state == "idle":
+        client.connect_soon()
+        return Health.IDLE
+    if state == "switching":
+        # Calls wait and are answered; before the first connection nothing has been lost either.
+        return Health.DEGRADED if status["epoch"] else Health.IDLE
+    if state == "connected":
+        return Health.OK if status["on_primary"] else Health.DEGRADED
+    return Health.DOWN

@@ -1,0 +1,111 @@
+"""HazelcastFailover: an app's configuration in, ``ext.client`` out."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Flask, current_app, has_app_context
+
+from flask_hazelcast_failover import signals
+from flask_hazelcast_failover.admin import Access, AdminAuth, create_blueprint
+from flask_hazelcast_failover.client import HazelcastClient
+from flask_hazelcast_failover.client.events import Event
+from flask_hazelcast_failover.offline import answer_when_offline
+from flask_hazelcast_failover.settings import Settings
+from flask_hazelcast_failover.steering import LoneProcess
+
+__all__ = ["HazelcastFailover"]
+
+_KEY = "hazelcast_failover"
+
+
+@dataclass(frozen=True)
+class _State:
+    """What belongs to one app. It must not refer to the app, which it would keep alive."""
+
+    settings: Settings
+    client: HazelcastClient
+
+
+class HazelcastFailover:
+    """The extension. It may serve several apps, each with its own client.
+
+    ``app`` is initialised at once if given, else later by :meth:`init_app`. ``admin_auth`` opens the admin
+    routes to whom it knows: it gets a request and returns the name of who asks, or ``None``.
+    """
+
+    def __init__(self, app: Flask | None = None, *, admin_auth: AdminAuth | None = None) -> None:
+        if admin_auth is not None and not callable(admin_auth):
+            raise TypeError(f"admin_auth must be a callable or None, not a {type(admin_auth).__name__}")
+        self._admin_auth = admin_auth
+        # Written by init_app only, which runs before an app serves.
+        self._states: weakref.WeakKeyDictionary[Flask, _State] = weakref.WeakKeyDictionary()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read and check the app's configuration and set the app up. Touches no network.
+
+        Raises ``TypeError`` or ``ValueError`` for a bad configuration, ``RuntimeError`` for an app that has
+        this extension already.
+        """
+        if _KEY in app.extensions:
+            raise RuntimeError("HazelcastFailover.init_app() was called before for this app: once is enough")
+        settings = Settings.from_config(app.config)
+        client = _create_client(app, settings)
+        self._add_admin(app, settings, client)
+        answer_when_offline(app)
+        self._states[app] = _State(settings, client)
+        app.extensions[_KEY] = self
+
+    @property
+    def client(self) -> HazelcastClient:
+        """The client of the current app. Does not connect: the first operation does.
+
+        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        """
+        if not has_app_context():
+            raise RuntimeError(
+                "ext.client was used outside an app context: it belongs to the current app. "
+                "Use it in a request or a command, or inside 'with app.app_context():'"
+            )
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        state = self._states.get(app)
+        if state is None:
+            hint = "another HazelcastFailover has it" if _KEY in app.extensions else "call ext.init_app(app)"
+            raise RuntimeError(
+                f"init_app() of this HazelcastFailover was not called for {app.name!r}: {hint}"
+            )
+        return state.client
+
+    def _add_admin(self, app: Flask, settings: Settings, client: HazelcastClient) -> None:
+        if settings.admin_url_prefix is None:
+            return
+        steering = LoneProcess(client, settings.fleet, app.name)
+        access = Access(settings.admin_token, self._admin_auth)
+        app.register_blueprint(create_blueprint(settings.admin_url_prefix, client, steering, access))
+
+
+def _create_client(app: Flask, settings: Settings) -> HazelcastClient:
+    client = HazelcastClient(settings.clusters, **settings.client_keywords())
+    client.subscribe(_announcer(weakref.ref(app)))
+    # Whoever drops an app, as tests do, also drops its connections. At exit the client sees to itself.
+    weakref.finalize(app, _shut_down_behind, client).atexit = False
+    return client
+
+
+def _announcer(app_of: Callable[[], Flask | None]) -> Callable[[Event], None]:
+    def announce(event: Event) -> None:
+        app = app_of()
+        if app is not None:
+            signals.announce(app, event)
+
+    return announce
+
+
+def _shut_down_behind(client: HazelcastClient) -> None:
+    # The garbage collector calls this in whatever thread it runs, which may hold any lock.
+    threading.Thread(target=client.shutdown, name="hazelcast-failover-drop", daemon=True).start()

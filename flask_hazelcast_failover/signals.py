@@ -1,0 +1,112 @@
+"""What an app can subscribe to.
+
+The sender is the Flask app and ``event`` a frozen value that says what happened::
+
+    @signals.cluster_switched.connect_via(app)
+    def alert(app, event, **extra):
+        app.logger.warning("from %s to %s: %s", event.previous, event.current, event.reason)
+
+Receivers are called in order, inside an app context, by a thread of their own and never by a request. One
+that raises is logged and harms nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from blinker import NamedSignal, Namespace
+from flask import Flask
+
+from flask_hazelcast_failover.client.events import (
+    AddressesChanged,
+    ClusterConnected,
+    ClusterLost,
+    ClusterRecovered,
+    ClustersExhausted,
+    ClusterSwitched,
+    Event,
+    FleetSplit,
+    Reason,
+)
+
+__all__ = [
+    "AddressesChanged",
+    "ClusterConnected",
+    "ClusterLost",
+    "ClusterRecovered",
+    "ClusterSwitched",
+    "ClustersExhausted",
+    "FleetSplit",
+    "Reason",
+    "addresses_changed",
+    "cluster_connected",
+    "cluster_lost",
+    "cluster_recovered",
+    "cluster_switched",
+    "clusters_exhausted",
+    "fleet_split",
+]
+
+_logger = logging.getLogger(__name__)
+_signals = Namespace()
+
+cluster_connected = _signals.signal(
+    "cluster-connected",
+    "A cluster can be used. ``event``: ``cluster``, ``active`` (false: it stands by).",
+)
+cluster_lost = _signals.signal(
+    "cluster-lost",
+    "A cluster can no longer be used. ``event``: ``cluster``, ``active``, ``reason``.",
+)
+cluster_switched = _signals.signal(
+    "cluster-switched",
+    "Operations go to another cluster. ``event``: ``previous``, ``current``, ``reason``, ``duration`` "
+    "(seconds), ``epoch``, ``fleet_first`` (true in one process of a fleet, so that one alert goes out).",
+)
+clusters_exhausted = _signals.signal(
+    "clusters-exhausted",
+    "No cluster can be reached. ``event``: ``errors`` (label: why).",
+)
+cluster_recovered = _signals.signal(
+    "cluster-recovered",
+    "A lost cluster can be used again. ``event``: ``cluster``, ``downtime`` (seconds).",
+)
+addresses_changed = _signals.signal(
+    "addresses-changed",
+    "The name of a CNAME cluster leads elsewhere. ``event``: ``cluster``, ``before``, ``after``.",
+)
+fleet_split = _signals.signal(
+    "fleet-split",
+    "The processes of a fleet are on several clusters. ``event``: ``fleet``, ``workers`` (label: how many).",
+)
+
+_SIGNAL_OF: dict[type[Event], NamedSignal] = {
+    ClusterConnected: cluster_connected,
+    ClusterLost: cluster_lost,
+    ClusterSwitched: cluster_switched,
+    ClustersExhausted: clusters_exhausted,
+    ClusterRecovered: cluster_recovered,
+    AddressesChanged: addresses_changed,
+    FleetSplit: fleet_split,
+}
+
+
+def announce(app: Flask, event: Event) -> None:
+    """Send the signal for what happened to each of its receivers. Raises nothing that a receiver raises."""
+    signal = _SIGNAL_OF[type(event)]
+    if signal.is_muted:
+        return
+    # Not signal.send(): that stops at the first receiver that raises.
+    for receiver in signal.receivers_for(app):
+        _call(receiver, app, event, signal.name)
+
+
+def _call(receiver: Callable[..., Any], app: Flask, event: Event, name: str) -> None:
+    try:
+        # A context for each, so that what one leaves in flask.g or a database session is not the next one's.
+        with app.app_context():
+            app.ensure_sync(receiver)(app, event=event)
+    except (Exception, SystemExit):
+        _logger.exception("A receiver of %s failed: %r", name, receiver)
