@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from flask_hazelcast_failover.failover.addresses import checked_host, parsed_addresses
+from flask_hazelcast_failover.failover.addresses import parsed_addresses
 from flask_hazelcast_failover.failover.arguments import (
     checked_count,
     checked_name,
@@ -17,7 +17,7 @@ from flask_hazelcast_failover.failover.arguments import (
 )
 from flask_hazelcast_failover.failover.client_config import ClientConfig
 from flask_hazelcast_failover.failover.client_options import check_client_options, fresh
-from flask_hazelcast_failover.failover.resolver import CNAMEResolver
+from flask_hazelcast_failover.failover.resolver import CNAMEResolver, checked_dns_name
 
 __all__ = ["ClusterConfig", "DnsSource"]
 
@@ -37,7 +37,7 @@ class DnsSource:
     refresh_interval: float = 60.0
 
     def __post_init__(self) -> None:
-        checked_host("dns_name", self.dns_name)
+        checked_dns_name(self.dns_name)
         checked_port("port", self.port)
         checked_seconds("refresh_interval", self.refresh_interval)
 

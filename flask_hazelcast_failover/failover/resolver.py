@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import logging
 import threading
 import time
 
 import dns.exception
-import dns.rcode
+import dns.name
 import dns.resolver
 
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.failover.addresses import checked_host
 from flask_hazelcast_failover.failover.arguments import checked_port, checked_seconds
 
-__all__ = ["CNAMEResolver"]
+__all__ = ["CNAMEResolver", "checked_dns_name"]
 
 _LONGEST_LOOKUP = 7.0
 """Seconds for one lookup. dnspython may pause up to 2 s beyond them, and 10 s are promised."""
@@ -32,8 +33,8 @@ _log = logging.getLogger("flask_hazelcast_failover.dns")
 class CNAMEResolver:
     """Resolves a DNS name, through whatever CNAMEs, to the addresses of a cluster's members.
 
-    A failed lookup keeps the last known addresses; ``last_error`` then says why it failed. Many threads may
-    use it. It asks in the thread of the caller, once at a time: whoever comes meanwhile waits for that answer.
+    A failed lookup keeps the last known addresses; ``last_error`` then says why it failed. Many threads
+    may use it. It asks in the caller's thread, once at a time: whoever comes meanwhile waits for that answer.
 
     Args:
         dns_name: the name to look up, also a short one that the search list completes; an IPv4 address
@@ -47,7 +48,7 @@ class CNAMEResolver:
     """
 
     def __init__(self, dns_name: str, port: int = 5701, refresh_interval: float = 60.0) -> None:
-        self._dns_name = checked_host("dns_name", dns_name)
+        self._dns_name = checked_dns_name(dns_name)
         self._port = checked_port("port", port)
         self._refresh_interval = checked_seconds("refresh_interval", refresh_interval)
         # All below: under _changed, which is never held while a lookup is on.
@@ -173,6 +174,21 @@ class CNAMEResolver:
         raise ClientOfflineException(f"no address is known for the DNS name {self._dns_name!r}: {why}")
 
 
+def checked_dns_name(dns_name: object) -> str:
+    """Return ``dns_name`` if DNS can be asked for it.
+
+    Raises:
+        TypeError: if it is no string.
+        ValueError: if it is no possible name.
+    """
+    name = checked_host("dns_name", dns_name)
+    try:
+        dns.name.from_text(name)
+    except (dns.exception.DNSException, UnicodeError) as error:
+        raise ValueError(f"dns_name must be a name that DNS can hold, got {name!r}: {error}") from None
+    return name
+
+
 def _look_up(name: str, port: int, limit: float) -> tuple[str, ...]:
     """Return every address of ``name`` as ``"ip:port"``, each once, in the order of the answer."""
     try:
@@ -180,6 +196,9 @@ def _look_up(name: str, port: int, limit: float) -> tuple[str, ...]:
     except ValueError:
         pass
     resolver = dns.resolver.get_default_resolver()
+    if resolver.cache is not None:
+        resolver = copy.copy(resolver)
+        resolver.cache = None  # who asks again now wants no answer from before
     lifetime = min(limit, resolver.lifetime)
     answer = resolver.resolve(name, "A", search=True, lifetime=lifetime)
     return tuple(dict.fromkeys(f"{record.address}:{port}" for record in answer))

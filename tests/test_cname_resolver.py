@@ -1,0 +1,299 @@
+"""CNAMEResolver against a real DNS server on loopback."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import dns.resolver
+import pytest
+
+from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.failover import CNAMEResolver
+from tests.support.dns import Addresses, Failure, LoopbackDns, default_resolver, no_dns_server_configured
+
+NAME = "hazelcast.internal.example.com"
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackDns]:
+    with LoopbackDns() as started, default_resolver(started):
+        yield started
+
+
+def test_every_address_of_the_name_is_returned_with_the_port(server: LoopbackDns) -> None:
+    server.answer(NAME, "127.0.0.3", "127.0.0.2")
+    assert CNAMEResolver(NAME, port=5702).resolve() == ["127.0.0.3:5702", "127.0.0.2:5702"]
+
+
+def test_a_chain_of_cnames_is_followed(server: LoopbackDns) -> None:
+    server.answer(NAME, "127.0.0.2", through=("eu.example.com", "node.example.com"))
+    assert CNAMEResolver(NAME).resolve() == ["127.0.0.2:5701"]
+
+
+def test_an_address_listed_twice_is_returned_once(server: LoopbackDns) -> None:
+    server.answer(NAME, "127.0.0.2", "127.0.0.2")
+    assert CNAMEResolver(NAME).resolve() == ["127.0.0.2:5701"]
+
+
+def test_an_answer_too_long_for_udp_is_fetched_over_tcp(server: LoopbackDns) -> None:
+    server.reply(NAME, Addresses(("127.0.0.2",), over_tcp_only=True))
+    assert CNAMEResolver(NAME).resolve() == ["127.0.0.2:5701"]
+    assert server.transports(NAME) == ["udp", "tcp"]
+
+
+def test_an_ipv4_address_stands_for_itself_and_nobody_is_asked(server: LoopbackDns) -> None:
+    resolver = CNAMEResolver("127.0.0.9")
+    assert resolver.resolve() == resolver.refresh() == ["127.0.0.9:5701"]
+    assert server.queries("127.0.0.9") == 0
+
+
+def test_a_short_name_is_completed_by_the_search_list(server: LoopbackDns) -> None:
+    server.answer("hazelcast.shop.svc.cluster.local", "127.0.0.2")
+    with default_resolver(server, search=("other.svc.cluster.local", "shop.svc.cluster.local")):
+        assert CNAMEResolver("hazelcast").resolve() == ["127.0.0.2:5701"]
+
+
+def test_the_default_resolver_is_asked_for_at_each_lookup(server: LoopbackDns) -> None:
+    server.answer(NAME, "127.0.0.2")
+    resolver = CNAMEResolver(NAME)
+    resolver.resolve()
+    with LoopbackDns() as another, default_resolver(another):
+        another.answer(NAME, "127.0.0.3")
+        assert resolver.refresh() == ["127.0.0.3:5701"]
+
+
+def test_an_answer_is_kept_for_the_refresh_interval(server: LoopbackDns) -> None:
+    server.reply(NAME, Addresses(("127.0.0.2",)), Addresses(("127.0.0.3",)))
+    resolver = CNAMEResolver(NAME, refresh_interval=60.0)
+    assert resolver.resolve() == resolver.resolve() == ["127.0.0.2:5701"]
+    assert server.queries(NAME) == 1
+
+
+def test_an_answer_older_than_the_refresh_interval_is_asked_for_again(server: LoopbackDns) -> None:
+    server.reply(NAME, Addresses(("127.0.0.2",)), Addresses(("127.0.0.3",)))
+    resolver = CNAMEResolver(NAME, refresh_interval=0.05)
+    assert resolver.resolve() == ["127.0.0.2:5701"]
+    time.sleep(0.06)
+    assert resolver.resolve() == ["127.0.0.3:5701"]
+
+
+def test_refresh_asks_again_at_once(server: LoopbackDns) -> None:
+    server.reply(NAME, Addresses(("127.0.0.2",)), Addresses(("127.0.0.3",)))
+    resolver = CNAMEResolver(NAME)
+    assert resolver.resolve() == ["127.0.0.2:5701"]
+    assert resolver.refresh() == ["127.0.0.3:5701"]
+    assert resolver.resolve() == ["127.0.0.3:5701"]
+    assert resolver.addresses == ("127.0.0.3:5701",)
+
+
+def test_refresh_is_not_answered_from_the_cache_of_the_default_resolver(server: LoopbackDns) -> None:
+    server.reply(NAME, Addresses(("127.0.0.2",)), Addresses(("127.0.0.3",)))
+    dns.resolver.get_default_resolver().cache = dns.resolver.Cache()
+    resolver = CNAMEResolver(NAME)
+    assert resolver.resolve() == ["127.0.0.2:5701"]
+    assert resolver.refresh() == ["127.0.0.3:5701"]
+
+
+def test_what_is_returned_is_the_callers_own_list(server: LoopbackDns) -> None:
+    server.answer(NAME, "127.0.0.2")
+    resolver = CNAMEResolver(NAME)
+    resolver.resolve().clear()
+    assert resolver.resolve() == ["127.0.0.2:5701"]
+
+
+FAILURES = [
+    pytest.param(Failure.SERVFAIL, "SERVFAIL", id="servfail"),
+    pytest.param(Failure.REFUSED, "REFUSED", id="refused"),
+    pytest.param(Failure.NXDOMAIN, "NXDOMAIN", id="nxdomain"),
+    pytest.param(Failure.EMPTY, "empty answer", id="empty"),
+    pytest.param(Failure.SILENCE, "timed out", id="silence"),
+]
+
+
+@pytest.mark.parametrize(("failure", "reason"), FAILURES)
+def test_a_failed_lookup_keeps_the_last_known_addresses_and_says_why(
+    server: LoopbackDns, failure: Failure, reason: str
+) -> None:
+    server.answer(NAME, "127.0.0.2")
+    resolver = CNAMEResolver(NAME)
+    assert resolver.resolve() == ["127.0.0.2:5701"]
+    assert resolver.last_error is None
+    server.reply(NAME, failure)
+    with default_resolver(server, lifetime=0.3):
+        assert resolver.refresh() == ["127.0.0.2:5701"]
+        assert resolver.resolve() == ["127.0.0.2:5701"]
+    assert resolver.last_error is not None
+    assert reason in resolver.last_error
+    server.answer(NAME, "127.0.0.3")
+    assert resolver.refresh() == ["127.0.0.3:5701"]
+    assert resolver.last_error is None
+
+
+@pytest.mark.parametrize(("failure", "reason"), FAILURES)
+def test_a_name_that_never_had_an_answer_is_an_error_that_names_it(
+    server: LoopbackDns, failure: Failure, reason: str
+) -> None:
+    server.reply(NAME, failure)
+    resolver = CNAMEResolver(NAME)
+    with default_resolver(server, lifetime=0.3):
+        for ask in (resolver.resolve, resolver.refresh):
+            with pytest.raises(ClientOfflineException) as caught:
+                ask()
+            assert NAME in str(caught.value)
+            assert reason in str(caught.value)
+    server.answer(NAME, "127.0.0.2")
+    assert resolver.resolve() == ["127.0.0.2:5701"]
+
+
+def test_a_name_without_answer_is_given_up_within_ten_seconds_whatever_the_resolver_allows(
+    server: LoopbackDns,
+) -> None:
+    server.reply(NAME, Failure.SILENCE)
+    began = time.monotonic()
+    with default_resolver(server, lifetime=60.0), pytest.raises(ClientOfflineException, match="timed out"):
+        CNAMEResolver(NAME).resolve()
+    assert time.monotonic() - began < 10
+
+
+def test_refresh_can_be_given_a_time(server: LoopbackDns) -> None:
+    server.reply(NAME, Failure.SILENCE)
+    began = time.monotonic()
+    with pytest.raises(ClientOfflineException, match="timed out"):
+        CNAMEResolver(NAME).refresh(timeout=0.1)
+    assert time.monotonic() - began < 1
+
+
+def test_a_machine_without_dns_servers_is_an_error_that_says_so() -> None:
+    with (
+        no_dns_server_configured(),
+        pytest.raises(ClientOfflineException, match="no DNS server is configured"),
+    ):
+        CNAMEResolver(NAME).resolve()
+
+
+def test_the_next_server_is_asked_when_the_first_one_fails(server: LoopbackDns) -> None:
+    server.reply(NAME, Failure.SERVFAIL)
+    with LoopbackDns() as second, default_resolver(server, second):
+        second.answer(NAME, "127.0.0.2")
+        assert CNAMEResolver(NAME).resolve() == ["127.0.0.2:5701"]
+
+
+def test_after_a_failure_resolve_does_not_ask_at_every_call(server: LoopbackDns) -> None:
+    server.reply(NAME, Addresses(("127.0.0.2",)), Failure.SERVFAIL)
+    resolver = CNAMEResolver(NAME, refresh_interval=60.0)
+    resolver.resolve()
+    resolver.refresh()
+    for _ in range(5):
+        assert resolver.resolve() == ["127.0.0.2:5701"]
+    assert server.queries(NAME) == 2
+
+
+def test_after_a_failure_resolve_asks_again_once_the_refresh_interval_is_over(server: LoopbackDns) -> None:
+    server.reply(NAME, Addresses(("127.0.0.2",)), Failure.SERVFAIL, Addresses(("127.0.0.3",)))
+    resolver = CNAMEResolver(NAME, refresh_interval=0.05)
+    resolver.resolve()
+    resolver.refresh()
+    time.sleep(0.06)
+    assert resolver.resolve() == ["127.0.0.3:5701"]
+
+
+def test_an_outage_of_dns_is_one_warning(server: LoopbackDns, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "flask_hazelcast_failover.dns")
+    resolver = CNAMEResolver(NAME)
+    for replies in ([Failure.SERVFAIL] * 3, [Failure.EMPTY] * 2):
+        server.answer(NAME, "127.0.0.2")
+        resolver.refresh()
+        caplog.clear()
+        for reply in replies:
+            server.reply(NAME, reply)
+            resolver.refresh()
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert NAME in warning
+        assert "127.0.0.2:5701" in warning
+
+
+def test_threads_that_ask_at_the_same_time_share_one_lookup(server: LoopbackDns) -> None:
+    server.answer(NAME, "127.0.0.2", after=0.3)
+    resolver = CNAMEResolver(NAME)
+    together = threading.Barrier(8)
+
+    def ask() -> list[str]:
+        together.wait(5)
+        return resolver.resolve()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [future.result(10) for future in [pool.submit(ask) for _ in range(8)]]
+    assert answers == [["127.0.0.2:5701"]] * 8
+    assert server.queries(NAME) == 1
+
+
+def test_threads_that_wait_for_a_failing_lookup_fail_with_it(server: LoopbackDns) -> None:
+    server.reply(NAME, Failure.SILENCE)
+    resolver = CNAMEResolver(NAME)
+    together = threading.Barrier(4)
+
+    def ask() -> BaseException | None:
+        together.wait(5)
+        try:
+            resolver.resolve()
+        except ClientOfflineException as error:
+            return error
+        return None
+
+    with default_resolver(server, lifetime=0.3), ThreadPoolExecutor(4) as pool:
+        errors = [future.result(10) for future in [pool.submit(ask) for _ in range(4)]]
+    assert all("timed out" in str(error) for error in errors)
+    assert server.queries(NAME) == 1
+
+
+def test_a_resolver_that_raises_anything_else_is_a_failed_lookup(server: LoopbackDns) -> None:
+    class Broken(dns.resolver.Resolver):
+        def resolve(self, *args: object, **kwargs: object) -> dns.resolver.Answer:
+            raise RuntimeError("out of order")
+
+    server.answer(NAME, "127.0.0.2")
+    resolver = CNAMEResolver(NAME)
+    resolver.resolve()
+    dns.resolver.default_resolver = Broken(configure=False)
+    assert resolver.refresh() == ["127.0.0.2:5701"]
+    assert resolver.last_error == "RuntimeError: out of order"
+
+
+def test_no_thread_is_started(server: LoopbackDns) -> None:
+    server.answer(NAME, "127.0.0.2")
+    before = {thread for thread in threading.enumerate() if "process_request" not in thread.name}
+    resolver = CNAMEResolver(NAME, refresh_interval=0.01)
+    resolver.resolve()
+    resolver.refresh()
+    after = {thread for thread in threading.enumerate() if "process_request" not in thread.name}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "named"),
+    [
+        ({"dns_name": ""}, ValueError, "dns_name"),
+        ({"dns_name": None}, TypeError, "dns_name"),
+        ({"dns_name": "name:5701"}, ValueError, "dns_name"),
+        ({"dns_name": "::1"}, ValueError, "IPv6"),
+        ({"dns_name": "two words"}, ValueError, "dns_name"),
+        ({"dns_name": "a" * 64 + ".example"}, ValueError, "dns_name"),
+        ({"dns_name": "a..example"}, ValueError, "dns_name"),
+        ({"port": 0}, ValueError, "port"),
+        ({"port": 65536}, ValueError, "port"),
+        ({"port": "5701"}, TypeError, "port"),
+        ({"port": True}, TypeError, "port"),
+        ({"refresh_interval": -1}, ValueError, "refresh_interval"),
+        ({"refresh_interval": float("nan")}, ValueError, "refresh_interval"),
+        ({"refresh_interval": "60"}, TypeError, "refresh_interval"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(
+    arguments: dict[str, object], error: type[Exception], named: str
+) -> None:
+    with pytest.raises(error, match=named):
+        CNAMEResolver(**{"dns_name": NAME, **arguments})  # type: ignore[arg-type]
