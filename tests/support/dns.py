@@ -46,9 +46,10 @@ Reply = Addresses | Failure
 
 
 class LoopbackDns(BaseResolver):
-    """Answers over UDP and TCP at one free port of 127.0.0.1 while it is entered; NXDOMAIN for what it does not know.
+    """Answers over UDP and TCP at one free port of 127.0.0.1 while it is entered.
 
-    With several replies for a name, each query takes the next one and the last one stays.
+    A name that it was not told about does not exist. With several replies for a name, each query takes the
+    next one and the last one stays.
     """
 
     def __init__(self) -> None:
@@ -121,7 +122,7 @@ class LoopbackDns(BaseResolver):
 def default_resolver(
     *servers: LoopbackDns, search: tuple[str, ...] = (), lifetime: float = 2.0
 ) -> Iterator[None]:
-    """Let dnspython's default resolver ask these servers, in this order, and put the old one back afterwards."""
+    """Let dnspython's default resolver ask these servers in this order, and put the old one back."""
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers = [dns.nameserver.Do53Nameserver("127.0.0.1", server.port) for server in servers]
     resolver.search = [dns.name.from_text(suffix) for suffix in search]
