@@ -118,7 +118,7 @@ def _as_typed(number: int | float) -> str:
     ``from_prefixed_env`` makes 100000.0 of ``1e5`` and 0 of ``-0``; only the environment still knows.
     """
     typed = {text.strip() for name, text in os.environ.items() if name.endswith(_key("admin_token"))}
-    alike = [text for text in typed if _parsed(text) == number]
+    alike = [text for text in typed if repr(_parsed(text)) == repr(number)]
     if len(alike) == 1:
         return alike[0]
     if isinstance(number, int) and not alike:

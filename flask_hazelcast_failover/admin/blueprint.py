@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, current_app, g, request
+from flask import Blueprint, current_app, request
 from werkzeug.exceptions import (
     BadRequest,
     Conflict,
@@ -41,6 +41,7 @@ _METHODS: Mapping[str, list[str]] = {
     "switch": _ACT,
 }
 _HOW_TO_SIGN_IN = "Sign in with the token, as a bearer or as the password."
+_WHO = "flask_hazelcast_failover.who"
 _OPEN_TO_ALL = ("health", "live")
 
 
@@ -111,9 +112,10 @@ def _admit(access: Access) -> None:
     if endpoint not in _OPEN_TO_ALL:
         if not access.is_open:
             raise NotFound("There is nothing here.")
-        g.hazelcast_failover_admin = access.who_asks(request)
-        if g.hazelcast_failover_admin is None:
+        who = access.who_asks(request)
+        if who is None:
             raise Unauthorized(_HOW_TO_SIGN_IN, www_authenticate=access.challenges())
+        request.environ[_WHO] = who
     methods = _METHODS.get(endpoint, _EVERY_METHOD)
     if request.method not in methods:
         raise MethodNotAllowed(methods, f"This takes {' and '.join(methods)} only.")
@@ -168,7 +170,9 @@ def _endpoint() -> str:
 
 
 def _who() -> str:
-    return g.get("hazelcast_failover_admin") or "nobody"
+    # Not flask.g, which requests share under an app context that a test has opened.
+    who: str = request.environ.get(_WHO, "nobody")
+    return who
 
 
 def _json(body: Mapping[str, Any], status: int = 200) -> Response:
