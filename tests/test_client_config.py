@@ -1,4 +1,4 @@
-"""ClientConfig: the official configuration, stricter, and what becomes of it when this client takes it over."""
+"""ClientConfig: the official configuration, stricter, and what this client makes of it."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_every_official_option_can_be_set_as_an_attribute(name: str) -> None:
 
 def test_a_mistyped_attribute_is_refused_with_the_nearest_name() -> None:
     config = ClientConfig()
-    with pytest.raises(AttributeError, match="'clustername'.*did you mean 'cluster_name'"):
-        config.clustername = "east"  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"'clustername'.*did you mean 'cluster_name'"):
+        config.clustername = "east"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_dictionary_is_not_changed_and_not_shared() -> None:
 
 
 def test_an_unknown_option_in_a_dictionary_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ValueError, match="'cluster_member'.*did you mean 'cluster_members'"):
+    with pytest.raises(ValueError, match=r"'cluster_member'.*did you mean 'cluster_members'"):
         ClientConfig.from_dict({"cluster_member": ["east:5701"]})
 
 
@@ -131,7 +131,7 @@ def test_a_refused_option_names_the_setting_that_does_its_job(name: str, setting
 
 
 def test_cloud_discovery_is_refused() -> None:
-    with pytest.raises(ValueError, match="cloud_discovery_token.*addresses") as caught:
+    with pytest.raises(ValueError, match=r"cloud_discovery_token.*addresses") as caught:
         ClientConfig.from_dict({"cloud_discovery_token": "hunter2"})
     assert "hunter2" not in str(caught.value)
     config = ClientConfig()
@@ -174,11 +174,11 @@ def test_a_bad_value_in_a_dictionary_is_refused_by_name(
     "name", ["creds_password", "ssl_password", "token_provider", "cloud_discovery_token"]
 )
 def test_no_error_shows_a_secret(name: str) -> None:
-    for value in (["hunter2"], {"password": "hunter2"}, ("hunter2",)):
+    for value in (["4711"], {"password": "4711"}, 4711, "4711" if name == "token_provider" else 4711.0):
         with pytest.raises((TypeError, ValueError)) as caught:
             ClientConfig.from_dict({name: value})
         assert name in str(caught.value)
-        assert "hunter2" not in str(caught.value)
+        assert "4711" not in str(caught.value)
         assert caught.value.__cause__ is None
 
 
@@ -210,7 +210,7 @@ def test_options_that_this_client_decides_are_ignored_with_one_warning_naming_th
     config = ClientConfig()
     for name, value in OWNED.items():
         setattr(config, name, value)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="ignored") as caught:
         made = taken_over(config)
     (warning,) = caught
     assert all(name in str(warning.message) for name in OWNED)
@@ -292,5 +292,5 @@ def test_an_official_configuration_is_taken_over_too() -> None:
 
 
 def test_nothing_else_is_taken_over() -> None:
-    with pytest.raises(TypeError, match="ClientConfig.*dict"):
+    with pytest.raises(TypeError, match=r"ClientConfig.*dict"):
         taken_over({"cluster_name": "east"})  # type: ignore[arg-type]

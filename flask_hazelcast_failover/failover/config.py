@@ -217,6 +217,6 @@ class FailoverConfig(FailoverView):
                 )
             # Sorting is stable, so that equals keep the order of adding.
             ordered = tuple(sorted((*clusters, cluster), key=lambda each: each.priority))
-            if index and ordered.index(cluster) < index:
+            if ordered.index(cluster) < index:
                 index += 1
             self._position = Position(ordered, index)

@@ -190,7 +190,7 @@ def checked_dns_name(dns_name: object) -> str:
 
 
 def _look_up(name: str, port: int, limit: float) -> tuple[str, ...]:
-    """Return every address of ``name`` as ``"ip:port"``, each once, in the order of the answer."""
+    """Return every address of ``name`` as ``"ip:port"``, in the order of the answer."""
     try:
         return (f"{ipaddress.IPv4Address(name)}:{port}",)
     except ValueError:
@@ -201,7 +201,7 @@ def _look_up(name: str, port: int, limit: float) -> tuple[str, ...]:
         resolver.cache = None  # who asks again now wants no answer from before
     lifetime = min(limit, resolver.lifetime)
     answer = resolver.resolve(name, "A", search=True, lifetime=lifetime)
-    return tuple(dict.fromkeys(f"{record.address}:{port}" for record in answer))
+    return tuple(f"{record.address}:{port}" for record in answer)
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ import dns.name
 import dns.nameserver
 import dns.resolver
 from dnslib import CNAME, QTYPE, RCODE, RR, A, DNSError, DNSRecord
-from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
+from dnslib.server import DNSHandler, DNSLogger, DNSServer
 
 __all__ = ["Addresses", "Failure", "LoopbackDns", "Reply", "default_resolver", "no_dns_server_configured"]
 
@@ -45,7 +45,7 @@ class Failure(enum.Enum):
 Reply = Addresses | Failure
 
 
-class LoopbackDns(BaseResolver):
+class LoopbackDns:
     """Answers over UDP and TCP at one free port of 127.0.0.1 while it is entered.
 
     A name that it was not told about does not exist. With several replies for a name, each query takes the
@@ -93,10 +93,10 @@ class LoopbackDns(BaseResolver):
 
     def __enter__(self) -> LoopbackDns:
         for _ in range(_TRIES_FOR_A_PORT):
-            udp = DNSServer(self, address="127.0.0.1", port=0, logger=_Quiet())
+            udp = DNSServer(self, address="127.0.0.1", port=0, logger=_quiet())
             self.port = udp.server.server_address[1]
             try:
-                tcp = DNSServer(self, address="127.0.0.1", port=self.port, tcp=True, logger=_Quiet())
+                tcp = DNSServer(self, address="127.0.0.1", port=self.port, tcp=True, logger=_quiet())
             except OSError:
                 udp.server.server_close()
                 continue
@@ -157,9 +157,8 @@ def _in_place(resolver: dns.resolver.Resolver | None) -> Iterator[None]:
         dns.resolver.default_resolver = before
 
 
-class _Quiet(DNSLogger):
-    def __init__(self) -> None:
-        super().__init__(log="-request,-reply,-truncated,-error", prefix=False)
+def _quiet() -> DNSLogger:
+    return DNSLogger(log="-request,-reply,-truncated,-error", prefix=False)
 
 
 def _key(name: str) -> str:
