@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import dns.resolver
 import pytest
@@ -261,6 +262,17 @@ def test_a_resolver_that_raises_anything_else_is_a_failed_lookup(server: Loopbac
     dns.resolver.default_resolver = Broken(configure=False)
     assert resolver.refresh() == ["127.0.0.2:5701"]
     assert resolver.last_error == "RuntimeError: out of order"
+
+
+def test_a_resolver_put_in_by_a_program_needs_no_more_than_resolve(server: LoopbackDns) -> None:
+    class Narrow:
+        def resolve(self, *args: Any, **kwargs: Any) -> dns.resolver.Answer:
+            return asked.resolve(*args, **kwargs)
+
+    asked = dns.resolver.get_default_resolver()
+    server.answer(NAME, "127.0.0.2")
+    dns.resolver.default_resolver = Narrow()  # type: ignore[assignment]
+    assert CNAMEResolver(NAME).resolve() == ["127.0.0.2:5701"]
 
 
 def test_no_thread_is_started(server: LoopbackDns) -> None:

@@ -196,10 +196,11 @@ def _look_up(name: str, port: int, limit: float) -> tuple[str, ...]:
     except ValueError:
         pass
     resolver = dns.resolver.get_default_resolver()
-    if resolver.cache is not None:
+    # A resolver put in by a program need not have more than resolve().
+    if getattr(resolver, "cache", None) is not None:
         resolver = copy.copy(resolver)
         resolver.cache = None  # who asks again now wants no answer from before
-    lifetime = min(limit, resolver.lifetime)
+    lifetime = min(limit, getattr(resolver, "lifetime", limit))
     answer = resolver.resolve(name, "A", search=True, lifetime=lifetime)
     return tuple(f"{record.address}:{port}" for record in answer)
 
