@@ -5,6 +5,7 @@ longer), `>PATH` and `<PATH` (a directory to delete at the end, or no longer). T
 parent, means that the parent is gone: a copy of the pipe may live on in a process that the parent forked.
 """
 
+import contextlib
 import os
 import select
 import shutil
@@ -41,10 +42,8 @@ def take(lines: list[bytes], guarded: set[str]) -> None:
 def end(guarded: set[str]) -> None:
     for line in guarded:
         if line[0] == "+":
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(int(line[1:]), signal.SIGKILL)  # ends a stopped process as well
-            except ProcessLookupError:
-                pass
     for line in guarded:
         if line[0] == ">":
             shutil.rmtree(line[1:], ignore_errors=True)

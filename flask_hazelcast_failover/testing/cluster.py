@@ -72,12 +72,14 @@ class LocalCluster:
         if not name:
             raise ValueError("name: expected the name of the cluster, got an empty string")
         if members < 1 or lite_members < 0:
-            raise ValueError(f"members: expected at least 1 (and lite_members at least 0), got {members} ({lite_members})")
+            raise ValueError(
+                f"members: expected at least 1 (and lite_members at least 0), got {members} ({lite_members})"
+            )
         self.name = name
         self._shape = (False,) * members + (True,) * lite_members
         self._java = java
         self._version = version
-        self._artifacts = ("hazelcast", "hazelcast-sql") if jet else ("hazelcast",)
+        self._artifacts = artifacts_of(jet=jet)
         self._heap = heap
         self._jet = jet
         self._partition_count = partition_count
@@ -208,10 +210,14 @@ class LocalCluster:
             return self._members
         if isinstance(member, int):
             if not 0 <= member < len(self._members):
-                raise LocalClusterError(f"{self!r} has no member {member}: expected 0 to {len(self._members) - 1}.")
+                raise LocalClusterError(
+                    f"{self!r} has no member {member}: expected 0 to {len(self._members) - 1}."
+                )
             return (self._members[member],)
         if member not in self._members:
-            raise LocalClusterError(f"{member!r} is not one of the members of {self!r}. After a restart they are new.")
+            raise LocalClusterError(
+                f"{member!r} is not one of the members of {self!r}. After a restart they are new."
+            )
         return (member,)
 
     def _options(self) -> MemberOptions:
@@ -259,6 +265,11 @@ class LocalCluster:
         return self._directory
 
 
+def artifacts_of(*, jet: bool) -> tuple[str, ...]:
+    """Return the names of the jars that a member needs."""
+    return ("hazelcast", "hazelcast-sql") if jet else ("hazelcast",)
+
+
 def start_together(*clusters: LocalCluster) -> None:
     """Start several clusters at once. If one fails, none is left running."""
     with ThreadPoolExecutor(max_workers=max(1, len(clusters))) as pool:
@@ -270,7 +281,9 @@ def start_together(*clusters: LocalCluster) -> None:
         raise errors[0]
 
 
-_started: set[LocalCluster] = set()  # changed by each cluster under its own lock; single operations are atomic
+_started: set[LocalCluster] = (
+    set()
+)  # changed by each cluster under its own lock; single operations are atomic
 
 
 @atexit.register

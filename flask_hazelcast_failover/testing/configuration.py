@@ -92,5 +92,9 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_wildcards(properties: Mapping[str, str]) -> dict[str, str]:
     """Members listen on every interface of the machine unless told otherwise, whatever their configured address."""
-    binds = ("hazelcast.socket.bind.any", "hazelcast.socket.server.bind.any", "hazelcast.socket.client.bind.any")
+    binds = (
+        "hazelcast.socket.bind.any",
+        "hazelcast.socket.server.bind.any",
+        "hazelcast.socket.client.bind.any",
+    )
     return {**properties, **dict.fromkeys(binds, "false")}

@@ -24,7 +24,7 @@ class Guard:
 
     def launch(self, command: Sequence[str], directory: Path, log: Path) -> subprocess.Popen[bytes]:
         """Run `command` in `directory`, in a session of its own, with its output in the file `log`."""
-        with open(log, "wb") as output:
+        with log.open("wb") as output:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", _WAIT_FOR_WORD, "sh", *command],
                 stdin=subprocess.PIPE,
@@ -71,7 +71,9 @@ class Guard:
             return
         self._dismiss()
         script = [sys.executable, "-I", "-S", str(_SCRIPT), str(os.getpid())]
-        self._process = subprocess.Popen(script, stdin=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True)
+        self._process = subprocess.Popen(
+            script, stdin=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True
+        )
         self._send(self._process, sorted(self._guarded))
 
     def _send(self, process: subprocess.Popen[bytes], lines: Sequence[str]) -> None:

@@ -68,6 +68,6 @@ def _is_whole(jar: Path) -> bool:
 @contextlib.contextmanager
 def _one_process_at_a_time(place: Path) -> Iterator[None]:
     place.parent.mkdir(parents=True, exist_ok=True)
-    with open(place.with_suffix(".lock"), "w") as lock:
+    with place.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -45,7 +45,7 @@ def java_version(java: Path) -> int | None:
     except OSError:
         pass
     try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20.0)
+        answer = subprocess.run([java, "-version"], capture_output=True, check=False, text=True, timeout=20.0)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return _major(answer.stderr, r'version "([^"]+)"')

@@ -9,7 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from flask_hazelcast_failover.testing.configuration import LOOPBACK, MemberOptions, member_command, member_config
+from flask_hazelcast_failover.testing.configuration import (
+    LOOPBACK,
+    MemberOptions,
+    member_command,
+    member_config,
+)
 from flask_hazelcast_failover.testing.errors import MemberStartError, PortTakenError
 from flask_hazelcast_failover.testing.guard import guard
 
@@ -29,7 +34,9 @@ class MemberState(enum.Enum):
 class Member:
     """A handle on one member's process. `LocalCluster` makes them; a restarted member is another one."""
 
-    def __init__(self, options: MemberOptions, index: int, port: int, process: subprocess.Popen[bytes], log: Path):
+    def __init__(
+        self, options: MemberOptions, index: int, port: int, process: subprocess.Popen[bytes], log: Path
+    ):
         self.cluster_name = options.cluster_name
         self.index = index
         self.port = port
@@ -119,7 +126,9 @@ class Member:
         if ended:
             raise self._start_error(text)
         sizes = re.findall(r"^Members \{size:(\d+)", text, re.MULTILINE)
-        return f"{self.address.replace(LOOPBACK, f'[{LOOPBACK}]')} is STARTED" in text and sizes[-1:] == [str(size)]
+        return f"{self.address.replace(LOOPBACK, f'[{LOOPBACK}]')} is STARTED" in text and sizes[-1:] == [
+            str(size)
+        ]
 
     def _start_error(self, text: str) -> MemberStartError:
         kind = PortTakenError if re.search(r"already in use|BindException", text) else MemberStartError

@@ -1,0 +1,33 @@
+"""Fetch what local clusters need, so that a later start needs no network: `python -m flask_hazelcast_failover.testing`."""
+
+import argparse
+import sys
+
+from flask_hazelcast_failover.testing.cluster import DEFAULT_VERSION, artifacts_of
+from flask_hazelcast_failover.testing.errors import LocalClusterError
+from flask_hazelcast_failover.testing.jar import find_jars
+from flask_hazelcast_failover.testing.java import find_java, java_version
+
+
+def main() -> int:
+    """Print where Java and the jars are, fetching what is missing; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m flask_hazelcast_failover.testing", description=__doc__)
+    parser.add_argument("versions", nargs="*", default=[DEFAULT_VERSION], help="of Hazelcast")
+    parser.add_argument(
+        "--sql", action="store_true", help=f"also what SQL needs, for version {DEFAULT_VERSION}"
+    )
+    given = parser.parse_args()
+    try:
+        java = find_java()
+        sys.stdout.write(f"Java {java_version(java)}: {java}\n")
+        for version in given.versions:
+            for jar in find_jars(version, *artifacts_of(jet=given.sql and version == DEFAULT_VERSION)):
+                sys.stdout.write(f"Hazelcast {version}: {jar}\n")
+    except LocalClusterError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
