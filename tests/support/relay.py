@@ -118,7 +118,9 @@ class Relay:
         self._commands.put((command, done))
         self._wake.send(b"!")
         if not done.wait(_SECONDS_FOR_A_COMMAND):
-            raise AssertionError(f"the relay at {self.address} did not answer within {_SECONDS_FOR_A_COMMAND:g} s")
+            raise AssertionError(
+                f"the relay at {self.address} did not answer within {_SECONDS_FOR_A_COMMAND:g} s"
+            )
 
     def _run(self) -> None:
         while self._open:
