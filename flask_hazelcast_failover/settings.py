@@ -112,7 +112,7 @@ def _admin_token(value: object) -> str | None:
     return value
 
 
-def _as_typed(number: int | float) -> str:
+def _as_typed(number: float) -> str:
     """Turn a token that was parsed to a number back into what its user typed.
 
     ``from_prefixed_env`` makes 100000.0 of ``1e5`` and 0 of ``-0``; only the environment still knows.

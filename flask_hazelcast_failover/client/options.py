@@ -173,7 +173,7 @@ def _imported(name: str, dotted: str) -> object:
     except Exception as error:  # whatever the module raises while it is imported
         raise ValueError(f"{refused} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
-        raise ValueError(f"{refused} is the name of a {type(found).__name__}")
+        raise ValueError(f"{refused} is the name of a {type(found).__name__}")  # noqa: TRY004
     return found
 
 
