@@ -36,6 +36,11 @@ def test_with_no_way_in_only_health_exists(closed: FlaskClient, path: str, metho
     assert_problem(closed.open(path, method=method, headers=BEARER), 404)
 
 
+def test_with_no_way_in_the_app_does_not_even_have_the_other_routes() -> None:
+    rules = {rule.rule for rule in make_app(absent("blue")).url_map.iter_rules()}
+    assert rules.isdisjoint(STEERING)
+
+
 @pytest.mark.parametrize("path", HEALTH)
 def test_health_is_open_to_all(closed: FlaskClient, path: str) -> None:
     response = closed.get(path)
@@ -122,7 +127,9 @@ def test_whom_admin_auth_names_gets_in_and_nobody_else() -> None:
     for headers in ({}, {"X-User": ""}, BEARER):
         response = visitor.get("/hazelcast/status", headers=headers)
         assert_problem(response, 401)
-        assert not response.headers["WWW-Authenticate"].lower().startswith("basic")
+        assert [challenge.split()[0] for challenge in response.headers.getlist("WWW-Authenticate")] == [
+            "Bearer"
+        ]
 
 
 def test_a_token_and_admin_auth_open_both() -> None:

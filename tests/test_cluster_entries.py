@@ -82,6 +82,7 @@ def test_a_cname_url_may_leave_out_its_port() -> None:
     [
         "hazelcast://user:hidden@host:5701",
         "hazelcast://blue@user:hidden@host:5701",
+        "hazelcast://user@hidden@host:5701",
         "hazelcast+cname://user:hidden@host",
     ],
 )
@@ -124,6 +125,10 @@ def test_a_mistyped_argument_of_a_cluster_is_named() -> None:
     message = refusal([{"cluster_nam": "blue", "addresses": ["host:5701"]}])
     assert "HAZELCAST_FAILOVER_CLUSTERS[0]" in message
     assert "cluster_name" in message and "cluster_nam'" in message
+
+
+def test_a_cluster_is_found_by_addresses_or_by_a_name_and_not_by_both() -> None:
+    assert "both" in refusal([{"cluster_name": "blue", "addresses": ["host:5701"], "dns_name": "host"}])
 
 
 def test_the_entry_that_is_wrong_is_named_by_its_place() -> None:
