@@ -6,7 +6,7 @@ import difflib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -95,6 +95,10 @@ class Options:
                 )
         checked: dict[str, Any] = {name: _CHECKS[name](name_of(name), value) for name, value in given.items()}
         return cls(**checked)
+
+    def with_try_count(self, otherwise: int) -> Options:
+        """The same with ``try_count`` filled in: what was given, or what the clusters say."""
+        return self if self.try_count is not None else replace(self, try_count=otherwise)
 
 
 def _described(value: object) -> str:

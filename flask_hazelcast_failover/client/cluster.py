@@ -1,0 +1,185 @@
+"""What the keeper knows of one cluster."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+from uuid import UUID
+
+from flask_hazelcast_failover.client.status import ClusterStatus, Condition
+from flask_hazelcast_failover.failover import ClusterConfig
+
+__all__ = ["ClusterRecord", "KeptLink"]
+
+# Between two attempts at a cluster that is merely absent, seconds, half of it by chance.
+_ABSENT_PAUSE = 0.5
+# Between two attempts at one that refuses: doubles from the first to the second, likewise.
+_REFUSING_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+
+_data_numbers = count(1).__next__
+
+
+class KeptLink(Protocol):
+    """What the keeper uses of a link."""
+
+    epoch: int
+    data: int
+
+    def members(self) -> frozenset[UUID]:
+        """The members that the cluster says it has."""
+
+    def member_addresses(self) -> frozenset[str]:
+        """Where these members are, "host:port"."""
+
+    def is_connected(self) -> bool:
+        """Whether a connection to at least one member is open."""
+
+
+@dataclass
+class ClusterRecord:
+    """One cluster. Written and read by the keeper's thread only."""
+
+    config: ClusterConfig
+    index: int
+    addresses: tuple[str, ...]
+    link: KeptLink | None = None
+    attempt: int | None = None  # number of the attempt under way
+    tries: int = 0  # attempts that failed in this search
+    began: float | None = None  # when the first attempt of this search began
+    dial_at: float | None = None  # when the next attempt begins
+    pause: float = _REFUSING_PAUSE
+    last_error: str | None = None
+    dns_error: str | None = None
+    members: frozenset[UUID] = frozenset()
+    data: int = field(default_factory=_data_numbers)
+    restarted: bool = False
+    announced: bool = False  # whether the link was told to subscribers
+    lost_at: float | None = None
+    failures: dict[UUID, int] = field(default_factory=dict)  # member -> failed checks in a row
+    impaired: bool = False
+    latency: float | None = None
+    fit_since: float | None = None  # connected and healthy without a break
+    relapses: int = 0
+    returned: bool = False  # was lost, and is back
+    ready_asked_at: float = -math.inf
+    strangers: int = 0  # answers of DNS in a row that lead to members of another cluster
+    resolve_at: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Its label."""
+        return self.config.label
+
+    def connected(self, link: KeptLink, now: float) -> None:
+        """A link was opened."""
+        members = link.members()
+        if self.members and members.isdisjoint(self.members):
+            self.restarted = True
+            self.data = _data_numbers()
+        link.data = self.data
+        self.members = members
+        self.link = link
+        self.attempt = None
+        self.dial_at = None
+        self.last_error = None
+        self.pause = _REFUSING_PAUSE
+        self.returned = self.lost_at is not None
+        self.fit_since = now
+        self.strangers = 0
+        self.announced = False
+        self._healthy()
+
+    def replaced(self, link: KeptLink, now: float) -> None:
+        """The name of the cluster has moved, and ``link`` with it, to other members."""
+        self.data = _data_numbers()
+        link.data = self.data
+        self.members = link.members()
+        self.link = link
+        self.fit_since = now
+        self.strangers = 0
+        self._healthy()
+
+    def failed(self, why: str) -> None:
+        """An attempt ended without a link."""
+        self.attempt = None
+        self.tries += 1
+        self.last_error = why
+
+    def lost(self, why: str, now: float) -> None:
+        """The link is gone."""
+        if self.returned:
+            self.relapses += 1
+        self.link = None
+        self.lost_at = now
+        self.fit_since = None
+        self.latency = None
+        self.last_error = why
+        self._healthy()
+
+    def begin_search(self, now: float) -> None:
+        """Count attempts from none again; one that is under way is the first."""
+        self.tries = 0
+        self.began = now if self.attempt is not None else None
+        if self.link is None and self.attempt is None:
+            self.dial_at = None
+
+    def background_pause(self, jitter: float, refusing: bool) -> float:
+        """Seconds to the next attempt while nobody waits for it.
+
+        :param jitter: by chance, 0 to 1
+        """
+        if not refusing:
+            self.pause = _REFUSING_PAUSE
+            return _ABSENT_PAUSE * (0.5 + jitter / 2)
+        pause = self.pause
+        self.pause = min(_LONGEST_PAUSE, pause * 2)
+        return pause * (0.5 + jitter / 2)
+
+    def checked(self, failed: frozenset[UUID], latency: float | None, now: float) -> None:
+        """A round of health checks has ended; ``latency`` in seconds."""
+        assert self.link is not None
+        members = self.link.members()
+        self.members = members or self.members
+        self.failures = {member: self.failures.get(member, 0) + 1 for member in failed if member in members}
+        self.latency = latency if latency is not None else self.latency
+        if failed:
+            self.fit_since = now
+
+    def failing(self, limit: int) -> int:
+        """How many members have failed ``limit`` checks in a row, or more."""
+        return sum(1 for failures in self.failures.values() if failures >= limit)
+
+    def is_half_gone(self, limit: int) -> bool:
+        """Whether half of the members or more have failed ``limit`` checks in a row."""
+        gone = self.failing(limit)
+        return gone > 0 and 2 * gone >= len(self.members)
+
+    def condition(self, active: KeptLink | None) -> Condition:
+        """What to show of it."""
+        if self.link is not None:
+            return Condition.ACTIVE if self.link is active else Condition.STANDBY
+        if self.attempt is not None and self.last_error is None:
+            return Condition.CONNECTING
+        return Condition.DOWN if self.last_error is not None else Condition.IDLE
+
+    def status(self, active: KeptLink | None) -> ClusterStatus:
+        """The cluster as ``status()`` shows it."""
+        return ClusterStatus(
+            label=self.label,
+            cluster_name=self.config.cluster_name,
+            index=self.index,
+            priority=self.config.priority,
+            addresses=self.addresses,
+            members=len(self.members) if self.link is not None else 0,
+            state=self.condition(active),
+            impaired=self.impaired,
+            restarted=self.restarted,
+            latency_ms=None if self.latency is None else round(self.latency * 1000, 3),
+            last_error=self.last_error or self.dns_error,
+        )
+
+    def _healthy(self) -> None:
+        self.failures = {}
+        self.impaired = False

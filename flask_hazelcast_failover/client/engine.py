@@ -1,0 +1,349 @@
+"""One life of a client in one process: the keeper's thread, and everything the keeper has done for it.
+
+The engine is the keeper's ``World`` on real clusters. Nothing in it blocks the keeper: attempts,
+lookups, preparing, draining and closing each get a thread of their own and end as an event.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from hazelcast.lifecycle import LifecycleState
+
+from flask_hazelcast_failover.client.attempt import AttemptFailed, attempt
+from flask_hazelcast_failover.client.cluster import ClusterRecord
+from flask_hazelcast_failover.client.events import Event
+from flask_hazelcast_failover.client.happenings import (
+    AttemptEnded,
+    Begin,
+    Drained,
+    Happening,
+    LinkDown,
+    Prepared,
+    ReadyAnswered,
+    Resolved,
+    Scouted,
+    Wish,
+)
+from flask_hazelcast_failover.client.health import Watch
+from flask_hazelcast_failover.client.keeper import Keeper
+from flask_hazelcast_failover.client.link import Link
+from flask_hazelcast_failover.client.listeners import Listeners
+from flask_hazelcast_failover.client.official import OfficialClient
+from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.client.probe import Verdict
+from flask_hazelcast_failover.client.route import Route
+from flask_hazelcast_failover.client.runner import Runner
+from flask_hazelcast_failover.client.services import FollowingClusterService, FollowingLifecycle
+from flask_hazelcast_failover.client.status import ClientStatus
+from flask_hazelcast_failover.client.waiting import wait_for
+from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.failover import ClusterConfig, CNAMEResolver
+
+__all__ = ["Engine"]
+
+_logger = logging.getLogger("flask_hazelcast_failover.client")
+
+# How often a link that is left is looked at for operations in flight, seconds.
+_DRAIN_PACE = 0.005
+# How long a link may take to close politely, seconds.
+_POLITE = 0.5
+
+
+class Engine:
+    """What makes a client run, from the first use to the end.
+
+    :param clusters: in order of priority
+    :param options: the client's options, with ``try_count`` filled in
+    :param worker: id of this process
+    :param route: where operations read what the keeper publishes
+    """
+
+    def __init__(
+        self,
+        clusters: Sequence[ClusterConfig],
+        options: Options,
+        worker: str,
+        route: Route,
+        *,
+        listeners: Listeners,
+        lifecycle: FollowingLifecycle,
+        members: FollowingClusterService,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._clusters = clusters
+        self._options = options
+        self._route = route
+        self._listeners = listeners
+        self._lifecycle = lifecycle
+        self._members = members
+        self._tell = tell
+        self._resolvers: dict[int, CNAMEResolver] = {
+            index: cluster.new_resolver() for index, cluster in enumerate(clusters) if cluster.is_dns
+        }
+        records = [ClusterRecord(cluster, index, cluster.addresses) for index, cluster in enumerate(clusters)]
+        self._keeper = Keeper(records, options, self, worker)
+        self.latest = self._keeper.status()  # replaced as a whole by the keeper's thread
+        self._changed = threading.Condition()
+        self._happenings: deque[Happening] = deque()  # under _changed
+        self._stopped = False  # under _changed
+        self._started = False  # under _changed
+        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
+        self._links: set[Link] = set()  # open ones; of the keeper's thread, read by the watch
+        self._watch = Watch(options, lambda: tuple(self._links), lambda: tuple(self._links), self.post)
+
+    # For the client.
+
+    def begin(self) -> None:
+        """Start the threads, once, and have the keeper connect."""
+        with self._changed:
+            if self._started or self._stopped:
+                return
+            self._started = True
+        self._thread.start()
+        self._watch.start()
+        self._lifecycle.fire(LifecycleState.STARTING)
+        self._lifecycle.fire(LifecycleState.STARTED)
+        self.post(Begin())
+
+    def post(self, happening: Happening) -> None:
+        """Tell the keeper."""
+        with self._changed:
+            self._happenings.append(happening)
+            self._changed.notify()
+
+    def stop(self, timeout: float) -> None:
+        """End everything, ``timeout`` seconds at most."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            started, self._stopped = self._started, True
+            self._changed.notify()
+        self._watch.stop()
+        if not started:
+            self._keeper.close()
+            return
+        for thread in (self._thread, self._watch):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        closing = [self._spawn(lambda link=link: _close(link), "close") for link in self._links]  # type: ignore[misc]
+        for link in self._links:
+            link.end_calls()
+        for thread in closing:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def abandon_in_child(self) -> None:
+        """In a forked child: close the parent's sockets, which are of no use here."""
+        for link in self._links:
+            link.client.close_files()
+
+    # The keeper's thread.
+
+    def _run(self) -> None:
+        while True:
+            happening = self._next()
+            if self._stopped:
+                break
+            try:
+                self._keeper.handle(happening)
+            except Exception:
+                _logger.exception("unexpected failure while handling %r", happening)
+        self._keeper.close()
+
+    def _next(self) -> Happening | None:
+        with self._changed:
+            due = self._keeper.next_due()
+            if not self._happenings and not self._stopped:
+                self._changed.wait(None if due is None else max(0.0, due - time.monotonic()))
+            return self._happenings.popleft() if self._happenings else None
+
+    # The keeper's world.
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def chance(self) -> float:
+        return random.random()
+
+    def dial(self, index: int, attempt: int) -> None:
+        def run() -> None:
+            try:
+                link = self._opened(index)
+            except AttemptFailed as failure:
+                refusing = failure.verdict is Verdict.REFUSING
+                self.post(AttemptEnded(index, attempt, None, str(failure), refusing))
+            except ClientOfflineException as failure:
+                self.post(AttemptEnded(index, attempt, None, str(failure)))
+            except Exception as failure:  # bad TLS files, a token provider that raises, …
+                why = f"{type(failure).__name__}: {failure}"
+                self.post(AttemptEnded(index, attempt, None, why, refusing=True))
+            else:
+                self.post(AttemptEnded(index, attempt, link))
+
+        self._spawn(run, "attempt")
+
+    def scout(self, index: int) -> None:
+        def run() -> None:
+            try:
+                self.post(Scouted(index, self._opened(index)))
+            except Exception as failure:
+                _logger.debug("nobody of use where %s leads: %s", self._clusters[index].label, failure)
+
+        self._spawn(run, "attempt")
+
+    def resolve(self, index: int) -> None:
+        self._spawn(lambda: self._look_up(index, None), "resolve")
+
+    def prepare(self, link: Link) -> None:  # type: ignore[override]
+        link.client.forget_near_caches()
+
+        def run() -> None:
+            try:
+                self._warm(link)
+                self._listeners.carry_to(link, self._options.connect_timeout)
+            except Exception as failure:
+                self.post(Prepared(link, f"its listeners cannot be registered: {failure}"))
+            else:
+                self.post(Prepared(link))
+
+        if self._listeners.is_empty():
+            self.post(Prepared(link))
+        else:
+            self._spawn(run, "prepare")
+
+    def ask_ready(self, link: Link) -> None:  # type: ignore[override]
+        check = self._options.ready_check
+
+        def run() -> None:
+            try:
+                ready = bool(check is not None and check(link.client))
+            except Exception:
+                _logger.warning("the ready check of %s raised", link.label, exc_info=True)
+                ready = False
+            self.post(ReadyAnswered(link, ready))
+
+        self._spawn(run, "ready")
+
+    def suspend(self) -> None:
+        self._route.suspend()
+        if self._links:
+            self._lifecycle.fire(LifecycleState.DISCONNECTED)
+
+    def publish(self, link: Link) -> None:  # type: ignore[override]
+        was_connected = self._route.link is not None
+        self._route.publish(link)
+        self._members.follow(link)
+        if not was_connected:
+            self._lifecycle.fire(LifecycleState.CONNECTED)
+
+    def offline(self, why: str) -> None:
+        self._route.offline(why)
+
+    def leave(self, link: Link) -> None:  # type: ignore[override]
+        def run() -> None:
+            self._listeners.drop_from(link)
+            deadline = time.monotonic() + self._options.drain_timeout
+            while not link.is_idle and time.monotonic() < deadline:
+                time.sleep(_DRAIN_PACE)
+            link.client.forget_near_caches()
+            self.post(Drained(link, len(link.calls)))
+
+        self._spawn(run, "drain")
+
+    def discard(self, link: Link) -> None:  # type: ignore[override]
+        self._links.discard(link)
+        link.end_calls()
+        self._spawn(lambda: _close(link), "close")
+
+    def show(self, status: ClientStatus) -> None:
+        self.latest = status
+
+    def announce(self, event: Event) -> None:
+        self._tell(event)
+
+    def answer(self, wish: Wish, error: Exception | None) -> None:
+        wish.done(error)
+
+    # What these threads do.
+
+    def _opened(self, index: int) -> Link:
+        cluster = self._clusters[index]
+        deadline = time.monotonic() + self._options.connect_timeout
+        addresses = self._look_up(index, deadline) if cluster.is_dns else cluster.addresses
+        down = threading.Event()
+        opened: list[Link] = []
+
+        def changed(state: str) -> None:
+            if state == LifecycleState.DISCONNECTED:
+                down.set()
+                for link in opened:
+                    self.post(LinkDown(link))
+
+        def build(members: Sequence[str]) -> object:
+            return self._configured(cluster, members, changed)
+
+        client = attempt(addresses, build, deadline)  # type: ignore[arg-type]
+        link = Link(cluster.label, index, client)
+        opened.append(link)
+        if down.is_set():
+            _close(link)
+            raise AttemptFailed("closed right after connecting", Verdict.ABSENT)
+        self._warm(link)
+        self._links.add(link)
+        return link
+
+    def _configured(
+        self, cluster: ClusterConfig, members: Sequence[str], changed: Callable[[str], None]
+    ) -> object:
+        common = {"invocation_retry_pause": 0.1, **self._options.client_options}
+        config = cluster.build_config(common, members)
+        config.connection_timeout = min(config.connection_timeout, self._options.connect_timeout)
+        # The client's own listeners outlive this connection; it is told by this one.
+        config.lifecycle_listeners = [changed]
+        config.membership_listeners = []
+        return config
+
+    def _look_up(self, index: int, deadline: float | None) -> Sequence[str]:
+        resolver = self._resolvers[index]
+        timeout = None if deadline is None else max(0.1, deadline - time.monotonic())
+        try:
+            addresses = resolver.refresh(timeout)
+        except ClientOfflineException as failure:
+            self.post(Resolved(index, (), str(failure)))
+            if deadline is None:
+                return ()
+            raise
+        self.post(Resolved(index, tuple(addresses), resolver.last_error))
+        return addresses
+
+    def _warm(self, link: Link) -> None:
+        """Make the proxies that are in use, so that a switch need not."""
+        active = self._route.link
+        keys = active.proxy_keys() if active is not None else []
+        missing = [link.obtain(key) for key in keys if key.service and link.real(key) is None]
+        try:
+            wait_for(missing, time.monotonic() + _POLITE)
+        except Exception as failure:
+            _logger.debug("not every proxy was made on %s beforehand: %s", link.label, failure)
+
+    def _spawn(self, run: Callable[[], None], what: str) -> threading.Thread:
+        thread = threading.Thread(target=run, name=f"hazelcast-failover-{what}", daemon=True)
+        thread.start()
+        return thread
+
+
+def _close(link: Link) -> None:
+    """Close a link: politely if it answers, in any case soon."""
+    client: OfficialClient = link.client
+    if link.is_connected():
+        polite = threading.Thread(target=client.shutdown, name="hazelcast-failover-goodbye", daemon=True)
+        polite.start()
+        polite.join(_POLITE)
+    client.abandon()
+    deadline = time.monotonic() + _POLITE
+    while not link.is_idle and time.monotonic() < deadline:
+        link.end_calls()
+        time.sleep(_DRAIN_PACE)

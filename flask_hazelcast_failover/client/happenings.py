@@ -1,0 +1,116 @@
+"""What the keeper is told: one frozen value for each thing that ended or is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from uuid import UUID
+
+from flask_hazelcast_failover.client.cluster import KeptLink
+from flask_hazelcast_failover.client.events import Reason
+
+__all__ = [
+    "AttemptEnded",
+    "Begin",
+    "Checked",
+    "Drained",
+    "Happening",
+    "LinkDown",
+    "Prepared",
+    "ReadyAnswered",
+    "Resolved",
+    "Scouted",
+    "Wish",
+]
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Somebody wants a connection."""
+
+
+@dataclass(frozen=True)
+class LinkDown:
+    """The last connection of a link was closed."""
+
+    link: KeptLink
+
+
+@dataclass(frozen=True)
+class AttemptEnded:
+    """An attempt has a link, or the reason why not."""
+
+    index: int
+    attempt: int
+    link: KeptLink | None
+    why: str = ""
+    refusing: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A link can become the active one, or why not."""
+
+    link: KeptLink
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Drained:
+    """A link that was left has no operation in flight any more, or still has after the time for it."""
+
+    link: KeptLink
+    operations: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A round of health checks over a link: who failed, how long the answers took (seconds)."""
+
+    link: KeptLink
+    failed: frozenset[UUID]
+    latency: float | None
+
+
+@dataclass(frozen=True)
+class ReadyAnswered:
+    """What the ready check said of a link."""
+
+    link: KeptLink
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What DNS said of a cluster: the addresses to use, and what was wrong if the lookup failed."""
+
+    index: int
+    addresses: tuple[str, ...]
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Scouted:
+    """A second link to a cluster, to where its name leads now."""
+
+    index: int
+    link: KeptLink
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Somebody wants to be on a cluster.
+
+    ``holds``: stay there, without failback. ``done`` is called with the error, or ``None``.
+    """
+
+    index: int
+    reason: Reason
+    holds: bool
+    done: Callable[[Exception | None], None] = field(compare=False)
+
+
+Happening: TypeAlias = (
+    Begin | LinkDown | AttemptEnded | Prepared | Drained | Checked | ReadyAnswered | Resolved | Scouted | Wish
+)

@@ -1,0 +1,601 @@
+"""What happens when the primary dies: the one place that decides where operations go.
+
+The keeper owns what state the clusters are in. It gets events, one after the other on one thread,
+and answers each with decisions that its ``World`` carries out without blocking; what takes time
+there comes back as another event. Nothing here sleeps, connects or knows the official client, so
+that a test can drive it with a clock and clusters of its own.
+
+The way of a failover: ``LinkDown`` → ``_lose`` suspends operations and begins a search → ``_search``
+dials → ``AttemptEnded`` → ``_search`` finds the best cluster → ``_move`` has listeners carried over →
+``Prepared`` → ``_arrive`` publishes the link and says so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hazelcast.errors import HazelcastClientNotActiveError
+
+from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
+from flask_hazelcast_failover.client.events import (
+    ClusterConnected,
+    ClusterLost,
+    ClusterRecovered,
+    ClustersExhausted,
+    ClusterSwitched,
+    Event,
+    Reason,
+)
+from flask_hazelcast_failover.client.happenings import (
+    AttemptEnded,
+    Begin,
+    Checked,
+    Drained,
+    Happening,
+    LinkDown,
+    Prepared,
+    ReadyAnswered,
+    Resolved,
+    Scouted,
+    Wish,
+)
+from flask_hazelcast_failover.client.options import Failback, Options, Standby
+from flask_hazelcast_failover.client.return_home import failback_target, forgive, renew_addresses
+from flask_hazelcast_failover.client.route import State
+from flask_hazelcast_failover.client.status import ClientStatus, Switch
+from flask_hazelcast_failover.errors import ClientOfflineException
+
+__all__ = ["Keeper", "World"]
+
+_HISTORY = 100
+# How long the best of several clusters is waited for when any is better than none, seconds.
+_OFFLINE_PATIENCE = 0.5
+# How often a way back is considered, seconds.
+_FAILBACK_PACE = 0.1
+
+
+class World(Protocol):
+    """What the keeper has done for it. Nothing here blocks."""
+
+    def now(self) -> float:
+        """The time, monotonic seconds."""
+
+    def chance(self) -> float:
+        """A random number from 0 to 1."""
+
+    def dial(self, index: int, attempt: int) -> None:
+        """Begin an attempt; ends with ``AttemptEnded``."""
+
+    def scout(self, index: int) -> None:
+        """Open a second link to where a cluster's name leads now; ends with ``Scouted``."""
+
+    def resolve(self, index: int) -> None:
+        """Look a cluster's name up again; ends with ``Resolved``."""
+
+    def prepare(self, link: KeptLink) -> None:
+        """Make proxies and register listeners on a link; ends with ``Prepared``."""
+
+    def ask_ready(self, link: KeptLink) -> None:
+        """Run the ready check on a link; ends with ``ReadyAnswered``."""
+
+    def suspend(self) -> None:
+        """Let operations wait."""
+
+    def publish(self, link: KeptLink) -> None:
+        """Send operations to a link."""
+
+    def offline(self, why: str) -> None:
+        """Let operations fail at once."""
+
+    def leave(self, link: KeptLink) -> None:
+        """Take listeners off a link and let operations on it finish; ends with ``Drained``."""
+
+    def discard(self, link: KeptLink) -> None:
+        """End the operations on a link and close it."""
+
+    def show(self, status: ClientStatus) -> None:
+        """Let everybody see how things stand."""
+
+    def announce(self, event: Event) -> None:
+        """Tell subscribers."""
+
+    def answer(self, wish: Wish, error: Exception | None) -> None:
+        """Tell whoever waits how their wish ended."""
+
+
+@dataclass
+class _Search:
+    """The search for a cluster after the start or a loss: in which order, how long for each."""
+
+    order: Sequence[int]
+    tries: int
+    patience: float  # how long a better cluster holds up a worse one that is there
+    reason: Reason
+    since: float
+
+
+@dataclass
+class _Move:
+    """A link on its way to be the active one."""
+
+    link: KeptLink
+    record: ClusterRecord
+    reason: Reason
+    since: float
+    wish: Wish | None = None
+    replacing: KeptLink | None = None  # the link to the same cluster's former members
+
+
+class Keeper:
+    """Decides every switch. All of it belongs to one thread.
+
+    :param records: the clusters in order of priority
+    :param options: the client's options, with ``try_count`` filled in
+    :param world: carries decisions out
+    :param worker: id of this process
+    """
+
+    def __init__(self, records: Sequence[ClusterRecord], options: Options, world: World, worker: str) -> None:
+        self.records = records
+        self.active: KeptLink | None = None
+        self.current: ClusterRecord | None = None  # where operations went last
+        self.state = State.IDLE
+        self.epoch = 0
+        self.held = False  # moved on purpose: no failback until reset
+        self._options = options
+        self._world = world
+        self._worker = worker
+        self._tries = options.try_count or 3
+        self._search_now: _Search | None = None
+        self._move_now: _Move | None = None
+        self._left_at: tuple[Reason, float] | None = None  # why and when operations had to stop
+        self._wishes: deque[Wish] = deque()
+        self._dialled_for: Wish | None = None
+        self._exhausted_at: float | None = None  # since when nothing is reachable
+        self._history: deque[Switch] = deque(maxlen=_HISTORY)
+        self._attempts = 0
+        self._answers: list[tuple[Wish, Exception | None]] = []
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            Begin: lambda _: self._begin(),
+            LinkDown: self._link_down,
+            AttemptEnded: self._attempt_ended,
+            Prepared: self._prepared,
+            Drained: self._drained,
+            Checked: self._checked,
+            Wish: self._wished,
+            ReadyAnswered: self._ready_answered,
+            Resolved: lambda event: renew_addresses(self.records[event.index], event, self._world),
+            Scouted: self._scouted,
+        }
+
+    def handle(self, happening: Happening | None = None) -> None:
+        """Take one event in, or none when only time has passed, and do what is due."""
+        if happening is not None:
+            self._handlers[type(happening)](happening)
+        if self.state is not State.IDLE:
+            self._do_what_is_due()
+        self._world.show(self.status())
+        answers, self._answers = self._answers, []
+        for wish, error in answers:
+            self._world.answer(wish, error)
+
+    def next_due(self) -> float | None:
+        """When something is due although no event comes, monotonic seconds."""
+        due = [record.dial_at for record in self.records] + [record.resolve_at for record in self.records]
+        search = self._search_now
+        if search is not None:
+            due += [r.began + search.patience for r in self.records if r.began is not None and r.link is None]
+        now = self._world.now()
+        if self._options.failback is Failback.AUTO:
+            due.append(now + _FAILBACK_PACE)
+        return min((at for at in due if at is not None and at > now), default=None)
+
+    def close(self) -> None:
+        """Answer everybody who still waits: nothing more will happen."""
+        self.state = State.CLOSED
+        self.active = None
+        wishes = [*self._wishes, self._dialled_for, self._move_now.wish if self._move_now else None]
+        self._world.show(self.status())
+        for wish in wishes:
+            if wish is not None:
+                self._world.answer(wish, HazelcastClientNotActiveError("the client was shut down"))
+
+    def status(self) -> ClientStatus:
+        """How things stand."""
+        current = self.current if self.active is not None else None
+        return ClientStatus(
+            worker=self._worker,
+            state=self.state,
+            current_cluster=current.label if current else None,
+            current_index=current.index if current else None,
+            on_primary=current is not None and current.index == 0,
+            epoch=self.epoch,
+            clusters=tuple(record.status(self.active) for record in self.records),
+            history=tuple(self._history),
+        )
+
+    # Searching: from the start or a loss to the best cluster that can be reached.
+
+    def _begin(self) -> None:
+        if self.state is State.IDLE:
+            self._suspend()
+            self._begin_search(self.records, Reason.CONNECTION_LOST)
+
+    def _begin_search(self, order: Sequence[ClusterRecord], reason: Reason) -> None:
+        now = self._world.now()
+        if self._left_at is None:
+            self._left_at = reason, now
+        for record in self.records:
+            record.begin_search(now)
+        indexes = [record.index for record in order]
+        self._search_now = _Search(indexes, self._tries, self._options.connect_timeout, reason, now)
+        self._search()
+
+    def _search(self) -> None:
+        """Move to the best cluster that is there, dial those that may be, or give up."""
+        search = self._search_now
+        if search is None or self._move_now is not None:
+            return
+        now = self._world.now()
+        waiting = False
+        for record in (self.records[index] for index in search.order):
+            if record.link is not None:
+                if not waiting:
+                    self._move(record, record.link, search.reason)
+                return
+            if record.tries >= search.tries:
+                continue
+            if record.attempt is None and (record.dial_at is None or record.dial_at <= now):
+                self._dial(record)
+            if self._options.standby is Standby.COLD and self.state is not State.OFFLINE:
+                return
+            assert record.began is not None
+            waiting = waiting or now - record.began < search.patience
+        if not any(self._may_come(record, search) for record in self.records):
+            self._give_up()
+
+    def _may_come(self, record: ClusterRecord, search: _Search) -> bool:
+        return record.index in search.order and record.link is None and record.tries < search.tries
+
+    def _dial(self, record: ClusterRecord) -> None:
+        self._attempts += 1
+        record.attempt = self._attempts
+        record.dial_at = None
+        if record.began is None:
+            record.began = self._world.now()
+        self._world.dial(record.index, self._attempts)
+
+    def _give_up(self) -> None:
+        search, self._search_now = self._search_now, None
+        assert search is not None
+        self.state = State.OFFLINE
+        errors = {record.label: record.last_error or "not connected" for record in self.records}
+        self._world.show(self.status())
+        self._world.offline(_nothing_reachable(errors))
+        for record in self.records:
+            self._dial_later(record, refusing=False)
+        if self._exhausted_at is None:
+            self._exhausted_at = self._world.now()
+            self._world.announce(ClustersExhausted(errors))
+        self._serve_wishes()
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        record = self.records[event.index]
+        if record.attempt != event.attempt:
+            if event.link is not None:
+                self._world.discard(event.link)
+        elif event.link is None:
+            self._attempt_failed(record, event.why, event.refusing)
+        elif not event.link.is_connected():
+            self._world.discard(event.link)
+            self._attempt_failed(record, "closed right after connecting", refusing=False)
+        else:
+            self._connected(record, event.link)
+
+    def _attempt_failed(self, record: ClusterRecord, why: str, refusing: bool) -> None:
+        record.failed(why)
+        searched = self._search_now is not None and self._may_come(record, self._search_now)
+        wished = self._dialled_for is not None and self._dialled_for.index == record.index
+        if (searched or wished) and record.tries < self._tries and self.state is not State.OFFLINE:
+            longest = min(1.0, self._options.retry_delay * 2 ** (record.tries - 1))
+            record.dial_at = self._world.now() + longest * self._world.chance()
+        else:
+            self._dial_later(record, refusing)
+            if wished:
+                self._refuse_wish(why)
+        self._search()
+
+    def _connected(self, record: ClusterRecord, link: KeptLink) -> None:
+        now = self._world.now()
+        record.connected(link, now)
+        wish = self._dialled_for
+        if wish is not None and wish.index == record.index:
+            self._dialled_for = None
+            self._wishes.appendleft(wish)
+            if self._move_now is None:
+                self._serve(self._wishes.popleft())
+        elif self._search_now is not None:
+            self._search()
+        elif self.state is State.OFFLINE:
+            self._search_again()
+        elif not self._is_kept(record):
+            record.link = None
+            self._world.discard(link)
+        else:
+            self._tell_connected(record)
+
+    def _search_again(self) -> None:
+        """Something is reachable again: look shortly whether it is the best there is."""
+        now = self._world.now()
+        for record in self.records:
+            record.begin_search(now)
+        reason = self._left_at[0] if self._left_at else Reason.CONNECTION_LOST
+        patience = min(self._options.connect_timeout, _OFFLINE_PATIENCE)
+        order = [record.index for record in self.records]
+        self._search_now = _Search(order, 1, patience, reason, now)
+        self._search()
+
+    def _is_kept(self, record: ClusterRecord) -> bool:
+        """Whether a link that nothing was sent over is kept open."""
+        if self._options.standby is Standby.HOT:
+            return True
+        higher = self.current is not None and record.index < self.current.index
+        return higher and self._options.failback is Failback.AUTO
+
+    # Moving: from a link to operations on it.
+
+    def _move(
+        self,
+        record: ClusterRecord,
+        link: KeptLink,
+        reason: Reason,
+        wish: Wish | None = None,
+        replacing: KeptLink | None = None,
+    ) -> None:
+        self._move_now = _Move(link, record, reason, self._world.now(), wish, replacing)
+        self._world.prepare(link)
+
+    def _prepared(self, event: Prepared) -> None:
+        move = self._move_now
+        if move is None or move.link is not event.link:
+            return
+        if event.why is None:
+            self._arrive(move)
+            return
+        self._move_now = None
+        if move.replacing is not None:
+            self._world.discard(move.link)
+        elif move.record.link is move.link:
+            move.record.tries += 1
+            self._lose(move.record, Reason.CONNECTION_LOST, event.why)
+        self._end_wish(move.wish, event.why)
+        self._search()
+
+    def _arrive(self, move: _Move) -> None:
+        now, record, before, previous = self._world.now(), move.record, self.active, self.current
+        if move.replacing is not None:
+            record.replaced(move.link, now)
+        reason, since = move.reason, move.since
+        if self._left_at is not None:  # operations had to stop before, for a reason of its own
+            reason, since = (reason if move.wish else self._left_at[0]), self._left_at[1]
+        self.epoch += 1
+        move.link.epoch = self.epoch
+        self.active, self.current, self.state = move.link, record, State.CONNECTED
+        self._move_now = self._search_now = self._left_at = None
+        switch = None
+        if previous is not None and (previous is not record or move.replacing is not None):
+            switch = ClusterSwitched(previous.label, record.label, reason, now - since, self.epoch)
+            self._history.append(Switch.of(switch))
+        self._on_wish_granted(move)
+        self._world.show(self.status())
+        self._world.publish(move.link)
+        if before is not None:
+            self._world.leave(before)
+        self._tell_arrival(record, switch)
+        for other in self.records:
+            self._dial_later(other, refusing=False, first=True)
+        self._serve_wishes()
+
+    def _drained(self, event: Drained) -> None:
+        """A link that was left may stand by, unless something still is in flight on it."""
+        record = next((record for record in self.records if record.link is event.link), None)
+        if record is not None and event.link is self.active:
+            return  # meanwhile it is the active one again
+        if record is not None and not event.operations and self._is_kept(record):
+            return
+        self._world.discard(event.link)
+        if record is not None:
+            record.link = None
+            self._dial_later(record, refusing=False)
+
+    def _tell_arrival(self, record: ClusterRecord, switch: ClusterSwitched | None) -> None:
+        if self._exhausted_at is not None and record.lost_at is None:
+            record.lost_at = self._exhausted_at  # it was never there before
+        self._exhausted_at = None
+        self._tell_connected(record)
+        if switch is not None:
+            self._world.announce(switch)
+        for other in self.records:
+            self._tell_connected(other)
+
+    def _tell_connected(self, record: ClusterRecord) -> None:
+        if record.link is None or record.announced:
+            return
+        record.announced = True
+        self._world.announce(ClusterConnected(record.label, record.link is self.active))
+        if record.lost_at is not None:
+            downtime = self._world.now() - record.lost_at
+            record.lost_at = None
+            self._world.announce(ClusterRecovered(record.label, downtime))
+
+    # Losing.
+
+    def _link_down(self, event: LinkDown) -> None:
+        for record in self.records:
+            if record.link is event.link:
+                self._lose(record, Reason.CONNECTION_LOST, "the connection was lost")
+        move = self._move_now
+        if move is not None and move.link is event.link:
+            self._prepared(Prepared(event.link, "the connection was lost"))
+
+    def _checked(self, event: Checked) -> None:
+        record = next((record for record in self.records if record.link is event.link), None)
+        if record is None:
+            return
+        record.checked(event.failed, event.latency, self._world.now())
+        limit = self._options.health_check_failures
+        # When others fail as well, this process or its network is the first suspect.
+        others = any(other.is_half_gone(1) for other in self.records if other is not record)
+        if record.is_half_gone(2 * limit if others else limit):
+            failed = f"{record.failing(limit)} of {len(record.members)} members failed {limit} health checks"
+            self._lose(record, Reason.HEALTH_CHECK, failed)
+        else:
+            record.impaired = record.failing(limit) > 0
+
+    def _lose(self, record: ClusterRecord, reason: Reason, why: str) -> None:
+        link = record.link
+        assert link is not None
+        forgive(record, self._world.now())
+        record.lost(why, self._world.now())
+        was_active = link is self.active
+        if was_active:
+            self.active = None
+            self._left_at = reason, self._world.now()
+            self._suspend()
+        self._world.discard(link)
+        self._world.announce(ClusterLost(record.label, was_active, reason))
+        move = self._move_now
+        if move is not None and move.link is link:
+            self._move_now = None
+            self._end_wish(move.wish, why)
+        if was_active:
+            self._begin_search(self._after(record, reason), reason)
+        elif self._search_now is None:
+            self._dial_later(record, refusing=False)
+
+    def _after(self, lost: ClusterRecord, reason: Reason) -> list[ClusterRecord]:
+        """Who is tried after a loss: the lost one first, unless failed checks were its tries."""
+        others = [record for record in self.records if record is not lost]
+        return others if reason is Reason.HEALTH_CHECK else [lost, *others]
+
+    def _suspend(self) -> None:
+        self.state = State.SWITCHING
+        self._world.show(self.status())
+        self._world.suspend()
+
+    # Wishes: a switch or a reset on purpose.
+
+    def _wished(self, wish: Wish) -> None:
+        self._wishes.append(wish)
+        if self.state is State.IDLE:
+            self._begin()
+        else:
+            self._serve_wishes()
+
+    def _serve_wishes(self) -> None:
+        while self._wishes and self._move_now is None and self._search_now is None:
+            if self._dialled_for is not None:
+                return
+            self._serve(self._wishes.popleft())
+
+    def _serve(self, wish: Wish) -> None:
+        record = self.records[wish.index]
+        if record.link is not None and record.link is self.active:
+            self._end_wish(wish, None)
+        elif record.link is not None:
+            self._move(record, record.link, wish.reason, wish)
+        else:
+            self._dialled_for = wish
+            record.begin_search(self._world.now())
+            if record.attempt is None:
+                self._dial(record)
+
+    def _refuse_wish(self, why: str) -> None:
+        wish, self._dialled_for = self._dialled_for, None
+        self._end_wish(wish, why)
+        self._serve_wishes()
+
+    def _end_wish(self, wish: Wish | None, why: str | None) -> None:
+        if wish is None:
+            return
+        if why is None:
+            self.held = wish.holds
+            self._answers.append((wish, None))
+            return
+        label = self.records[wish.index].label
+        message = f"{label} cannot be reached, nothing has changed: {why}"
+        self._answers.append((wish, ClientOfflineException(message)))
+
+    def _on_wish_granted(self, move: _Move) -> None:
+        if move.wish is not None:
+            move.record.restarted = False  # whoever moves here on purpose has seen it
+        self._end_wish(move.wish, None)
+
+    # What time brings: attempts, lookups, the way back.
+
+    def _do_what_is_due(self) -> None:
+        now = self._world.now()
+        for record in self.records:
+            if record.dial_at is not None and record.dial_at <= now and record.attempt is None:
+                self._dial(record)
+            if record.resolve_at is not None and record.resolve_at <= now:
+                record.resolve_at = None
+                self._world.resolve(record.index)
+        self._search()
+        if self._options.failback is Failback.AUTO and not self.held and self.active is not None:
+            self._consider_failback(now)
+
+    def _consider_failback(self, now: float) -> None:
+        if self._move_now is not None or self._search_now is not None or self._dialled_for is not None:
+            return
+        assert self.current is not None
+        record = failback_target(self.records[: self.current.index], self._options.failback_after, now)
+        if record is None or record.link is None:
+            return
+        if self._options.ready_check is None:
+            self._move(record, record.link, Reason.FAILBACK)
+        elif now - record.ready_asked_at >= max(1.0, self._options.health_check_interval):
+            record.ready_asked_at = float("inf")  # until it has answered
+            self._world.ask_ready(record.link)
+
+    def _ready_answered(self, event: ReadyAnswered) -> None:
+        for record in self.records:
+            if record.link is event.link:
+                record.ready_asked_at = self._world.now()
+                idle = self._move_now is None and self._search_now is None
+                if event.ready and idle and not self.held and self.active not in (None, record.link):
+                    self._move(record, event.link, Reason.FAILBACK)
+
+    def _scouted(self, event: Scouted) -> None:
+        record = self.records[event.index]
+        here = record.link
+        if here is None or self._move_now is not None or self._search_now is not None:
+            self._world.discard(event.link)
+        elif event.link.members() & here.members():
+            record.strangers = 0
+            self._world.discard(event.link)
+        elif (record.strangers + 1) < 2:
+            record.strangers += 1
+            self._world.discard(event.link)
+        elif here is self.active:
+            self._move(record, event.link, Reason.DNS, replacing=here)
+        else:
+            record.replaced(event.link, self._world.now())
+            self._world.discard(here)
+
+    def _dial_later(self, record: ClusterRecord, refusing: bool, first: bool = False) -> None:
+        """Try a cluster again by and by, if anybody wants it."""
+        if record.link is not None or record.attempt is not None or record.dial_at is not None:
+            return
+        if self.state is not State.OFFLINE and not self._is_kept(record):
+            return
+        pause = record.background_pause(self._world.chance(), refusing)
+        record.dial_at = self._world.now() + (0.0 if first and record.began is None else pause)
+
+
+def _nothing_reachable(errors: dict[str, str]) -> str:
+    reasons = ", ".join(f"{label} ({why})" for label, why in errors.items())
+    return f"no cluster can be reached: {reasons}"

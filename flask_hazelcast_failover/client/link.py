@@ -1,0 +1,168 @@
+"""A link: one open connection to one cluster, its real proxies and the operations in flight on it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from hazelcast.errors import HazelcastError
+from hazelcast.future import Future, ImmediateFuture
+
+from flask_hazelcast_failover.client.official import OfficialClient
+
+__all__ = [
+    "STARTING",
+    "Call",
+    "Link",
+    "LinkEnded",
+    "Overdue",
+    "ProxyKey",
+    "call_numbers",
+    "on_thread",
+]
+
+# Numbers for operations in flight; drawing one is atomic.
+call_numbers = itertools.count(1).__next__
+
+
+class LinkEnded(HazelcastError):
+    """The link that the operation was in flight on is gone."""
+
+
+class Overdue(HazelcastError):
+    """The operation was not answered in time by a cluster that lives."""
+
+
+class ProxyKey(NamedTuple):
+    """Which structure: its official class, the service it belongs to and its name."""
+
+    structure: str
+    service: str
+    name: str
+
+
+CLIENT = ProxyKey("HazelcastClient", "", "")
+"""Stands for the official client itself, for what belongs to no structure."""
+
+
+class Call(NamedTuple):
+    """An operation in flight: what it waits for, since when, for how many seconds at most."""
+
+    future: Future[Any]
+    since: float
+    limit: float
+
+
+# An operation that was counted in and does not wait yet.
+STARTING = Call(ImmediateFuture(None), 0.0, float("inf"))
+
+
+class Link:
+    """One open connection to one cluster.
+
+    :param label: the cluster's label
+    :param index: the cluster's place in the order of priority
+    :param client: the open official client, this link's own
+    """
+
+    def __init__(self, label: str, index: int, client: OfficialClient) -> None:
+        self.label = label
+        self.index = index
+        self.client = client
+        # Set by the keeper's thread before the link is published, not changed afterwards:
+        self.epoch = 0
+        self.data = 0  # the same number means: the same cluster with the same data
+        # Each thread writes and deletes its own numbers, the keeper reads: single steps of a dict.
+        self.calls: dict[int, Call] = {}
+        self._reals: dict[ProxyKey, Any] = {CLIENT: client}  # likewise
+        # Listener id -> the id that the official client gave it here; under the lock of Listeners.
+        self.registrations: dict[str, Future[Any]] = {}
+        self.follows_members = False  # set once, by the keeper
+
+    def members(self) -> frozenset[UUID]:
+        """The members that the cluster says it has."""
+        return frozenset(member.uuid for member in self.client.member_list())
+
+    def member_addresses(self) -> frozenset[str]:
+        """Where these members are, "host:port"."""
+        return frozenset(f"{m.address.host}:{m.address.port}" for m in self.client.member_list())
+
+    def is_connected(self) -> bool:
+        """Whether a connection to at least one member is open."""
+        return bool(self.client.connected_members())
+
+    def real(self, key: ProxyKey) -> Any | None:
+        """The real proxy, if it was made on this link before."""
+        return self._reals.get(key)
+
+    def obtain(self, key: ProxyKey) -> Future[Any]:
+        """Have the real proxy made; the future ends with the link at the latest."""
+        if key.service and self.client.has_near_cache(key.service, key.name):
+            # Its constructor waits for a listener, which a thread of the official client may not.
+            made = on_thread(lambda: self.client.get_map(key.name))
+        elif key.service:
+            made = self.client.create_proxy(key.service, key.name)
+        else:
+            made = on_thread(lambda: self._cp_proxy(key))
+        return made.continue_with(lambda future: self._reals.setdefault(key, future.result()))
+
+    def forget(self, key: ProxyKey) -> None:
+        """Drop a real proxy that was destroyed."""
+        self._reals.pop(key, None)
+
+    def proxy_keys(self) -> list[ProxyKey]:
+        """Every proxy that was used on this link."""
+        return [key for key in self._reals if key != CLIENT]
+
+    def end_overdue(self) -> None:
+        """End the operations that wait for longer than they may."""
+        now = time.monotonic()
+        for call in list(self.calls.values()):
+            if now - call.since > call.limit and not call.future.done():
+                call.future.set_exception(Overdue(f"no answer for {call.limit:g} s"))
+
+    def end_calls(self) -> None:
+        """End every operation in flight. Called again until none is left, since one may just start."""
+        for call in list(self.calls.values()):
+            if call is not STARTING and not call.future.done():
+                call.future.set_exception(LinkEnded(f"the connection to {self.label} is gone"))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no operation is in flight."""
+        return not self.calls
+
+    def _cp_proxy(self, key: ProxyKey) -> Any:
+        return getattr(self.client.cp_subsystem, _CP_GETTERS[key.structure])(key.name)
+
+    def __repr__(self) -> str:
+        return f"<Link to {self.label} epoch={self.epoch} calls={len(self.calls)}>"
+
+
+_CP_GETTERS = {
+    "AtomicLong": "get_atomic_long",
+    "AtomicReference": "get_atomic_reference",
+    "CountDownLatch": "get_count_down_latch",
+    "FencedLock": "get_lock",
+    "Semaphore": "get_semaphore",
+}
+
+
+def on_thread(blocking: Callable[[], Any]) -> Future[Any]:
+    """Run what blocks without end on a thread of its own, so that waiting for it can have one."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result = blocking()
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, name="hazelcast-failover-call", daemon=True).start()
+    return future

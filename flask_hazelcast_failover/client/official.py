@@ -1,0 +1,353 @@
+"""The one module that touches what the official client keeps private.
+
+Everything else uses its public API. Written against and tested with hazelcast-python-client 5.5 to
+5.7; ``missing_parts`` tells at the first connection when a version no longer has what is used here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID, uuid4
+
+import hazelcast
+from hazelcast.client import HazelcastClient as _HazelcastClient
+from hazelcast.cluster import ClusterService
+from hazelcast.config import Config, ReconnectMode
+from hazelcast.connection import _Reader
+from hazelcast.core import CLIENT_TYPE, SERIALIZATION_VERSION, Address, MemberInfo
+from hazelcast.cp import CPSubsystem
+from hazelcast.errors import EXCEPTION_MESSAGE_TYPE
+from hazelcast.future import Future
+from hazelcast.invocation import Invocation
+from hazelcast.lifecycle import LifecycleService
+from hazelcast.partition import PartitionService
+from hazelcast.protocol.client_message import ClientMessageBuilder, InboundMessage
+from hazelcast.protocol.codec import (
+    client_authentication_codec,
+    client_authentication_custom_codec,
+    client_create_proxy_codec,
+)
+from hazelcast.proxy import MAP_SERVICE
+from hazelcast.proxy.map import Map
+from hazelcast.sql import HazelcastSqlError, SqlService, _SqlErrorCode
+from hazelcast.transaction import Transaction
+
+__all__ = [
+    "Face",
+    "OfficialClient",
+    "Opening",
+    "decode_authentication",
+    "encode_authentication",
+    "is_connection_problem",
+    "is_reactor_thread",
+    "missing_parts",
+    "put_waker_right",
+    "unsupported_version",
+]
+
+FutureGuard = Callable[[], Future[Any]]
+"""Gives the future that an invocation is to complete."""
+
+# What members of one cluster that cannot be reached may cost while a connection is opened, seconds.
+_STRAGGLERS = 0.5
+_PROBE = "hz.failover_probe"
+_CREDENTIALS_FAILED = 1
+
+
+class OfficialClient(_HazelcastClient):
+    """An official client for one connection to a cluster, which never reconnects by itself.
+
+    Nothing of the official behaviour is changed but what a client of several clusters needs: its
+    opening can be ended, its waker does not get stuck, and a lost connection stays lost.
+    """
+
+    _ended = False
+
+    def __init__(self, config: Config) -> None:
+        config.async_start = False
+        config.reconnect_mode = ReconnectMode.ASYNC
+        config.cluster_connect_timeout = 0
+        config.redo_operation = False
+        super().__init__(config)
+
+    def _start(self) -> None:
+        put_waker_right(self._reactor)
+        manager = self._connection_manager
+        manager.connect_to_all_cluster_members = self._connect_to_members
+        manager._trigger_cluster_reconnection = _stay_lost
+        if self._ended:
+            self.close_files()
+            raise TimeoutError("the attempt ended before the connection was opened")
+        super()._start()
+
+    def _connect_to_members(self, sync_start: bool) -> None:
+        """Connect to all members at once, so that a dead one among them costs next to nothing."""
+        manager = self._connection_manager
+        if not self._config.smart_routing:
+            return
+        done = threading.Semaphore(0)
+        members = self._cluster_service.get_members()
+        for member in members:
+            manager._get_or_connect_to_member(member).add_done_callback(lambda _: done.release())
+        deadline = time.monotonic() + _STRAGGLERS
+        for _ in members:
+            if not done.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                break
+        manager._start_connect_all_members_timer()
+
+    def connected_members(self) -> frozenset[UUID]:
+        """The members that a connection is open to."""
+        return frozenset(self._connection_manager.active_connections)
+
+    def member_list(self) -> list[MemberInfo]:
+        """The members that the cluster says it has."""
+        return self.cluster_service.get_members()
+
+    def create_proxy(self, service: str, name: str) -> Future[Any]:
+        """Get a proxy without blocking; the future's result is the real proxy."""
+        invocation = Invocation(client_create_proxy_codec.encode_request(name, service))
+        self._invocation_service.invoke(invocation)
+
+        def made(created: Future[Any]) -> Any:
+            created.result()
+            return self._proxy_manager.get_or_create(service, name, create_on_remote=False)
+
+        return invocation.future.continue_with(made)
+
+    def has_near_cache(self, service: str, name: str) -> bool:
+        """Whether a structure is a map with a near cache."""
+        return service == MAP_SERVICE and name in self._config.near_caches
+
+    def unlisted_map(self, name: str) -> Map[Any, Any]:
+        """A map that is read without being created, so that no member lists it."""
+        return Map(MAP_SERVICE, name, self._context)
+
+    def bind_transaction(self, transaction: Transaction, guard: FutureGuard) -> None:
+        """Have each request of a transaction wait for a future of ``guard``."""
+        transaction._context = _GuardedContext(self._context, guard)  # type: ignore[attr-defined]
+
+    def forget_near_caches(self) -> None:
+        """Drop what near caches hold: the client will have missed an epoch when it is used again."""
+        self._near_cache_manager.clear_near_caches()
+
+    def abandon(self) -> None:
+        """Shut down at once; what is in flight fails. May block: call it on a thread of its own."""
+        self._ended = True
+        for part in (
+            "_internal_cluster_service",
+            "_invocation_service",
+            "_shutdown_lock",
+        ):
+            if not hasattr(self, part):
+                return
+        # The constructor waits two minutes for a member list, whatever happens to the connection.
+        self._internal_cluster_service._initial_list_fetched.set()
+        # First of all, or closing a CP session would wait for an answer.
+        self._invocation_service.shutdown()
+        self.shutdown()
+
+    def close_files(self) -> None:
+        """Close sockets and pipes without a word to the member, as a forked child has to."""
+        reactor = getattr(self, "_reactor", None)
+        if reactor is None:
+            return
+        waker = getattr(reactor._loop, "waker", None)
+        for dispatcher in list(reactor.map.values()):
+            _close_quietly(dispatcher.socket.close)
+        if waker is not None:
+            _close_quietly(lambda: os.close(waker._write_fd))
+        reactor.map.clear()
+
+
+class Face(_HazelcastClient):
+    """The official client's public methods over services of our own, with no connection behind them.
+
+    The official methods only hand requests on to these services, so that signatures, types and doc
+    strings are the official ones, also of methods that a later version brings.
+    """
+
+    def __init__(
+        self,
+        *,
+        proxies: Any,
+        cp_proxies: Any,
+        sql: SqlService,
+        transactions: Any,
+        clusters: ClusterService,
+        partitions: PartitionService,
+        lifecycle: LifecycleService,
+        name: str,
+    ) -> None:
+        self._proxy_manager = proxies
+        self._cp_subsystem = CPSubsystem.__new__(CPSubsystem)
+        self._cp_subsystem._proxy_manager = cp_proxies
+        self._sql_service = sql
+        self._transaction_manager = transactions
+        self._cluster_service = clusters
+        self._partition_service = partitions
+        self._lifecycle_service = lifecycle
+        self._name = name
+
+
+class Opening:
+    """The opening of one official client on a thread of its own, which can be ended."""
+
+    def __init__(self, config: Config, done: Callable[[], None]) -> None:
+        # Made before its constructor runs, so that there is something to end.
+        self.client: OfficialClient = OfficialClient.__new__(OfficialClient)
+        self.error: Exception | None = None
+        self.is_open = False
+        self._config = config
+        self._done = done
+        threading.Thread(target=self._run, name="hazelcast-failover-open", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.client.__init__(self._config)  # type: ignore[misc]
+            self.is_open = not self.client._ended
+        except Exception as error:
+            self.error = error
+        self._done()
+
+
+class _GuardedContext:
+    """The official context with an invocation service whose futures come from elsewhere."""
+
+    def __init__(self, context: Any, guard: FutureGuard) -> None:
+        self.__dict__.update(context.__dict__)
+        self.invocation_service = _GuardedInvocations(context.invocation_service, guard)
+
+
+class _GuardedInvocations:
+    def __init__(self, service: Any, guard: FutureGuard) -> None:
+        self._service = service
+        self._guard = guard
+
+    def invoke(self, invocation: Invocation) -> None:
+        invocation.future = self._guard()
+        self._service.invoke(invocation)
+
+
+def is_connection_problem(error: Exception) -> bool:
+    """Whether an error of an SQL query says that its connection is gone."""
+    return isinstance(error, HazelcastSqlError) and error._code == _SqlErrorCode.CONNECTION_PROBLEM
+
+
+def encode_authentication(config: Config, address: str) -> bytes:
+    """What a connection to ``address`` ("host:port") has to send first."""
+    # An id of its own: a member closes an older client with the same one.
+    common = (
+        uuid4(),
+        CLIENT_TYPE,
+        SERIALIZATION_VERSION,
+        hazelcast.__version__,
+        _PROBE,
+        frozenset(),
+    )
+    if config.token_provider:
+        host, _, port = address.rpartition(":")
+        token = config.token_provider.token(Address(host, int(port)))
+        request = client_authentication_custom_codec.encode_request(config.cluster_name, token, *common)
+    else:
+        request = client_authentication_codec.encode_request(
+            config.cluster_name, config.creds_username, config.creds_password, *common
+        )
+    request.set_correlation_id(1)
+    request.set_partition_id(-1)
+    return b"CP2" + bytes(request.buf)
+
+
+def decode_authentication(answer: bytes) -> int | None:
+    """The status that a member answered with (0: welcome), ``None`` while the answer is not whole.
+
+    Raises whatever decoding raises when the answer is not a member's.
+    """
+    messages: list[InboundMessage] = []
+    reader = _Reader(ClientMessageBuilder(messages.append))
+    reader.read(answer)
+    reader.process()
+    if not messages:
+        return None
+    kind = messages[0].get_message_type()
+    if kind == EXCEPTION_MESSAGE_TYPE:
+        return _CREDENTIALS_FAILED
+    if kind != client_authentication_codec._RESPONSE_MESSAGE_TYPE:
+        raise ValueError(f"message type {kind:#x} in answer to an authentication")
+    return int(client_authentication_codec.decode_response(messages[0])["status"])
+
+
+def put_waker_right(reactor: Any) -> None:
+    """Keep the reactor's waker from getting stuck.
+
+    The official one marks itself asleep before it empties its pipe; a wake-up in between is emptied
+    with the rest, and every later call waits for the reactor's 10 ms tick. Emptying first is safe:
+    the reactor asks every connection for something to write once the pipe was read.
+    """
+    waker = getattr(reactor._loop, "waker", None)
+    if waker is None or not hasattr(waker, "_read_fd"):
+        return  # the loop without wake-ups, or the one of Windows
+    read_fd = waker._read_fd
+
+    def handle_read() -> None:
+        try:
+            while len(os.read(read_fd, 4096)) == 4096:
+                pass
+        except OSError:
+            pass
+        waker.awake = False
+
+    waker.handle_read = handle_read
+
+
+def is_reactor_thread() -> bool:
+    """Whether the calling thread is one of the official client's, which must never wait."""
+    return hasattr(Future._threading_locals, "is_reactor_thread")
+
+
+def missing_parts(client: OfficialClient) -> list[str]:
+    """Which of the private parts used here this version of the official client lacks."""
+    used = (
+        "_reactor.map",
+        "_reactor._loop",
+        "_connection_manager.active_connections",
+        "_connection_manager._get_or_connect_to_member",
+        "_connection_manager._start_connect_all_members_timer",
+        "_connection_manager._trigger_cluster_reconnection",
+        "_internal_cluster_service._initial_list_fetched",
+        "_invocation_service.shutdown",
+        "_near_cache_manager.clear_near_caches",
+        "_proxy_manager.get_or_create",
+        "_context.invocation_service",
+    )
+    return [path for path in used if not _has(client, path.split("."))]
+
+
+def unsupported_version(missing: Iterable[str]) -> str:
+    """The message for an official client that lacks private parts."""
+    return (
+        f"hazelcast-python-client {hazelcast.__version__} has no {', '.join(missing)}, which this"
+        " package uses; install a version that it was tested with (5.5 to 5.7)"
+    )
+
+
+def _has(holder: object, path: list[str]) -> bool:
+    for name in path:
+        if not hasattr(holder, name):
+            return False
+        holder = getattr(holder, name)
+    return True
+
+
+def _stay_lost() -> None:
+    """In place of reconnecting: the keeper opens a new client when it wants the cluster back."""
+
+
+def _close_quietly(close: Callable[[], object]) -> None:
+    try:
+        close()
+    except OSError:
+        pass

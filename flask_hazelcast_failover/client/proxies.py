@@ -1,0 +1,250 @@
+"""Proxies that follow the client: one generic mechanism over the official classes.
+
+A follower is a subclass of the official class, so that editors, mypy and ``isinstance`` see what
+they know. Each of its methods runs on the real proxy of the active link. While that link stays the
+active one, a blocking call costs a few dictionary steps more than the official one.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hazelcast import cp, proxy
+from hazelcast.future import Future
+from hazelcast.proxy.map import Map
+
+from flask_hazelcast_failover.client.link import STARTING, Call, Link, ProxyKey, call_numbers, on_thread
+from flask_hazelcast_failover.client.listeners import Listeners
+from flask_hazelcast_failover.client.methods import Fate, Kind, Method, method_of
+from flask_hazelcast_failover.client.operations import LOSSES, Operation, Operations, bound, waits
+
+__all__ = ["Follower", "ProxySource", "follower_class"]
+
+_Call = Callable[..., Any]
+_STRUCTURES: dict[str, type[Any]] = {
+    proxy.EXECUTOR_SERVICE: proxy.Executor,
+    proxy.FLAKE_ID_GENERATOR_SERVICE: proxy.FlakeIdGenerator,
+    proxy.LIST_SERVICE: proxy.List,
+    proxy.MAP_SERVICE: Map,
+    proxy.MULTI_MAP_SERVICE: proxy.MultiMap,
+    proxy.PN_COUNTER_SERVICE: proxy.PNCounter,
+    proxy.QUEUE_SERVICE: proxy.Queue,
+    proxy.RELIABLE_TOPIC_SERVICE: proxy.ReliableTopic,
+    proxy.REPLICATED_MAP_SERVICE: proxy.ReplicatedMap,
+    proxy.RINGBUFFER_SERVICE: proxy.Ringbuffer,
+    proxy.SET_SERVICE: proxy.Set,
+    proxy.TOPIC_SERVICE: proxy.Topic,
+    proxy.VECTOR_SERVICE: proxy.VectorCollection,
+}
+_CP_STRUCTURES: dict[str, type[Any]] = {
+    cp.ATOMIC_LONG_SERVICE: cp.AtomicLong,
+    cp.ATOMIC_REFERENCE_SERVICE: cp.AtomicReference,
+    cp.COUNT_DOWN_LATCH_SERVICE: cp.CountDownLatch,
+    cp.LOCK_SERVICE: cp.FencedLock,
+    cp.SEMAPHORE_SERVICE: cp.Semaphore,
+}
+_NO_LINK: tuple[Link | None, Any] = (None, None)
+
+
+class ProxySource:
+    """Hands out followers, the same one for the same name, without touching the network."""
+
+    def __init__(self, operations: Operations, listeners: Listeners) -> None:
+        self._operations = operations
+        self._listeners = listeners
+        self._followers: dict[ProxyKey, Any] = {}  # single steps of a dict
+        self.cp = _CPProxySource(self)
+
+    def get_or_create(self, service: str, name: str) -> Any:
+        """The follower of a structure, as the official client's proxy manager gives the proxy."""
+        return self.follower(_STRUCTURES[service], service, name)
+
+    def follower(self, official: type[Any], service: str, name: str) -> Any:
+        """The follower of an official class for a name."""
+        key = ProxyKey(official.__name__, service, name)
+        known = self._followers.get(key)
+        if known is None:
+            follower = follower_class(official)(self._operations, self._listeners, key)
+            known = self._followers.setdefault(key, follower)
+        return known
+
+
+class _CPProxySource:
+    def __init__(self, source: ProxySource) -> None:
+        self._source = source
+
+    def get_or_create(self, service: str, name: str) -> Any:
+        # CP objects belong to no service that a proxy could be created in beforehand.
+        return self._source.follower(_CP_STRUCTURES[service], "", name)
+
+
+class Follower:
+    """What every proxy of ours has: its key, and the real proxy that it was last bound to."""
+
+    _blocking_class: type[Any]
+
+    def __init__(self, operations: Operations, listeners: Listeners, key: ProxyKey) -> None:
+        self._ops = operations
+        self._listeners = listeners
+        self._key = key
+        self._bound = _NO_LINK  # replaced as a whole; a stale one is noticed by its link
+        self.name = key.name
+        self.service_name = key.service
+
+    def blocking(self) -> Any:
+        """Returns a version of this proxy with only blocking method calls."""
+        return self._blocking_class(self)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__.removeprefix("Blocking")}(name="{self.name}")'
+
+    def __getattr__(self, name: str) -> Any:
+        # What the official proxy has beyond its public methods belongs to the real one of the moment.
+        if name.startswith("__") or "_ops" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(_real(self), name)
+
+
+class _BlockingFollower(Follower):
+    def __init__(self, wrapped: Follower) -> None:
+        Follower.__init__(self, wrapped._ops, wrapped._listeners, wrapped._key)
+        self._wrapped = wrapped
+
+    def blocking(self) -> Any:
+        """Returns this proxy."""
+        return self
+
+
+@functools.cache
+def follower_class(official: type[Any]) -> type[Any]:
+    """The following version of an official proxy class such as ``hazelcast.proxy.map.Map``."""
+    blocking_name = f"Blocking{official.__name__}"
+    official_blocking = getattr(inspect.getmodule(official), blocking_name)
+    blocking = _subclass(official_blocking, _BlockingFollower, official.__name__, _blocking_method)
+    follower = _subclass(official, Follower, official.__name__, _future_method)
+    follower._blocking_class = blocking
+    return follower
+
+
+def _subclass(
+    official: type[Any], base: type[Any], structure: str, make: Callable[[str, Method], _Call]
+) -> type[Any]:
+    methods: dict[str, Any] = {"__module__": official.__module__, "__doc__": official.__doc__}
+    for name, function in inspect.getmembers(official, inspect.isfunction):
+        if name.startswith("_") or name == "blocking":
+            continue
+        method = method_of(structure, name)
+        # CP objects are destroyed by an operation like any other, the rest by a blocking call.
+        makes = _destroy if name == "destroy" and hasattr(official, "service_name") else make
+        methods[name] = functools.wraps(function)(makes(name, method))
+    return type(official.__name__, (base, official), methods)
+
+
+def _blocking_method(name: str, method: Method) -> _Call:
+    if method.kind is Kind.LOCAL:
+        return _local(name)
+    if method.kind in (Kind.LISTEN, Kind.UNLISTEN):
+        future_method = _future_method(name, method)
+        return lambda self, *args, **kwargs: future_method(self, *args, **kwargs).result()
+    if method.waits or method.bond:
+        return lambda self, *args, **kwargs: self._ops.run(_operation(self, name, method, args, kwargs))
+    return _quick_method(name, method)
+
+
+def _quick_method(name: str, method: Method) -> _Call:
+    """A blocking method at little cost while nothing happens."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        ops = self._ops
+        link, real = self._bound
+        if link is None or ops.route.link is not link or ops.sections:
+            result = ops.run(_operation(self, name, method, args, kwargs))
+            _bind(self)
+            return result
+        number = call_numbers()
+        calls = link.calls
+        # Counted in first, then looked again: a link that is left waits for every call counted in.
+        calls[number] = STARTING
+        fate = Fate.NOT_RUN
+        try:
+            if ops.route.link is link:
+                result = getattr(real, name)(*args, **kwargs)
+                fate = Fate.UNKNOWN
+                if isinstance(result, Future):
+                    calls[number] = Call(result, monotonic(), ops.limit)
+                    result = result.result()
+                return result
+            lost = None
+        except LOSSES as error:
+            lost = ops.lost(_operation(self, name, method, args, kwargs), link, fate, error, None)
+        finally:
+            del calls[number]
+        return ops.run(_operation(self, name, method, args, kwargs), lost)
+
+    monotonic = time.monotonic
+    return call
+
+
+def _future_method(name: str, method: Method) -> _Call:
+    if method.kind is Kind.LOCAL:
+        return _local(name)
+    if method.kind is Kind.LISTEN:
+        return lambda self, *args, **kwargs: self._listeners.add(self._key, name, args, kwargs)
+    if method.kind is Kind.UNLISTEN:
+        return lambda self, registration_id: self._listeners.remove(registration_id)
+    return lambda self, *args, **kwargs: self._ops.submit(_operation(self, name, method, args, kwargs))
+
+
+def _local(name: str) -> _Call:
+    return lambda self, *args, **kwargs: getattr(_real(self), name)(*args, **kwargs)
+
+
+def _destroy(name: str, method: Method) -> _Call:
+    def call(self: Any) -> bool:
+        def start(real: Any, link: Link) -> Future[bool]:
+            return on_thread(real.destroy)
+
+        result: bool = self._ops.run(self._ops.operation(self._key, name, method, start))
+        link = self._ops.route.link
+        if link is not None:
+            link.forget(self._key)
+        self._bound = _NO_LINK
+        return result
+
+    return call
+
+
+def _operation(
+    self: Any, name: str, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Operation:
+    ops: Operations = self._ops
+    position = _position(type(self), name, method.waits) if isinstance(method.waits, str) else 0
+    operation = ops.operation(
+        self._key,
+        name,
+        method,
+        lambda real, link: getattr(real, name)(*args, **kwargs),
+        waits=waits(method, args, kwargs, position),
+    )
+    return bound(operation, args, kwargs) if method.bond else operation
+
+
+@functools.cache
+def _position(follower: type[Any], name: str, argument: str) -> int:
+    """Where an argument stands among the positional ones of a method."""
+    return list(inspect.signature(getattr(follower, name)).parameters).index(argument) - 1
+
+
+def _bind(self: Any) -> None:
+    link = self._ops.route.link
+    real = link.real(self._key) if link is not None else None
+    self._bound = (link, real) if real is not None else _NO_LINK
+
+
+def _real(self: Any) -> Any:
+    """The real proxy of the moment, asked for on the way of an operation that does nothing else."""
+    return self._ops.run(self._ops.operation(self._key, "get", Method(Kind.READ), lambda real, link: real))

@@ -1,0 +1,94 @@
+"""Where operations go now: the one thing that the keeper publishes and every operation reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from hazelcast.errors import HazelcastClientNotActiveError
+
+from flask_hazelcast_failover.client.link import Link
+from flask_hazelcast_failover.errors import ClientOfflineException
+
+__all__ = ["Route", "State"]
+
+
+class State(str, Enum):
+    """What the client is doing."""
+
+    IDLE = "idle"
+    CONNECTED = "connected"
+    SWITCHING = "switching"
+    OFFLINE = "offline"
+    CLOSED = "closed"
+
+    __str__ = str.__str__
+
+
+class Route:
+    """The active link, or why there is none.
+
+    :param connect: called without a lock when an operation finds the client idle
+    """
+
+    def __init__(self, connect: Callable[[], None]) -> None:
+        self._connect = connect
+        self._changed = threading.Condition()
+        # Written under _changed, by the keeper and by closing. Read without it where a stale value
+        # does no harm: an operation counts itself in and then looks at `link` again.
+        self.link: Link | None = None
+        self.state = State.IDLE
+        self._why = ""
+
+    def publish(self, link: Link) -> None:
+        """Send new operations to ``link`` and wake those who wait."""
+        self._set(State.CONNECTED, link)
+
+    def suspend(self) -> None:
+        """Let new operations wait for the outcome of a switch."""
+        self._set(State.SWITCHING, None)
+
+    def offline(self, why: str) -> None:
+        """Let operations fail at once, with ``why`` as the message."""
+        self._set(State.OFFLINE, None, why)
+
+    def idle(self) -> None:
+        """Let the next operation start connecting."""
+        self._set(State.IDLE, None)
+
+    def close(self) -> None:
+        """Let operations fail for good."""
+        self._set(State.CLOSED, None)
+
+    def active(self, deadline: float, beyond: Link | None = None) -> Link:
+        """The link for the next operation, waited for while a switch is under way.
+
+        :param deadline: how long to wait, monotonic seconds
+        :param beyond: a link that is known to be gone, published or not
+        :raises ClientOfflineException: nothing can be reached, or the wait is over
+        :raises HazelcastClientNotActiveError: the client was shut down
+        """
+        if self.state is State.IDLE:
+            self._connect()
+        with self._changed:
+            while True:
+                if self.link is not None and self.link is not beyond:
+                    return self.link
+                if self.state is State.OFFLINE:
+                    raise ClientOfflineException(self._why)
+                if self.state is State.CLOSED:
+                    raise HazelcastClientNotActiveError("the client was shut down")
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(min(left, threading.TIMEOUT_MAX)):
+                    raise ClientOfflineException(
+                        "no cluster within wait_timeout: the client is still connecting or switching"
+                    )
+
+    def _set(self, state: State, link: Link | None, why: str = "") -> None:
+        with self._changed:
+            self.link = link
+            self.state = state
+            self._why = why
+            self._changed.notify_all()

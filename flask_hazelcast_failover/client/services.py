@@ -1,0 +1,183 @@
+"""The client's services: who is in the cluster, who owns a partition, what state the client is in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from hazelcast.cluster import ClusterService
+from hazelcast.core import MemberInfo
+from hazelcast.lifecycle import LifecycleService
+from hazelcast.partition import PartitionService
+
+from flask_hazelcast_failover.client.link import CLIENT, Link
+from flask_hazelcast_failover.client.listeners import Listeners
+from flask_hazelcast_failover.client.methods import Kind, Method
+from flask_hazelcast_failover.client.operations import Operations
+from flask_hazelcast_failover.client.route import State
+from flask_hazelcast_failover.client.runner import Runner
+
+__all__ = ["FollowingClusterService", "FollowingLifecycle", "FollowingPartitions"]
+
+_logger = logging.getLogger("flask_hazelcast_failover.listeners")
+_MemberListener = Callable[[MemberInfo], None]
+
+
+class FollowingClusterService(ClusterService):
+    """The members of the cluster that is active, and listeners for them.
+
+    A move to another cluster is told as its members leaving and the other's joining.
+    """
+
+    def __init__(self, operations: Operations, listeners: Listeners) -> None:
+        self._operations = operations
+        self._events = listeners
+        self._lock = threading.Lock()
+        self._listeners: dict[str, tuple[_MemberListener | None, _MemberListener | None]] = {}  # under _lock
+        self._members: dict[UUID, MemberInfo] = {}  # those told of; under _lock
+
+    def add_listener(
+        self,
+        member_added: _MemberListener | None = None,
+        member_removed: _MemberListener | None = None,
+        fire_for_existing: bool = False,
+    ) -> str:
+        """Adds a membership listener to listen for membership updates."""
+        registration_id = str(uuid.uuid4())
+        with self._lock:
+            self._listeners[registration_id] = member_added, member_removed
+        if fire_for_existing and member_added is not None:
+            for member in self.get_members():
+                member_added(member)
+        return registration_id
+
+    def remove_listener(self, registration_id: str) -> bool:
+        """Removes the specified membership listener."""
+        with self._lock:
+            return self._listeners.pop(registration_id, None) is not None
+
+    def get_members(
+        self, member_selector: Callable[[MemberInfo], bool] | None = None
+    ) -> list[MemberInfo]:
+        """Lists the current members in the cluster."""
+        if self._operations.route.state is State.CLOSED:
+            return []
+        members: list[MemberInfo] = self._operations.run(
+            self._operations.operation(
+                CLIENT,
+                "cluster_service.get_members",
+                Method(Kind.READ),
+                lambda client, _: client.cluster_service.get_members(member_selector),
+            )
+        )
+        return members
+
+    def renew(self) -> None:
+        """Go on in a forked child, with the same listeners."""
+        self._lock = threading.Lock()
+        self._members = {}
+
+    def follow(self, link: Link) -> None:
+        """Tell of a link that has become the active one. Called by the keeper, waits for nothing."""
+        service = link.client.cluster_service
+        if not link.follows_members:
+            link.follows_members = True
+            service.add_listener(
+                lambda member: self._changed(link, {member.uuid: member}, {}),
+                lambda member: self._changed(link, {}, {member.uuid: member}),
+            )
+        now = {member.uuid: member for member in service.get_members()}
+        with self._lock:
+            known = dict(self._members)
+        self._changed(link, now, {id_: member for id_, member in known.items() if id_ not in now})
+
+    def _changed(self, link: Link, here: dict[UUID, MemberInfo], gone: dict[UUID, MemberInfo]) -> None:
+        if self._operations.route.link is not link:
+            return
+        with self._lock:
+            gone = {id_: member for id_, member in gone.items() if self._members.pop(id_, None)}
+            new = {id_: member for id_, member in here.items() if id_ not in self._members}
+            self._members.update(new)
+            listeners = list(self._listeners.values())
+        for added, removed in listeners:
+            for member in gone.values() if removed else ():
+                self._events.deliver(link, removed, member)  # type: ignore[arg-type]
+            for member in new.values() if added else ():
+                self._events.deliver(link, added, member)  # type: ignore[arg-type]
+
+
+class FollowingPartitions(PartitionService):
+    """The partitions of the cluster that is active."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def get_partition_owner(self, partition_id: int) -> UUID | None:
+        """Returns the owner of the partition if it's set, ``None`` otherwise."""
+        owner: UUID | None = self._ask("get_partition_owner", partition_id)
+        return owner
+
+    def get_partition_id(self, key: Any) -> int:
+        """Returns the partition id for a key data."""
+        return int(self._ask("get_partition_id", key))
+
+    def get_partition_count(self) -> int:
+        """Returns partition count of the connected cluster."""
+        return int(self._ask("get_partition_count"))
+
+    def _ask(self, method: str, *args: Any) -> Any:
+        def start(client: Any, _: Link) -> Any:
+            return getattr(client.partition_service, method)(*args)
+
+        name = f"partition_service.{method}"
+        return self._operations.run(
+            self._operations.operation(CLIENT, name, Method(Kind.READ), start)
+        )
+
+
+class FollowingLifecycle(LifecycleService):
+    """The state of this client, and listeners for it: the client outlives its connections."""
+
+    def __init__(self, is_running: Callable[[], bool], runner: Runner) -> None:
+        self._is_running = is_running
+        self._runner = runner
+        self._lock = threading.Lock()
+        self._listeners: dict[str, Callable[[str], None]] = {}  # under _lock
+
+    def renew(self) -> None:
+        """Go on in a forked child, with the same listeners."""
+        self._lock = threading.Lock()
+
+    def is_running(self) -> bool:
+        """Checks whether or not the instance is running."""
+        return self._is_running()
+
+    def add_listener(self, on_state_change: Callable[[str], None]) -> str:
+        """Adds a listener to listen for lifecycle events."""
+        registration_id = str(uuid.uuid4())
+        with self._lock:
+            self._listeners[registration_id] = on_state_change
+        return registration_id
+
+    def remove_listener(self, registration_id: str) -> bool:
+        """Removes a lifecycle listener."""
+        with self._lock:
+            return self._listeners.pop(registration_id, None) is not None
+
+    def fire(self, state: str) -> None:
+        """Tell the listeners, on the thread that listeners are called on."""
+        with self._lock:
+            listeners = list(self._listeners.values())
+        for listener in listeners:
+            self._runner.submit(lambda listener=listener: _called(listener, state))  # type: ignore[misc]
+
+
+def _called(listener: Callable[[str], None], state: str) -> None:
+    try:
+        listener(state)
+    except Exception:
+        _logger.exception("a lifecycle listener raised")

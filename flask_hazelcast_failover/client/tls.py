@@ -1,0 +1,35 @@
+"""The TLS settings of an official configuration as the standard library wants them."""
+
+from __future__ import annotations
+
+import ssl
+
+from hazelcast.config import Config, SSLProtocol
+
+__all__ = ["tls_context"]
+
+_VERSIONS = {
+    SSLProtocol.TLSv1: ssl.TLSVersion.TLSv1,
+    SSLProtocol.TLSv1_1: ssl.TLSVersion.TLSv1_1,
+    SSLProtocol.TLSv1_2: ssl.TLSVersion.TLSv1_2,
+    SSLProtocol.TLSv1_3: ssl.TLSVersion.TLSv1_3,
+}
+
+
+def tls_context(config: Config) -> ssl.SSLContext:
+    """What the official client would use for ``config``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = config.ssl_check_hostname
+    version = _VERSIONS.get(config.ssl_protocol)
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    if config.ssl_cafile:
+        context.load_verify_locations(config.ssl_cafile)
+    else:
+        context.load_default_certs()
+    if config.ssl_certfile:
+        password = config.ssl_password
+        context.load_cert_chain(config.ssl_certfile, config.ssl_keyfile, password)
+    if config.ssl_ciphers:
+        context.set_ciphers(config.ssl_ciphers)
+    return context
