@@ -11,6 +11,7 @@ import dns.resolver
 import pytest
 from flask import Flask, Response
 from hazelcast.errors import ClientOfflineError, HazelcastError
+from hazelcast.proxy.map import BlockingMap
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from flask_hazelcast_failover import ClientOfflineException, HazelcastFailover, OperationOutcomeUnknown
@@ -47,7 +48,7 @@ def test_setting_up_an_app_and_getting_its_client_touches_no_network(
         ADMIN_TOKEN=TOKEN,
     )
     with flask_app.app_context():
-        users = ext.client.get_map("users").blocking()
+        users: BlockingMap[str, str] = ext.client.get_map("users").blocking()
         assert users.name == "users"
     assert threading.active_count() == threads
     readable, _, _ = select.select([listening], [], [], 0.2)
@@ -140,14 +141,16 @@ def test_a_request_uses_the_cluster_that_the_configuration_names(
 
         @flask_app.get("/visits")
         def visits() -> dict[str, object]:
-            return {"visits": ext.client.get_map("extension-visits").blocking().get("total")}
+            counters: BlockingMap[str, int] = ext.client.get_map("extension-visits").blocking()
+            return {"visits": counters.get("total")}
 
         return flask_app
 
     monkeypatch.setenv("FLASK_HAZELCAST_FAILOVER_CLUSTERS", f"{url_of(blue)} {url_of(green)}")
     flask_app = create_app()
     with client_of(flask_app) as client:
-        client.get_map("extension-visits").blocking().set("total", 42)
+        counters: BlockingMap[str, int] = client.get_map("extension-visits").blocking()
+        counters.set("total", 42)
         assert flask_app.test_client().get("/visits").get_json() == {"visits": 42}
         assert client.status().current_cluster == "blue"
 
@@ -177,7 +180,8 @@ def test_an_app_starts_while_every_cluster_is_down_and_says_503_with_retry_after
 
     @flask_app.get("/")
     def index() -> str:
-        return str(ext.client.get_map("visits").blocking().get("total"))
+        counters: BlockingMap[str, int] = ext.client.get_map("visits").blocking()
+        return str(counters.get("total"))
 
     with client_of(flask_app):
         for _ in range(2):

@@ -11,6 +11,7 @@ from typing import Any
 import blinker
 import pytest
 from flask import Flask, current_app, g, has_request_context
+from hazelcast.proxy.map import BlockingMap
 
 from flask_hazelcast_failover import HazelcastFailover, signals
 from flask_hazelcast_failover.client.events import Event
@@ -156,7 +157,7 @@ def test_a_switch_is_told_in_order_by_one_thread_that_serves_no_request(
     for name in EVENTS:
         connect(name, receive(name), flask_app)
     with client_of(flask_app) as client:
-        visits = client.get_map("signals").blocking()
+        visits: BlockingMap[str, int] = client.get_map("signals").blocking()
         visits.set("total", 1)
         eventually(
             lambda: {event.cluster for name, event in got if name == "cluster_connected"} == {"blue", "green"}
