@@ -49,6 +49,7 @@ class ClusterRecord:
     tries: int = 0  # attempts that failed in this search
     began: float | None = None  # when the first attempt of this search began
     dial_at: float | None = None  # when the next attempt begins
+    refusing: bool = False  # whether somebody refused us last, as against nobody answering
     pause: float = _REFUSING_PAUSE
     last_error: str | None = None
     dns_error: str | None = None
@@ -84,6 +85,7 @@ class ClusterRecord:
         self.attempt = None
         self.dial_at = None
         self.last_error = None
+        self.refusing = False
         self.pause = _REFUSING_PAUSE
         self.returned = self.lost_at is not None
         self.fit_since = now
@@ -125,12 +127,12 @@ class ClusterRecord:
         if self.link is None and self.attempt is None:
             self.dial_at = None
 
-    def background_pause(self, jitter: float, refusing: bool) -> float:
+    def background_pause(self, jitter: float) -> float:
         """Seconds to the next attempt while nobody waits for it.
 
         :param jitter: by chance, 0 to 1
         """
-        if not refusing:
+        if not self.refusing:
             self.pause = _REFUSING_PAUSE
             return _ABSENT_PAUSE * (0.5 + jitter / 2)
         pause = self.pause
@@ -139,8 +141,7 @@ class ClusterRecord:
 
     def checked(self, failed: frozenset[UUID], latency: float | None, now: float) -> None:
         """A round of health checks has ended; ``latency`` in seconds."""
-        assert self.link is not None
-        members = self.link.members()
+        members = self.link.members() if self.link is not None else frozenset()
         self.members = members or self.members
         self.failures = {member: self.failures.get(member, 0) + 1 for member in failed if member in members}
         self.latency = latency if latency is not None else self.latency

@@ -13,10 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from hazelcast.config import Config
 from hazelcast.lifecycle import LifecycleState
 
 from flask_hazelcast_failover.client.attempt import AttemptFailed, attempt
-from flask_hazelcast_failover.client.cluster import ClusterRecord
+from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
 from flask_hazelcast_failover.client.events import Event
 from flask_hazelcast_failover.client.happenings import (
     AttemptEnded,
@@ -94,8 +95,8 @@ class Engine:
         self._stopped = False  # under _changed
         self._started = False  # under _changed
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
-        self._links: set[Link] = set()  # open ones; of the keeper's thread, read by the watch
-        self._watch = Watch(options, lambda: tuple(self._links), lambda: tuple(self._links), self.post)
+        self._links: dict[Link, None] = {}  # open ones; single steps of a dict by any thread
+        self._watch = Watch(options, self._open_links, self._open_links, self.post)
 
     # For the client.
 
@@ -129,16 +130,20 @@ class Engine:
             return
         for thread in (self._thread, self._watch):
             thread.join(max(0.0, deadline - time.monotonic()))
-        closing = [self._spawn(lambda link=link: _close(link), "close") for link in self._links]  # type: ignore[misc]
-        for link in self._links:
+        links = self._open_links()
+        closing = [self._spawn(lambda link=link: _close(link), "close") for link in links]  # type: ignore[misc]
+        for link in links:
             link.end_calls()
         for thread in closing:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def abandon_in_child(self) -> None:
         """In a forked child: close the parent's sockets, which are of no use here."""
-        for link in self._links:
+        for link in self._open_links():
             link.client.close_files()
+
+    def _open_links(self) -> list[Link]:
+        return list(self._links)
 
     # The keeper's thread.
 
@@ -197,7 +202,8 @@ class Engine:
     def resolve(self, index: int) -> None:
         self._spawn(lambda: self._look_up(index, None), "resolve")
 
-    def prepare(self, link: Link) -> None:  # type: ignore[override]
+    def prepare(self, link: KeptLink) -> None:
+        link = _own(link)
         link.client.forget_near_caches()
 
         def run() -> None:
@@ -214,7 +220,8 @@ class Engine:
         else:
             self._spawn(run, "prepare")
 
-    def ask_ready(self, link: Link) -> None:  # type: ignore[override]
+    def ask_ready(self, link: KeptLink) -> None:
+        link = _own(link)
         check = self._options.ready_check
 
         def run() -> None:
@@ -232,7 +239,8 @@ class Engine:
         if self._links:
             self._lifecycle.fire(LifecycleState.DISCONNECTED)
 
-    def publish(self, link: Link) -> None:  # type: ignore[override]
+    def publish(self, link: KeptLink) -> None:
+        link = _own(link)
         was_connected = self._route.link is not None
         self._route.publish(link)
         self._members.follow(link)
@@ -242,7 +250,9 @@ class Engine:
     def offline(self, why: str) -> None:
         self._route.offline(why)
 
-    def leave(self, link: Link) -> None:  # type: ignore[override]
+    def leave(self, link: KeptLink) -> None:
+        link = _own(link)
+
         def run() -> None:
             self._listeners.drop_from(link)
             deadline = time.monotonic() + self._options.drain_timeout
@@ -253,8 +263,9 @@ class Engine:
 
         self._spawn(run, "drain")
 
-    def discard(self, link: Link) -> None:  # type: ignore[override]
-        self._links.discard(link)
+    def discard(self, link: KeptLink) -> None:
+        link = _own(link)
+        self._links.pop(link, None)
         link.end_calls()
         self._spawn(lambda: _close(link), "close")
 
@@ -282,22 +293,22 @@ class Engine:
                 for link in opened:
                     self.post(LinkDown(link))
 
-        def build(members: Sequence[str]) -> object:
+        def build(members: Sequence[str]) -> Config:
             return self._configured(cluster, members, changed)
 
-        client = attempt(addresses, build, deadline)  # type: ignore[arg-type]
+        client = attempt(addresses, build, deadline)
         link = Link(cluster.label, index, client)
         opened.append(link)
         if down.is_set():
             _close(link)
             raise AttemptFailed("closed right after connecting", Verdict.ABSENT)
         self._warm(link)
-        self._links.add(link)
+        self._links[link] = None
         return link
 
     def _configured(
         self, cluster: ClusterConfig, members: Sequence[str], changed: Callable[[str], None]
-    ) -> object:
+    ) -> Config:
         common = {"invocation_retry_pause": 0.1, **self._options.client_options}
         config = cluster.build_config(common, members)
         config.connection_timeout = min(config.connection_timeout, self._options.connect_timeout)
@@ -329,10 +340,16 @@ class Engine:
         except Exception as failure:
             _logger.debug("not every proxy was made on %s beforehand: %s", link.label, failure)
 
-    def _spawn(self, run: Callable[[], None], what: str) -> threading.Thread:
+    def _spawn(self, run: Callable[[], object], what: str) -> threading.Thread:
         thread = threading.Thread(target=run, name=f"hazelcast-failover-{what}", daemon=True)
         thread.start()
         return thread
+
+
+def _own(link: KeptLink) -> Link:
+    if not isinstance(link, Link):
+        raise TypeError(f"expected a Link, not {type(link).__name__}")
+    return link
 
 
 def _close(link: Link) -> None:

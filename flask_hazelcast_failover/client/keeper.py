@@ -12,23 +12,17 @@ dials → ``AttemptEnded`` → ``_search`` finds the best cluster → ``_move`` 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
 from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
-from flask_hazelcast_failover.client.events import (
-    ClusterConnected,
-    ClusterLost,
-    ClusterRecovered,
-    ClustersExhausted,
-    ClusterSwitched,
-    Event,
-    Reason,
-)
+from flask_hazelcast_failover.client.chronicle import Chronicle
+from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
 from flask_hazelcast_failover.client.happenings import (
     AttemptEnded,
     Begin,
@@ -43,78 +37,24 @@ from flask_hazelcast_failover.client.happenings import (
     Wish,
 )
 from flask_hazelcast_failover.client.options import Failback, Options, Standby
-from flask_hazelcast_failover.client.return_home import failback_target, forgive, renew_addresses
+from flask_hazelcast_failover.client.return_home import (
+    failback_target,
+    forgive,
+    has_moved,
+    renew_addresses,
+)
 from flask_hazelcast_failover.client.route import State
-from flask_hazelcast_failover.client.status import ClientStatus, Switch
+from flask_hazelcast_failover.client.search import Dialling, Search
+from flask_hazelcast_failover.client.status import ClientStatus
+from flask_hazelcast_failover.client.world import World
 from flask_hazelcast_failover.errors import ClientOfflineException
 
-__all__ = ["Keeper", "World"]
+__all__ = ["Keeper"]
 
-_HISTORY = 100
 # How long the best of several clusters is waited for when any is better than none, seconds.
 _OFFLINE_PATIENCE = 0.5
 # How often a way back is considered, seconds.
 _FAILBACK_PACE = 0.1
-
-
-class World(Protocol):
-    """What the keeper has done for it. Nothing here blocks."""
-
-    def now(self) -> float:
-        """The time, monotonic seconds."""
-
-    def chance(self) -> float:
-        """A random number from 0 to 1."""
-
-    def dial(self, index: int, attempt: int) -> None:
-        """Begin an attempt; ends with ``AttemptEnded``."""
-
-    def scout(self, index: int) -> None:
-        """Open a second link to where a cluster's name leads now; ends with ``Scouted``."""
-
-    def resolve(self, index: int) -> None:
-        """Look a cluster's name up again; ends with ``Resolved``."""
-
-    def prepare(self, link: KeptLink) -> None:
-        """Make proxies and register listeners on a link; ends with ``Prepared``."""
-
-    def ask_ready(self, link: KeptLink) -> None:
-        """Run the ready check on a link; ends with ``ReadyAnswered``."""
-
-    def suspend(self) -> None:
-        """Let operations wait."""
-
-    def publish(self, link: KeptLink) -> None:
-        """Send operations to a link."""
-
-    def offline(self, why: str) -> None:
-        """Let operations fail at once."""
-
-    def leave(self, link: KeptLink) -> None:
-        """Take listeners off a link and let operations on it finish; ends with ``Drained``."""
-
-    def discard(self, link: KeptLink) -> None:
-        """End the operations on a link and close it."""
-
-    def show(self, status: ClientStatus) -> None:
-        """Let everybody see how things stand."""
-
-    def announce(self, event: Event) -> None:
-        """Tell subscribers."""
-
-    def answer(self, wish: Wish, error: Exception | None) -> None:
-        """Tell whoever waits how their wish ended."""
-
-
-@dataclass
-class _Search:
-    """The search for a cluster after the start or a loss: in which order, how long for each."""
-
-    order: Sequence[int]
-    tries: int
-    patience: float  # how long a better cluster holds up a worse one that is there
-    reason: Reason
-    since: float
 
 
 @dataclass
@@ -149,13 +89,12 @@ class Keeper:
         self._world = world
         self._worker = worker
         self._tries = options.try_count or 3
-        self._search_now: _Search | None = None
+        self._search_now: Search | None = None
         self._move_now: _Move | None = None
         self._left_at: tuple[Reason, float] | None = None  # why and when operations had to stop
         self._wishes: deque[Wish] = deque()
         self._dialled_for: Wish | None = None
-        self._exhausted_at: float | None = None  # since when nothing is reachable
-        self._history: deque[Switch] = deque(maxlen=_HISTORY)
+        self._chronicle = Chronicle(records, world)
         self._attempts = 0
         self._answers: list[tuple[Wish, Exception | None]] = []
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
@@ -185,9 +124,8 @@ class Keeper:
     def next_due(self) -> float | None:
         """When something is due although no event comes, monotonic seconds."""
         due = [record.dial_at for record in self.records] + [record.resolve_at for record in self.records]
-        search = self._search_now
-        if search is not None:
-            due += [r.began + search.patience for r in self.records if r.began is not None and r.link is None]
+        if self._search_now is not None:
+            due += self._search_now.patience_ends(self.records)
         now = self._world.now()
         if self._options.failback is Failback.AUTO:
             due.append(now + _FAILBACK_PACE)
@@ -214,7 +152,7 @@ class Keeper:
             on_primary=current is not None and current.index == 0,
             epoch=self.epoch,
             clusters=tuple(record.status(self.active) for record in self.records),
-            history=tuple(self._history),
+            history=tuple(self._chronicle.history),
         )
 
     # Searching: from the start or a loss to the best cluster that can be reached.
@@ -230,8 +168,11 @@ class Keeper:
             self._left_at = reason, now
         for record in self.records:
             record.begin_search(now)
-        indexes = [record.index for record in order]
-        self._search_now = _Search(indexes, self._tries, self._options.connect_timeout, reason, now)
+        indexes = tuple(record.index for record in order)
+        hot = self._options.standby is Standby.HOT
+        dialling = Dialling.ALL_AT_ONCE if hot else Dialling.ONE_BY_ONE
+        patience = self._options.connect_timeout
+        self._search_now = Search(indexes, self._tries, patience, reason, dialling)
         self._search()
 
     def _search(self) -> None:
@@ -239,26 +180,13 @@ class Keeper:
         search = self._search_now
         if search is None or self._move_now is not None:
             return
-        now = self._world.now()
-        waiting = False
-        for record in (self.records[index] for index in search.order):
-            if record.link is not None:
-                if not waiting:
-                    self._move(record, record.link, search.reason)
-                return
-            if record.tries >= search.tries:
-                continue
-            if record.attempt is None and (record.dial_at is None or record.dial_at <= now):
-                self._dial(record)
-            if self._options.standby is Standby.COLD and self.state is not State.OFFLINE:
-                return
-            assert record.began is not None
-            waiting = waiting or now - record.began < search.patience
-        if not any(self._may_come(record, search) for record in self.records):
+        outcome = search.look(self.records, self._world.now())
+        for record in outcome.dial:
+            self._dial(record)
+        if outcome.found is not None and outcome.found.link is not None:
+            self._move(outcome.found, outcome.found.link, search.reason)
+        elif outcome.is_over:
             self._give_up()
-
-    def _may_come(self, record: ClusterRecord, search: _Search) -> bool:
-        return record.index in search.order and record.link is None and record.tries < search.tries
 
     def _dial(self, record: ClusterRecord) -> None:
         self._attempts += 1
@@ -269,17 +197,14 @@ class Keeper:
         self._world.dial(record.index, self._attempts)
 
     def _give_up(self) -> None:
-        search, self._search_now = self._search_now, None
-        assert search is not None
+        self._search_now = None
         self.state = State.OFFLINE
         errors = {record.label: record.last_error or "not connected" for record in self.records}
         self._world.show(self.status())
         self._world.offline(_nothing_reachable(errors))
         for record in self.records:
-            self._dial_later(record, refusing=False)
-        if self._exhausted_at is None:
-            self._exhausted_at = self._world.now()
-            self._world.announce(ClustersExhausted(errors))
+            self._dial_later(record)
+        self._chronicle.exhausted(errors)
         self._serve_wishes()
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
@@ -297,13 +222,14 @@ class Keeper:
 
     def _attempt_failed(self, record: ClusterRecord, why: str, refusing: bool) -> None:
         record.failed(why)
-        searched = self._search_now is not None and self._may_come(record, self._search_now)
+        record.refusing = refusing
+        searched = self._search_now is not None and self._search_now.may_come(record)
         wished = self._dialled_for is not None and self._dialled_for.index == record.index
         if (searched or wished) and record.tries < self._tries and self.state is not State.OFFLINE:
             longest = min(1.0, self._options.retry_delay * 2 ** (record.tries - 1))
             record.dial_at = self._world.now() + longest * self._world.chance()
         else:
-            self._dial_later(record, refusing)
+            self._dial_later(record)
             if wished:
                 self._refuse_wish(why)
         self._search()
@@ -325,7 +251,7 @@ class Keeper:
             record.link = None
             self._world.discard(link)
         else:
-            self._tell_connected(record)
+            self._chronicle.connected(record, self.active)
 
     def _search_again(self) -> None:
         """Something is reachable again: look shortly whether it is the best there is."""
@@ -334,8 +260,8 @@ class Keeper:
             record.begin_search(now)
         reason = self._left_at[0] if self._left_at else Reason.CONNECTION_LOST
         patience = min(self._options.connect_timeout, _OFFLINE_PATIENCE)
-        order = [record.index for record in self.records]
-        self._search_now = _Search(order, 1, patience, reason, now)
+        order = tuple(record.index for record in self.records)
+        self._search_now = Search(order, 1, patience, reason, Dialling.ALL_AT_ONCE)
         self._search()
 
     def _is_kept(self, record: ClusterRecord) -> bool:
@@ -370,7 +296,7 @@ class Keeper:
             self._world.discard(move.link)
         elif move.record.link is move.link:
             move.record.tries += 1
-            self._lose(move.record, Reason.CONNECTION_LOST, event.why)
+            self._lose(move.record, move.link, Reason.CONNECTION_LOST, event.why)
         self._end_wish(move.wish, event.why)
         self._search()
 
@@ -388,20 +314,20 @@ class Keeper:
         switch = None
         if previous is not None and (previous is not record or move.replacing is not None):
             switch = ClusterSwitched(previous.label, record.label, reason, now - since, self.epoch)
-            self._history.append(Switch.of(switch))
+            self._chronicle.switched(switch)
         self._on_wish_granted(move)
         self._world.show(self.status())
         self._world.publish(move.link)
         if before is not None:
             self._world.leave(before)
-        self._tell_arrival(record, switch)
+        self._chronicle.arrived(record, move.link, switch)
         for other in self.records:
-            self._dial_later(other, refusing=False, first=True)
+            self._dial_later(other)
         self._serve_wishes()
 
     def _drained(self, event: Drained) -> None:
         """A link that was left may stand by, unless something still is in flight on it."""
-        record = next((record for record in self.records if record.link is event.link), None)
+        record = self._record_of(event.link)
         if record is not None and event.link is self.active:
             return  # meanwhile it is the active one again
         if record is not None and not event.operations and self._is_kept(record):
@@ -409,40 +335,20 @@ class Keeper:
         self._world.discard(event.link)
         if record is not None:
             record.link = None
-            self._dial_later(record, refusing=False)
-
-    def _tell_arrival(self, record: ClusterRecord, switch: ClusterSwitched | None) -> None:
-        if self._exhausted_at is not None and record.lost_at is None:
-            record.lost_at = self._exhausted_at  # it was never there before
-        self._exhausted_at = None
-        self._tell_connected(record)
-        if switch is not None:
-            self._world.announce(switch)
-        for other in self.records:
-            self._tell_connected(other)
-
-    def _tell_connected(self, record: ClusterRecord) -> None:
-        if record.link is None or record.announced:
-            return
-        record.announced = True
-        self._world.announce(ClusterConnected(record.label, record.link is self.active))
-        if record.lost_at is not None:
-            downtime = self._world.now() - record.lost_at
-            record.lost_at = None
-            self._world.announce(ClusterRecovered(record.label, downtime))
+            self._dial_later(record)
 
     # Losing.
 
     def _link_down(self, event: LinkDown) -> None:
-        for record in self.records:
-            if record.link is event.link:
-                self._lose(record, Reason.CONNECTION_LOST, "the connection was lost")
+        record = self._record_of(event.link)
+        if record is not None:
+            self._lose(record, event.link, Reason.CONNECTION_LOST, "the connection was lost")
         move = self._move_now
         if move is not None and move.link is event.link:
             self._prepared(Prepared(event.link, "the connection was lost"))
 
     def _checked(self, event: Checked) -> None:
-        record = next((record for record in self.records if record.link is event.link), None)
+        record = self._record_of(event.link)
         if record is None:
             return
         record.checked(event.failed, event.latency, self._world.now())
@@ -451,13 +357,11 @@ class Keeper:
         others = any(other.is_half_gone(1) for other in self.records if other is not record)
         if record.is_half_gone(2 * limit if others else limit):
             failed = f"{record.failing(limit)} of {len(record.members)} members failed {limit} health checks"
-            self._lose(record, Reason.HEALTH_CHECK, failed)
+            self._lose(record, event.link, Reason.HEALTH_CHECK, failed)
         else:
             record.impaired = record.failing(limit) > 0
 
-    def _lose(self, record: ClusterRecord, reason: Reason, why: str) -> None:
-        link = record.link
-        assert link is not None
+    def _lose(self, record: ClusterRecord, link: KeptLink, reason: Reason, why: str) -> None:
         forgive(record, self._world.now())
         record.lost(why, self._world.now())
         was_active = link is self.active
@@ -466,7 +370,7 @@ class Keeper:
             self._left_at = reason, self._world.now()
             self._suspend()
         self._world.discard(link)
-        self._world.announce(ClusterLost(record.label, was_active, reason))
+        self._chronicle.lost(record, was_active, reason)
         move = self._move_now
         if move is not None and move.link is link:
             self._move_now = None
@@ -474,7 +378,7 @@ class Keeper:
         if was_active:
             self._begin_search(self._after(record, reason), reason)
         elif self._search_now is None:
-            self._dial_later(record, refusing=False)
+            self._dial_later(record)
 
     def _after(self, lost: ClusterRecord, reason: Reason) -> list[ClusterRecord]:
         """Who is tried after a loss: the lost one first, unless failed checks were its tries."""
@@ -549,36 +453,30 @@ class Keeper:
             self._consider_failback(now)
 
     def _consider_failback(self, now: float) -> None:
-        if self._move_now is not None or self._search_now is not None or self._dialled_for is not None:
+        current = self.current
+        if current is None or not self._is_at_rest():
             return
-        assert self.current is not None
-        record = failback_target(self.records[: self.current.index], self._options.failback_after, now)
+        record = failback_target(self.records[: current.index], self._options.failback_after, now)
         if record is None or record.link is None:
             return
         if self._options.ready_check is None:
             self._move(record, record.link, Reason.FAILBACK)
         elif now - record.ready_asked_at >= max(1.0, self._options.health_check_interval):
-            record.ready_asked_at = float("inf")  # until it has answered
+            record.ready_asked_at = math.inf  # until it has answered
             self._world.ask_ready(record.link)
 
     def _ready_answered(self, event: ReadyAnswered) -> None:
-        for record in self.records:
-            if record.link is event.link:
-                record.ready_asked_at = self._world.now()
-                idle = self._move_now is None and self._search_now is None
-                if event.ready and idle and not self.held and self.active not in (None, record.link):
-                    self._move(record, event.link, Reason.FAILBACK)
+        record = self._record_of(event.link)
+        if record is None:
+            return
+        record.ready_asked_at = self._world.now()
+        if event.ready and self._is_at_rest() and not self.held and self.active not in (None, record.link):
+            self._move(record, event.link, Reason.FAILBACK)
 
     def _scouted(self, event: Scouted) -> None:
         record = self.records[event.index]
         here = record.link
-        if here is None or self._move_now is not None or self._search_now is not None:
-            self._world.discard(event.link)
-        elif event.link.members() & here.members():
-            record.strangers = 0
-            self._world.discard(event.link)
-        elif (record.strangers + 1) < 2:
-            record.strangers += 1
+        if here is None or not self._is_at_rest() or not has_moved(record, event.link):
             self._world.discard(event.link)
         elif here is self.active:
             self._move(record, event.link, Reason.DNS, replacing=here)
@@ -586,14 +484,20 @@ class Keeper:
             record.replaced(event.link, self._world.now())
             self._world.discard(here)
 
-    def _dial_later(self, record: ClusterRecord, refusing: bool, first: bool = False) -> None:
-        """Try a cluster again by and by, if anybody wants it."""
+    def _is_at_rest(self) -> bool:
+        return self._move_now is None and self._search_now is None and self._dialled_for is None
+
+    def _record_of(self, link: KeptLink) -> ClusterRecord | None:
+        return next((record for record in self.records if record.link is link), None)
+
+    def _dial_later(self, record: ClusterRecord) -> None:
+        """Try a cluster by and by, if anybody wants it: at once if nobody has yet."""
         if record.link is not None or record.attempt is not None or record.dial_at is not None:
             return
-        if self.state is not State.OFFLINE and not self._is_kept(record):
-            return
-        pause = record.background_pause(self._world.chance(), refusing)
-        record.dial_at = self._world.now() + (0.0 if first and record.began is None else pause)
+        if self.state is State.OFFLINE or self._is_kept(record):
+            never = record.began is None and record.last_error is None
+            pause = 0.0 if never else record.background_pause(self._world.chance())
+            record.dial_at = self._world.now() + pause
 
 
 def _nothing_reachable(errors: dict[str, str]) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flask_hazelcast_failover.client.cluster import ClusterRecord
+from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
 from flask_hazelcast_failover.client.events import AddressesChanged
 from flask_hazelcast_failover.client.happenings import Resolved
 
 if TYPE_CHECKING:
-    from flask_hazelcast_failover.client.keeper import World
+    from flask_hazelcast_failover.client.world import World
 
-__all__ = ["failback_target", "fitness_wait", "forgive", "renew_addresses"]
+__all__ = ["failback_target", "fitness_wait", "forgive", "has_moved", "renew_addresses"]
 
 _LONGEST_WAIT = 3600.0
+# Answers running of a name that leads elsewhere, until the client believes it.
+_STRANGERS = 2
 
 
 def fitness_wait(record: ClusterRecord, failback_after: float) -> float:
@@ -45,11 +47,11 @@ def forgive(record: ClusterRecord, now: float) -> None:
 
 def renew_addresses(record: ClusterRecord, event: Resolved, world: World) -> None:
     """Take in what DNS said of a cluster."""
-    assert record.config.dns is not None
-    record.resolve_at = world.now() + record.config.dns.refresh_interval
+    if record.config.dns is not None:
+        record.resolve_at = world.now() + record.config.dns.refresh_interval
     record.dns_error = event.error
     before, record.addresses = record.addresses, event.addresses or record.addresses
-    if set(record.addresses) != set(before):
+    if before and set(record.addresses) != set(before):
         world.announce(AddressesChanged(record.label, before, record.addresses))
     if record.link is None or event.error is not None:
         return
@@ -57,3 +59,12 @@ def renew_addresses(record: ClusterRecord, event: Resolved, world: World) -> Non
         record.strangers = 0  # the same cluster's members, in whatever order
     else:
         world.scout(record.index)
+
+
+def has_moved(record: ClusterRecord, scout: KeptLink) -> bool:
+    """Whether a cluster's name has led to members of another cluster twice running."""
+    if record.link is not None and scout.members() & record.link.members():
+        record.strangers = 0
+    else:
+        record.strangers += 1
+    return record.strangers >= _STRANGERS

@@ -1,0 +1,73 @@
+"""What is told of the keeper's decisions: events to subscribers, switches to the history."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
+from flask_hazelcast_failover.client.events import (
+    ClusterConnected,
+    ClusterLost,
+    ClusterRecovered,
+    ClustersExhausted,
+    ClusterSwitched,
+    Reason,
+)
+from flask_hazelcast_failover.client.status import Switch
+from flask_hazelcast_failover.client.world import World
+
+__all__ = ["Chronicle"]
+
+_HISTORY = 100
+
+
+class Chronicle:
+    """Tells everything once and in order. Of the keeper's thread.
+
+    :param records: the clusters in order of priority
+    :param world: announces events
+    """
+
+    def __init__(self, records: Sequence[ClusterRecord], world: World) -> None:
+        self.history: deque[Switch] = deque(maxlen=_HISTORY)
+        self._records = records
+        self._world = world
+        self._exhausted_at: float | None = None  # since when nothing is reachable
+
+    def lost(self, record: ClusterRecord, was_active: bool, reason: Reason) -> None:
+        """A link is gone."""
+        if record.announced:
+            self._world.announce(ClusterLost(record.label, was_active, reason))
+
+    def exhausted(self, errors: Mapping[str, str]) -> None:
+        """No cluster can be reached; told once until one can."""
+        if self._exhausted_at is None:
+            self._exhausted_at = self._world.now()
+            self._world.announce(ClustersExhausted(errors))
+
+    def switched(self, switch: ClusterSwitched) -> None:
+        """Operations are about to go to another cluster."""
+        self.history.append(Switch.of(switch))
+
+    def arrived(self, record: ClusterRecord, active: KeptLink, switch: ClusterSwitched | None) -> None:
+        """Operations go to a cluster; a switch unless it is the first one or the same again."""
+        if self._exhausted_at is not None and record.lost_at is None:
+            record.lost_at = self._exhausted_at  # it was never there before
+        self._exhausted_at = None
+        self.connected(record, active)
+        if switch is not None:
+            self._world.announce(switch)
+        for other in self._records:
+            self.connected(other, active)
+
+    def connected(self, record: ClusterRecord, active: KeptLink | None) -> None:
+        """A cluster can be used."""
+        if record.link is None or record.announced:
+            return
+        record.announced = True
+        self._world.announce(ClusterConnected(record.label, record.link is active))
+        if record.lost_at is not None:
+            downtime = self._world.now() - record.lost_at
+            record.lost_at = None
+            self._world.announce(ClusterRecovered(record.label, downtime))

@@ -1,0 +1,72 @@
+"""A search: which cluster to take after the start or a loss, whom to dial, when to give up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from flask_hazelcast_failover.client.cluster import ClusterRecord
+from flask_hazelcast_failover.client.events import Reason
+
+__all__ = ["Dialling", "Outcome", "Search"]
+
+
+class Dialling(Enum):
+    """How a search goes through its clusters."""
+
+    ALL_AT_ONCE = "dial all of them at once"
+    ONE_BY_ONE = "dial the next one when the attempts at the one before are used up"
+
+
+class Outcome(NamedTuple):
+    """What a look at the clusters came to: one to take, some to dial, or the end."""
+
+    found: ClusterRecord | None
+    dial: Sequence[ClusterRecord]
+    is_over: bool
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for a cluster.
+
+    :param order: indexes of the clusters, best first
+    :param tries: attempts at each of them
+    :param patience: seconds that a better cluster holds up a worse one that is there, from the
+        first attempt at it
+    :param reason: why there is a search
+    """
+
+    order: tuple[int, ...]
+    tries: int
+    patience: float
+    reason: Reason
+    dialling: Dialling
+
+    def look(self, records: Sequence[ClusterRecord], now: float) -> Outcome:
+        """Decide with what is known now."""
+        dial: list[ClusterRecord] = []
+        is_held_up = False
+        for record in (records[index] for index in self.order):
+            if record.link is not None:
+                return Outcome(None if is_held_up else record, dial, is_over=False)
+            if record.tries >= self.tries:
+                continue
+            if record.attempt is None and (record.dial_at is None or record.dial_at <= now):
+                dial.append(record)
+            if self.dialling is Dialling.ONE_BY_ONE:
+                return Outcome(None, dial, is_over=False)
+            began = now if record.began is None else record.began
+            is_held_up = is_held_up or now - began < self.patience
+        is_over = not any(self.may_come(record) for record in records)
+        return Outcome(None, dial, is_over)
+
+    def may_come(self, record: ClusterRecord) -> bool:
+        """Whether attempts at a cluster are left."""
+        return record.index in self.order and record.link is None and record.tries < self.tries
+
+    def patience_ends(self, records: Sequence[ClusterRecord]) -> list[float]:
+        """When a worse cluster need not wait for each of the better ones any longer."""
+        return [record.began + self.patience for record in records if record.began and self.may_come(record)]
