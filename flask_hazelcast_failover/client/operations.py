@@ -125,12 +125,18 @@ class Operations:
         self._runner = runner
         self._lock = threading.Lock()  # guards counters
 
+    def renew(self) -> None:
+        """Go on in a forked child."""
+        self._lock = threading.Lock()
+        self.bonds = Bonds()
+        self.sections = self.bonds.sections
+
     def operation(
         self,
         key: ProxyKey,
         name: str,
         method: Method,
-        start: Callable[[Any], Any],
+        start: Callable[[Any, Link], Any],
         *,
         waits: float = 0.0,
     ) -> Operation:
