@@ -304,6 +304,9 @@ class Engine:
             raise AttemptFailed("closed right after connecting", Verdict.ABSENT)
         self._warm(link)
         self._links[link] = None
+        if self._stopped:
+            _close(link)  # stop() may have closed the open links just before
+            raise AttemptFailed("the client was shut down", Verdict.ABSENT)
         return link
 
     def _configured(
