@@ -1,8 +1,9 @@
-"""Fetch what local clusters need, so that a later start needs no network: `python -m flask_hazelcast_failover.testing`."""
+"""Fetch what local clusters need, so that a later start is quick and needs no network."""
 
 import argparse
 import sys
 
+from flask_hazelcast_failover.testing.archive import make_archive
 from flask_hazelcast_failover.testing.cluster import DEFAULT_VERSION, artifacts_of
 from flask_hazelcast_failover.testing.errors import LocalClusterError
 from flask_hazelcast_failover.testing.jar import find_jars
@@ -21,8 +22,11 @@ def main() -> int:
         java = find_java()
         sys.stdout.write(f"Java {java_version(java)}: {java}\n")
         for version in given.versions:
-            for jar in find_jars(version, *artifacts_of(jet=given.sql and version == DEFAULT_VERSION)):
-                sys.stdout.write(f"Hazelcast {version}: {jar}\n")
+            jars = find_jars(version, *artifacts_of(jet=given.sql and version == DEFAULT_VERSION))
+            sys.stdout.write(f"Hazelcast {version}: {', '.join(map(str, jars))}\n")
+            # SQL has a class path of its own, and with it an archive of its own.
+            for some in {jars[:1], jars}:
+                sys.stdout.write(f"Hazelcast {version}, quick start: {make_archive(java, some)}\n")
     except LocalClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1

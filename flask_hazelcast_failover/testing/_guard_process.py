@@ -20,14 +20,15 @@ def main(parent: int) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     guarded: set[str] = set()
     rest = b""
-    while os.getppid() == parent:
-        if not select.select([0], [], [], SECONDS_BETWEEN_LOOKS)[0]:
-            continue
-        received = os.read(0, 65536)
-        if not received:
+    while True:
+        if select.select([0], [], [], SECONDS_BETWEEN_LOOKS)[0]:
+            received = os.read(0, 65536)
+            if not received:
+                break
+            *lines, rest = (rest + received).split(b"\n")
+            take(lines, guarded)
+        elif os.getppid() != parent:  # only once all is read: it may have died before we were up
             break
-        *lines, rest = (rest + received).split(b"\n")
-        take(lines, guarded)
     end(guarded)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from flask_hazelcast_failover.testing.archive import find_archive
 from flask_hazelcast_failover.testing.configuration import LOOPBACK, MemberOptions
 from flask_hazelcast_failover.testing.errors import LocalClusterError, MemberStartError, PortTakenError
 from flask_hazelcast_failover.testing.guard import guard
@@ -169,7 +170,13 @@ class LocalCluster:
             self._chosen(None)
             self._ports.append(free_port())
             self._lite.append(lite)
-            self._launch(self._options(), [len(self._ports) - 1])
+            try:
+                self._launch(self._options(), [len(self._ports) - 1])
+            except BaseException:
+                self._ports.pop()
+                self._lite.pop()
+                self._members = self._members[: len(self._ports)]
+                raise
             return self._members[-1]
 
     def kill(self, member: Member | int | None = None) -> None:
@@ -221,10 +228,13 @@ class LocalCluster:
         return (member,)
 
     def _options(self) -> MemberOptions:
+        java, jars = find_java(self._java), find_jars(self._version, *self._artifacts)
+        archive = find_archive(java, jars)
         return MemberOptions(
             cluster_name=self.name,
-            java=find_java(self._java),
-            jars=find_jars(self._version, *self._artifacts),
+            java=java,
+            jars=jars,
+            jvm_flags=(f"-XX:SharedArchiveFile={archive}",) if archive is not None else (),
             heap=self._heap,
             jet=self._jet,
             partition_count=self._partition_count,
@@ -233,7 +243,10 @@ class LocalCluster:
         )
 
     def _launch(self, options: MemberOptions, indexes: Sequence[int]) -> None:
-        """Start new members in these places, all at once, and wait until everybody has seen everybody."""
+        """Start new members in these places, all at once, and wait until everybody has seen everybody.
+
+        If that fails the new ones are killed, and stay in their places.
+        """
         directory = self._working_directory()
         members = dict(enumerate(self._members))
         running = [one for one in self._members if one.state is MemberState.RUNNING]
@@ -244,13 +257,20 @@ class LocalCluster:
             members[index] = Member.launch(options, index, port, join, directory, lite=self._lite[index])
             self._members = tuple(members[place] for place in sorted(members))
             join = join or f"{LOOPBACK}:{port}"
-        self._wait_until_formed()
+        try:
+            self._wait_until_formed()
+        except BaseException:
+            for index in indexes:
+                self._members[index].kill()
+            raise
 
     def _wait_until_formed(self) -> None:
         deadline = time.monotonic() + self._start_timeout
         expected = [one for one in self._members if one.state is MemberState.RUNNING]
+        # A frozen member is counted by the others until they give it up.
+        sizes = range(len(expected), sum(one.alive for one in self._members) + 1)
         waiting = list(expected)
-        while waiting := [one for one in waiting if not one.is_ready(len(expected))]:
+        while waiting := [one for one in waiting if not one.is_ready(sizes)]:
             if time.monotonic() > deadline:
                 raise MemberStartError(
                     f"{waiting[0]!r} did not join {len(expected) - 1} others within {self._start_timeout:g} s. "

@@ -18,7 +18,6 @@ _PROPERTIES = {
     "hazelcast.wait.seconds.before.join": "0",
     "hazelcast.max.wait.seconds.before.join": "0",
     "hazelcast.logging.type": "jdk",
-    "hazelcast.shutdownhook.enabled": "false",
 }
 
 
@@ -29,9 +28,10 @@ class MemberOptions:
     cluster_name: str
     java: Path
     jars: tuple[Path, ...]
-    heap: int  # megabytes
-    jet: bool
-    partition_count: int | None
+    heap: int = 96  # megabytes
+    jet: bool = False
+    partition_count: int | None = None
+    jvm_flags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,6 +72,7 @@ def member_command(options: MemberOptions, config_file: Path) -> Sequence[str]:
     return (
         str(options.java),
         *_QUICK_START,
+        *options.jvm_flags,
         f"-Xmx{options.heap}m",
         f"-Dhazelcast.config={config_file}",
         "-cp",

@@ -97,6 +97,14 @@ class Member:
                 raise subprocess.TimeoutExpired(repr(self), _SECONDS_TO_DIE)
             time.sleep(0.002)
 
+    def shut_down(self) -> None:
+        """Ask the process to end in order, with SIGTERM, and return once it is gone.
+
+        Raises subprocess.TimeoutExpired if it is still there after 10 seconds.
+        """
+        self._signal(signal.SIGTERM)
+        self.wait_for_end()
+
     def freeze(self) -> None:
         """Stop the process with SIGSTOP: its connections stay open and nothing answers. Returns once it has stopped."""
         self._frozen = True
@@ -116,8 +124,8 @@ class Member:
             return ""
         return text if lines is None else "\n".join(text.splitlines()[-lines:])
 
-    def is_ready(self, size: int) -> bool:
-        """Whether the member has started in a cluster of `size` members.
+    def is_ready(self, sizes: range) -> bool:
+        """Whether the member has started in a cluster whose number of members is among `sizes`.
 
         Raises MemberStartError, with the end of the member's log, when it has ended instead.
         """
@@ -125,10 +133,9 @@ class Member:
         text = self.log()
         if ended:
             raise self._start_error(text)
-        sizes = re.findall(r"^Members \{size:(\d+)", text, re.MULTILINE)
-        return f"{self.address.replace(LOOPBACK, f'[{LOOPBACK}]')} is STARTED" in text and sizes[-1:] == [
-            str(size)
-        ]
+        seen = re.findall(r"^Members \{size:(\d+)", text, re.MULTILINE)
+        started = f"[{LOOPBACK}]:{self.port} is STARTED" in text
+        return started and bool(seen) and int(seen[-1]) in sizes
 
     def _start_error(self, text: str) -> MemberStartError:
         kind = PortTakenError if re.search(r"already in use|BindException", text) else MemberStartError
@@ -145,7 +152,7 @@ class Member:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
-        return not _is_zombie(self.pid)
+        return not _has_ended(self.pid)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._owner == os.getpid():
@@ -164,9 +171,11 @@ class Member:
                 time.sleep(0.001)
 
 
-def _is_zombie(pid: int) -> bool:
+def _has_ended(pid: int) -> bool:
     """Whether a process has ended and waits for its parent to notice; False where there is no /proc."""
+    process = Path("/proc", str(pid))
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        first_thread = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        return first_thread == "Z" and len(list((process / "task").iterdir())) <= 1
     except OSError:
         return False

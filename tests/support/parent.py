@@ -1,0 +1,138 @@
+"""A program that starts a cluster and then ends in one of many ways: `python -m tests.support.parent WAY`.
+
+It prints a line of JSON once it is ready: the ids of all processes that must not outlive it, and the directory that
+must not either. Then it waits for its end, or brings it about.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from flask_hazelcast_failover.testing import LocalCluster
+
+
+def report(cluster: LocalCluster, **more: int) -> None:
+    pids = [member.pid for member in cluster.members]
+    directory = psutil.Process(pids[0]).cwd()
+    say({"pids": pids, "directory": directory, **more})
+
+
+def say(report: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(report)}\n")
+    sys.stdout.flush()
+
+
+def wait_for_end() -> None:
+    time.sleep(120)
+
+
+def runs() -> None:
+    report(LocalCluster("runs").start())
+    wait_for_end()
+
+
+def frozen() -> None:
+    cluster = LocalCluster("frozen", members=2).start()
+    cluster.freeze(1)
+    report(cluster)
+    wait_for_end()
+
+
+def forked() -> None:
+    """The child has copies of everything that the parent had open, and goes on living."""
+    cluster = LocalCluster("forked").start()
+    child = os.fork()
+    if child:
+        report(cluster, child=child)
+    wait_for_end()
+
+
+def guard_lost() -> None:
+    cluster = LocalCluster("guard-lost").start()
+    for child in psutil.Process().children():
+        if any("_guard_process" in word for word in child.cmdline()):
+            child.kill()
+            child.wait()
+    cluster.add_member()
+    report(cluster)
+    wait_for_end()
+
+
+def starting() -> None:
+    """Ends while the members are starting, in the very moment when the first of them exists."""
+    # The reporter must know the processes before they are ready: it finds them by this environment variable.
+    os.environ["PARENT_OF_TEST"] = sys.argv[2]
+    LocalCluster("starting", members=2).start()
+    wait_for_end()
+
+
+def returns() -> None:
+    report(LocalCluster("returns").start())
+
+
+def fails() -> None:
+    report(LocalCluster("fails").start())
+    raise SystemExit(3)
+
+
+def terminated() -> None:
+    report(LocalCluster("terminated").start())
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_for_end()
+
+
+def child_returns() -> None:
+    """A forked child that runs to its end, exit handlers included, takes nothing with it."""
+    cluster = LocalCluster("child-returns").start()
+    child = os.fork()
+    if not child:
+        sys.exit(0)
+    os.waitpid(child, 0)
+    time.sleep(0.5)
+    report(cluster, alive=sum(member.alive for member in cluster.members))
+
+
+def child_kills() -> None:
+    """A forked child may kill a member, and is told that it cannot start one."""
+    cluster = LocalCluster("child-kills").start()
+    pid = cluster.members[0].pid
+    child = os.fork()
+    if not child:
+        cluster.freeze()
+        cluster.thaw()
+        cluster.kill()
+        alive = cluster.members[0].alive
+        try:
+            cluster.restart()
+        except Exception as error:
+            Path(sys.argv[2]).write_text(f"{alive} {error}", encoding="utf-8")
+        os._exit(0)
+    os.waitpid(child, 0)
+    say({"pids": [pid], "alive": sum(member.alive for member in cluster.members)})
+
+
+WAYS: dict[str, Callable[[], None]] = {
+    way.__name__: way
+    for way in (
+        runs,
+        frozen,
+        forked,
+        guard_lost,
+        starting,
+        returns,
+        fails,
+        terminated,
+        child_returns,
+        child_kills,
+    )
+}
+
+if __name__ == "__main__":
+    WAYS[sys.argv[1]]()

@@ -1,0 +1,125 @@
+"""Members never outlive the process that started them, whatever ends it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parent.parent
+
+
+@contextlib.contextmanager
+def parent(way: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `tests/support/parent.py`, and end it and what it left behind."""
+    command = [sys.executable, "-m", "tests.support.parent", way, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10.0)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def reported(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    report: dict[str, Any] = json.loads(process.stdout.readline())
+    return report
+
+
+def assert_all_end(report: dict[str, Any]) -> None:
+    try:
+        eventually(lambda: not any(map(runs, report["pids"])), 5.0, "all members ended")
+        eventually(lambda: not Path(report["directory"]).exists(), 5.0, "the members' directory is deleted")
+    finally:
+        for pid in report["pids"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process does, dead ones aside that nobody has collected yet: not every container's init does."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("way", ["runs", "frozen", "guard_lost"])
+def test_members_end_when_their_parent_is_killed(way: str) -> None:
+    with parent(way) as process:
+        report = reported(process)
+        assert all(map(runs, report["pids"]))
+        process.kill()
+        process.wait(10.0)
+        assert_all_end(report)
+
+
+def test_members_end_when_their_parent_is_killed_though_a_forked_child_lives_on() -> None:
+    with parent("forked") as process:
+        report = reported(process)
+        try:
+            process.kill()
+            process.wait(10.0)
+            assert_all_end(report)
+            assert runs(report["child"])
+        finally:
+            os.kill(report["child"], signal.SIGKILL)
+
+
+def test_members_end_when_their_parent_is_killed_while_it_starts_them() -> None:
+    mark = uuid.uuid4().hex
+    with parent("starting", mark) as process:
+        eventually(lambda: marked(mark), 10.0, "the first member's process exists")
+        process.kill()
+        process.wait(10.0)
+        eventually(lambda: not marked(mark), 5.0, "no process is left")
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Return the processes that were started with this mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PARENT_OF_TEST") == mark:
+                found.append(process)
+    return found
+
+
+@pytest.mark.parametrize(("way", "status"), [("returns", 0), ("fails", 3), ("terminated", -signal.SIGTERM)])
+def test_members_end_with_a_parent_that_does_not_stop_them(way: str, status: int) -> None:
+    with parent(way) as process:
+        report = reported(process)
+        assert process.wait(10.0) == status
+        assert_all_end(report)
+
+
+def test_the_end_of_a_forked_child_leaves_the_cluster_alone() -> None:
+    with parent("child_returns") as process:
+        report = reported(process)
+        assert report["alive"] == 1
+        assert process.wait(10.0) == 0
+        assert_all_end(report)
+
+
+def test_a_forked_child_can_kill_a_member_and_is_told_that_it_cannot_start_one(tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    with parent("child_kills", str(answer)) as process:
+        report = reported(process)
+        assert report["alive"] == 0
+        assert process.wait(10.0) == 0
+    alive, _, error = answer.read_text(encoding="utf-8").partition(" ")
+    assert alive == "False"
+    assert "belongs to process" in error
