@@ -11,11 +11,12 @@ from flask import Flask, current_app, has_app_context
 
 from flask_hazelcast_failover import signals
 from flask_hazelcast_failover.admin import Access, AdminAuth, create_blueprint
+from flask_hazelcast_failover.cli import commands
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.client.events import Event
 from flask_hazelcast_failover.offline import answer_when_offline
 from flask_hazelcast_failover.settings import Settings
-from flask_hazelcast_failover.steering import LoneProcess
+from flask_hazelcast_failover.steering import LoneProcess, Steering
 
 __all__ = ["HazelcastFailover"]
 
@@ -28,6 +29,7 @@ class _State:
 
     settings: Settings
     client: HazelcastClient
+    steering: Steering
 
 
 class HazelcastFailover:
@@ -56,9 +58,11 @@ class HazelcastFailover:
             raise RuntimeError("HazelcastFailover.init_app() was called before for this app: once is enough")
         settings = Settings.from_config(app.config)
         client = _create_client(app, settings)
-        self._add_admin(app, settings, client)
+        state = _State(settings, client, LoneProcess(client, settings.fleet, app.name))
+        self._add_admin(app, state)
         answer_when_offline(app)
-        self._states[app] = _State(settings, client)
+        app.cli.add_command(commands)
+        self._states[app] = state
         app.extensions[_KEY] = self
 
     @property
@@ -67,6 +71,25 @@ class HazelcastFailover:
 
         Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
         """
+        return self._state().client
+
+    @property
+    def settings(self) -> Settings:
+        """The checked configuration of the current app.
+
+        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        """
+        return self._state().settings
+
+    @property
+    def steering(self) -> Steering:
+        """Who carries out a wish to move, for the current app: it acts on the app's whole fleet.
+
+        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        """
+        return self._state().steering
+
+    def _state(self) -> _State:
         if not has_app_context():
             raise RuntimeError(
                 "ext.client was used outside an app context: it belongs to the current app. "
@@ -79,14 +102,14 @@ class HazelcastFailover:
             raise RuntimeError(
                 f"init_app() of this HazelcastFailover was not called for {app.name!r}: {hint}"
             )
-        return state.client
+        return state
 
-    def _add_admin(self, app: Flask, settings: Settings, client: HazelcastClient) -> None:
-        if settings.admin_url_prefix is None:
+    def _add_admin(self, app: Flask, state: _State) -> None:
+        prefix = state.settings.admin_url_prefix
+        if prefix is None:
             return
-        steering = LoneProcess(client, settings.fleet, app.name)
-        access = Access(settings.admin_token, self._admin_auth)
-        app.register_blueprint(create_blueprint(settings.admin_url_prefix, client, steering, access))
+        access = Access(state.settings.admin_token, self._admin_auth)
+        app.register_blueprint(create_blueprint(prefix, state.client, state.steering, access))
 
 
 def _create_client(app: Flask, settings: Settings) -> HazelcastClient:

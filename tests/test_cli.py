@@ -1,0 +1,102 @@
+"""`flask hazelcast …` on real clusters: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.apps import absent, client_of, make_app
+
+
+@pytest.fixture
+def flask_app(blue: LocalCluster, green: LocalCluster) -> Iterator[Flask]:
+    app = make_app(blue, green)
+    with client_of(app):
+        yield app
+
+
+def test_status_shows_every_cluster_and_the_fleet(flask_app: Flask) -> None:
+    result = _run(flask_app, "status")
+    assert result.exit_code == 0, result.output
+    assert "blue (primary) can be reached" in result.output
+    lines = result.output.splitlines()
+    assert any(line.startswith("blue") and "active" in line for line in lines)
+    assert any(line.startswith("green") for line in lines)
+    assert any(line.startswith("fleet ") for line in lines)
+
+
+def test_status_as_json_has_the_fields_of_the_admin_route(flask_app: Flask) -> None:
+    found = json.loads(_run(flask_app, "status", "--json").output)
+    assert found["current_cluster"] == "blue"
+    assert [cluster["label"] for cluster in found["clusters"]] == ["blue", "green"]
+    assert {"worker", "state", "history", "fleet", "on_primary", "epoch"} <= set(found)
+
+
+def test_check_exits_with_0_on_the_primary(flask_app: Flask) -> None:
+    result = _run(flask_app, "check")
+    assert result.exit_code == 0
+    assert result.output == "HAZELCAST OK - blue (primary) can be reached\n"
+
+
+def test_check_exits_with_1_when_only_another_cluster_can_be_reached(green: LocalCluster) -> None:
+    app = make_app(absent("blue"), green, RETRY_DELAY=0.01)
+    with client_of(app):
+        result = _run(app, "check")
+    assert result.exit_code == 1
+    assert result.output == "HAZELCAST DEGRADED - only green can be reached, not blue (primary)\n"
+
+
+def test_check_exits_with_2_and_says_why_when_nothing_can_be_reached() -> None:
+    app = make_app(absent("blue"), absent("green"), RETRY_DELAY=0.01)
+    with client_of(app):
+        result = _run(app, "check")
+    assert result.exit_code == 2
+    assert result.output.startswith("HAZELCAST DOWN - no cluster can be reached: blue (")
+    assert "refused" in result.output
+
+
+@pytest.mark.parametrize("command", [["switch", "green"], ["reset"]])
+def test_commands_that_move_say_that_they_need_a_named_fleet(flask_app: Flask, command: list[str]) -> None:
+    result = _run(flask_app, *command)
+    assert result.exit_code == 2
+    assert "HAZELCAST_FAILOVER_FLEET" in result.output
+
+
+def test_drill_exits_with_0_when_every_cluster_is_fit(flask_app: Flask) -> None:
+    result = _run(flask_app, "drill")
+    assert result.exit_code == 0, result.output
+    assert "blue: fit" in result.output
+    assert "green: fit" in result.output
+    assert "every cluster is fit to take over" in result.output
+
+
+def test_drill_exits_with_2_and_names_the_cluster_that_is_not_fit(blue: LocalCluster) -> None:
+    app = make_app(blue, absent("green"))
+    result = _run(app, "drill", "--json")
+    found = json.loads(result.output)
+    assert result.exit_code == 2
+    assert [cluster["fit"] for cluster in found["clusters"]] == [True, False]
+    assert "refused" in found["clusters"][1]["problem"]
+
+
+def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster: Any) -> None:
+    full, empty = start_cluster("blue"), start_cluster("green")
+    app = make_app(full, empty)
+    with client_of(app) as client:
+        client.get_map("stock").blocking().put("bolts", 3)
+        result = _run(app, "drill", "--json")
+        kept = client.get_map("hazelcast-failover-drill").blocking().size()
+    assert kept == 0
+    assert json.loads(result.output)["warnings"] == [
+        "green is empty, blue holds 1 entries: after a switch the app starts with nothing"
+    ]
+
+
+def _run(app: Flask, *arguments: str) -> Result:
+    return app.test_cli_runner().invoke(args=["hazelcast", *arguments])
