@@ -20,6 +20,7 @@ from hazelcast.future import Future
 from hazelcast.lifecycle import LifecycleState
 from hazelcast.proxy.base import Proxy
 
+from flask_hazelcast_failover.client.companion import Companion
 from flask_hazelcast_failover.client.engine import Engine
 from flask_hazelcast_failover.client.environment import check_environment
 from flask_hazelcast_failover.client.events import Event, Reason
@@ -27,7 +28,7 @@ from flask_hazelcast_failover.client.happenings import Wish
 from flask_hazelcast_failover.client.link import CLIENT, Link, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Kind, Method
-from flask_hazelcast_failover.client.official import Face
+from flask_hazelcast_failover.client.official import Face, OfficialClient
 from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.proxies import ProxySource
@@ -50,6 +51,8 @@ __all__ = ["HazelcastClient"]
 
 # How long shutting down may take, seconds; at the exit of the interpreter less.
 _SHUTDOWN, _EXIT = 5.0, 1.0
+# How much of that taking leave of other processes may take, seconds.
+_FAREWELL = 0.3
 
 Receiver = Callable[[Event], object]
 
@@ -73,6 +76,7 @@ class HazelcastClient(Face):
         self._options = given.with_try_count(self._clusters.try_count)
         self._lock = threading.Lock()  # guards the engine's exchange
         self._receivers: list[Receiver] = []  # only ever grows
+        self._companion: Companion | None = None  # set once, before the first use
         self._route = Route(self.connect_soon)
         self._worker_runner = Runner("hazelcast-failover-runner")
         self._listener_runner = Runner("hazelcast-failover-listeners")
@@ -137,14 +141,14 @@ class HazelcastClient(Face):
         :raises ValueError: there is no such cluster
         :raises ClientOfflineException: it cannot be reached, and nothing has changed
         """
-        self.move(self._index_of(label), Reason.MANUAL, holds=True)
+        self._steer(self._index_of(label), holds=True)
 
     def reset(self) -> None:
         """Go back to the cluster of the highest priority, and allow automatic failback again.
 
         :raises ClientOfflineException: it cannot be reached, and nothing has changed
         """
-        self.move(0, Reason.MANUAL, holds=False)
+        self._steer(0, holds=False)
 
     def move(self, index: int, reason: Reason, *, holds: bool) -> None:
         """Move this process's client, whatever the others of its fleet do.
@@ -188,6 +192,20 @@ class HazelcastClient(Face):
     def subscribe(self, receiver: Receiver) -> None:
         """Have ``receiver`` called with each event, in order, on one thread of the client's own."""
         self._receivers.append(receiver)
+
+    def announce(self, event: Event) -> None:
+        """Tell subscribers, after everything told before."""
+        log(event)
+        if self._receivers:
+            self._announcer.submit(lambda: self._deliver(event))
+
+    def accompany(self, companion: Companion) -> None:
+        """Have ``companion`` carry out ``switch_to()`` and ``reset()``. To be called before the first use."""
+        self._companion = companion
+
+    def connected_clusters(self) -> dict[str, OfficialClient]:
+        """The open official clients by label: of the active cluster and of those that stand by."""
+        return self._engine.connected_clusters()
 
     def add_distributed_object_listener(
         self, listener_func: Callable[[DistributedObjectEvent], None]
@@ -233,13 +251,19 @@ class HazelcastClient(Face):
             listeners=self._listeners,
             lifecycle=self._lifecycle,
             members=self._members,
-            tell=self._announce,
+            tell=self.announce,
+            prefer=self._preferred,
         )
 
-    def _announce(self, event: Event) -> None:
-        log(event)
-        if self._receivers:
-            self._announcer.submit(lambda: self._deliver(event))
+    def _steer(self, index: int, *, holds: bool) -> None:
+        if self._companion is None:
+            self.move(index, Reason.MANUAL, holds=holds)
+        else:
+            self._companion.steer(index, holds=holds)
+
+    def _preferred(self, link: Link) -> int | None:
+        label = self._companion.preferred(link.label, link.client) if self._companion else None
+        return self._clusters.labels.index(label) if label in self._clusters.labels else None
 
     def _deliver(self, event: Event) -> None:
         for receiver in tuple(self._receivers):
@@ -276,6 +300,8 @@ class HazelcastClient(Face):
             if self._route.state is State.CLOSED:
                 return
             self._route.close()
+        if self._companion is not None:
+            self._companion.leave(min(timeout, _FAREWELL))
         self._lifecycle.fire(LifecycleState.SHUTTING_DOWN)
         self._engine.stop(timeout)
         self._lifecycle.fire(LifecycleState.SHUTDOWN)
@@ -315,7 +341,9 @@ def _taken_over(config: object) -> FailoverConfig:
 
 
 def _own_name(options: Options, clusters: FailoverConfig) -> str:
-    given = clusters.clusters[0].client_options.get("client_name") or options.client_options.get("client_name")
+    given = clusters.clusters[0].client_options.get("client_name") or options.client_options.get(
+        "client_name"
+    )
     return given or f"hz.failover_client_{uuid.uuid4().hex[:8]}"
 
 

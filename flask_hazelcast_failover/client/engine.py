@@ -76,6 +76,7 @@ class Engine:
         lifecycle: FollowingLifecycle,
         members: FollowingClusterService,
         tell: Callable[[Event], None],
+        prefer: Callable[[Link], int | None],
     ) -> None:
         self._clusters = clusters
         self._options = options
@@ -84,6 +85,7 @@ class Engine:
         self._lifecycle = lifecycle
         self._members = members
         self._tell = tell
+        self._prefer = prefer
         self._resolvers: dict[int, CNAMEResolver] = {
             index: cluster.new_resolver() for index, cluster in enumerate(clusters) if cluster.is_dns
         }
@@ -142,6 +144,10 @@ class Engine:
         for link in self._open_links():
             link.client.close_files()
 
+    def connected_clusters(self) -> dict[str, OfficialClient]:
+        """The open connections by label, each the newest one to its cluster."""
+        return {link.label: link.client for link in self._open_links() if link.is_connected()}
+
     def _open_links(self) -> list[Link]:
         return list(self._links)
 
@@ -186,7 +192,8 @@ class Engine:
                 why = f"{type(failure).__name__}: {failure}"
                 self.post(AttemptEnded(index, attempt, None, why, refusing=True))
             else:
-                self.post(AttemptEnded(index, attempt, link))
+                preferred = self._prefer(link) if self.latest.epoch == 0 else None
+                self.post(AttemptEnded(index, attempt, link, preferred=preferred))
 
         self._spawn(run, "attempt")
 

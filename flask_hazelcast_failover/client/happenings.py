@@ -39,13 +39,17 @@ class LinkDown:
 
 @dataclass(frozen=True)
 class AttemptEnded:
-    """An attempt has a link, or the reason why not."""
+    """An attempt has a link, or the reason why not.
+
+    ``preferred``: the index of the cluster to go to first, if there is one.
+    """
 
     index: int
     attempt: int
     link: KeptLink | None
     why: str = ""
     refusing: bool = False
+    preferred: int | None = None
 
 
 @dataclass(frozen=True)

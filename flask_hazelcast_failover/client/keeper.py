@@ -218,6 +218,8 @@ class Keeper:
             self._world.discard(event.link)
             self._attempt_failed(record, "closed right after connecting", refusing=False)
         else:
+            if event.preferred is not None and self._search_now is not None and self.epoch == 0:
+                self._search_now = self._search_now.preferring(event.preferred)
             self._connected(record, event.link)
 
     def _attempt_failed(self, record: ClusterRecord, why: str, refusing: bool) -> None:
@@ -322,8 +324,16 @@ class Keeper:
             self._world.leave(before)
         self._chronicle.arrived(record, move.link, switch)
         for other in self.records:
+            self._drop_passed_over(other, before)
             self._dial_later(other)
         self._serve_wishes()
+
+    def _drop_passed_over(self, record: ClusterRecord, before: KeptLink | None) -> None:
+        """Close a link that a search found and did not take, unless it may stand by."""
+        link = record.link
+        if link is not None and link not in (self.active, before) and not self._is_kept(record):
+            record.link = None
+            self._world.discard(link)
 
     def _drained(self, event: Drained) -> None:
         """A link that was left may stand by, unless something still is in flight on it."""

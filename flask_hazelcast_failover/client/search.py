@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -62,6 +62,10 @@ class Search:
             is_held_up = is_held_up or now - began < self.patience
         is_over = not any(self.may_come(record) for record in records)
         return Outcome(None, dial, is_over)
+
+    def preferring(self, index: int) -> Search:
+        """The same search with one of its clusters as the best."""
+        return replace(self, order=(index, *(other for other in self.order if other != index)))
 
     def may_come(self, record: ClusterRecord) -> bool:
         """Whether attempts at a cluster are left."""
