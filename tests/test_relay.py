@@ -1,0 +1,139 @@
+"""The relay that spoils links for other tests does what it says."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.relay import Relay
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """The address of a server that sends back what it gets."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_serve, args=(server,), daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+
+def _serve(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError):
+        while data := connection.recv(65536):
+            connection.sendall(data)
+
+
+def dial(relay: Relay) -> socket.socket:
+    host, _, port = relay.address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=2.0)
+
+
+def said(connection: socket.socket, text: bytes) -> bytes:
+    connection.sendall(text)
+    return connection.recv(1024)
+
+
+def test_what_comes_in_goes_out_whole(echo: str) -> None:
+    sent = bytes(range(256)) * 20_000
+    received = bytearray()
+    with Relay(echo) as relay, dial(relay) as near:
+        writer = threading.Thread(target=near.sendall, args=(sent,))
+        writer.start()
+        while len(received) < len(sent):
+            received += near.recv(65536)
+        writer.join(5.0)
+    assert received == sent
+
+
+def test_the_end_of_one_side_ends_the_other(echo: str) -> None:
+    with Relay(echo) as relay:
+        with dial(relay) as near:
+            assert said(near, b"hello") == b"hello"
+            assert relay.link_count == 1
+        eventually(lambda: relay.link_count == 0)
+
+
+def test_cut_resets_what_is_open_and_lets_new_ones_in(echo: str) -> None:
+    with Relay(echo) as relay, dial(relay) as near:
+        said(near, b"hello")
+        relay.cut()
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+        with dial(relay) as again:
+            assert said(again, b"again") == b"again"
+
+
+def test_refuse_turns_new_ones_away_until_resume(echo: str) -> None:
+    with Relay(echo) as relay:
+        relay.refuse()
+        with pytest.raises(ConnectionRefusedError):
+            dial(relay)
+        relay.resume()
+        with dial(relay) as near:
+            assert said(near, b"back") == b"back"
+
+
+def test_freeze_keeps_links_open_and_silent_and_resume_delivers(echo: str) -> None:
+    with Relay(echo) as relay, dial(relay) as near:
+        said(near, b"hello")
+        relay.freeze()
+        near.sendall(b"held up")
+        with dial(relay) as late:
+            for silent in (near, late):
+                silent.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    silent.recv(1)
+                silent.settimeout(2.0)
+            relay.resume()
+            assert near.recv(1024) == b"held up"
+            assert said(late, b"late") == b"late"
+
+
+def test_a_frozen_link_can_be_cut(echo: str) -> None:
+    with Relay(echo) as relay, dial(relay) as near:
+        said(near, b"hello")
+        relay.freeze()
+        relay.cut()
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+
+
+def test_delay_holds_each_direction_back(echo: str) -> None:
+    with Relay(echo) as relay, dial(relay) as near:
+        said(near, b"hello")
+        relay.delay(0.1)
+        began = time.monotonic()
+        assert said(near, b"slow") == b"slow"
+        assert time.monotonic() - began >= 0.2
+        relay.resume()
+        assert said(near, b"quick") == b"quick"
+
+
+def test_a_target_that_is_gone_resets_the_caller() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        target = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with Relay(target) as relay, pytest.raises(ConnectionResetError), dial(relay) as near:
+        near.recv(1)
+
+
+def test_close_ends_the_thread_and_may_be_called_twice(echo: str) -> None:
+    relay = Relay(echo)
+    near = dial(relay)
+    said(near, b"hello")
+    relay.close()
+    relay.close()
+    with near, pytest.raises(ConnectionResetError):
+        near.recv(1)
+    assert not [thread for thread in threading.enumerate() if relay.address in thread.name]
