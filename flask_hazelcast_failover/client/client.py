@@ -11,6 +11,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from hazelcast.config import Config
@@ -29,7 +30,7 @@ from flask_hazelcast_failover.client.link import CLIENT, Link, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Kind, Method
 from flask_hazelcast_failover.client.official import Face, OfficialClient
-from flask_hazelcast_failover.client.operations import Operations
+from flask_hazelcast_failover.client.operations import Counters, Operations
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.proxies import ProxySource
 from flask_hazelcast_failover.client.route import Route, State
@@ -192,6 +193,10 @@ class HazelcastClient(Face):
     def subscribe(self, receiver: Receiver) -> None:
         """Have ``receiver`` called with each event, in order, on one thread of the client's own."""
         self._receivers.append(receiver)
+
+    def operation_counts(self) -> Counters:
+        """How many operations were repeated, ended with an unknown outcome, and wait right now."""
+        return replace(self._operations.counters)
 
     def announce(self, event: Event) -> None:
         """Tell subscribers, after everything told before."""

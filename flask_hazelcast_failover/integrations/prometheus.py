@@ -1,0 +1,115 @@
+"""Prometheus: where the app is, how each cluster does, what switches cost.
+
+Metrics are written, not collected at the time of a scrape, so that they work in the multiprocess
+mode of prometheus-client: each process keeps its own up to date and any of them answers the scrape.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from flask_hazelcast_failover.client import HazelcastClient
+from flask_hazelcast_failover.client.events import ClusterSwitched, Event
+
+__all__ = ["FailoverMetrics"]
+
+_PACE = 1.0
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class FailoverMetrics:
+    """The metrics of the clients in this process; make one for a registry, watch each app's client.
+
+    :param registry: where the metrics are registered
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def gauge(name: str, text: str, over_processes: str, labels: tuple[str, ...] = ("app",)) -> Gauge:
+            name = f"hazelcast_failover_{name}"
+            mode = over_processes
+            return Gauge(name, text, labels, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ("app",)) -> Counter:
+            return Counter(f"hazelcast_failover_{name}", text, labels, registry=registry)
+
+        by_cluster = ("app", "cluster")
+        self._on_primary = gauge("on_primary", "1 if every process is on the primary cluster", "livemin")
+        self._up = gauge("cluster_up", "1 if every process is connected to it", "livemin", by_cluster)
+        self._impaired = gauge("cluster_impaired", "1 if some members fail checks", "livemax", by_cluster)
+        self._latency = gauge(
+            "health_check_latency_seconds", "slowest answer of the last checks", "livemax", by_cluster
+        )
+        self._waiting = gauge("operations_waiting", "operations that wait for a switch", "livesum")
+        self._repeated = counter("operations_repeated", "operations done again after a loss")
+        self._unknown = counter("operations_outcome_unknown", "operations that may or may not have run")
+        self._switches = counter("switches", "moves to another cluster", ("app", "reason"))
+        self._duration = Histogram(
+            "hazelcast_failover_switch_duration_seconds",
+            "from the loss, or the wish, to the arrival",
+            ("app",),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+
+    def watch(self, client: HazelcastClient, app: str = "") -> None:
+        """Keep the metrics of a client up to date from now on. Connects nothing.
+
+        :param client: in an app, ``ext.client``
+        :param app: what to call it in the label ``app``
+        """
+        watched = _Watched(self, weakref.ref(client), app)
+        watched.write()
+        client.subscribe(watched.receive)
+
+
+class _Watched:
+    """One client whose metrics are written at each event, and every second once it was connected."""
+
+    def __init__(self, metrics: FailoverMetrics, client: weakref.ref[HazelcastClient], app: str) -> None:
+        self._metrics = metrics
+        self._client = client
+        self._app = app
+        self._lock = threading.Lock()
+        self._repeated = self._unknown = 0  # as written last, under _lock
+        self._sampled_in: int | None = None  # process id of the sampler; of the announcer's thread
+
+    def receive(self, event: Event) -> None:
+        """Take an event of the client's in."""
+        if isinstance(event, ClusterSwitched):
+            self._metrics._switches.labels(self._app, str(event.reason)).inc()
+            self._metrics._duration.labels(self._app).observe(event.duration)
+        self.write()
+        if self._sampled_in != os.getpid():  # a forked child has no sampler yet
+            self._sampled_in = os.getpid()
+            threading.Thread(target=self._sample, name="hazelcast-failover-metrics", daemon=True).start()
+
+    def write(self) -> bool:
+        """Write how things stand; ``False`` once the client is gone."""
+        client = self._client()
+        if client is None:
+            return False
+        metrics, app, status = self._metrics, self._app, client.status()
+        if status.state == "idle":
+            return True  # a process that was never asked for anything is not off the primary
+        metrics._on_primary.labels(app).set(status.on_primary)
+        for cluster in status.clusters:
+            metrics._up.labels(app, cluster.label).set(cluster.members > 0)
+            metrics._impaired.labels(app, cluster.label).set(cluster.impaired)
+            if cluster.latency_ms is not None:
+                metrics._latency.labels(app, cluster.label).set(cluster.latency_ms / 1000)
+        counts = client.operation_counts()
+        metrics._waiting.labels(app).set(counts.waiting)
+        with self._lock:
+            metrics._repeated.labels(app).inc(max(0, counts.repeated - self._repeated))
+            metrics._unknown.labels(app).inc(max(0, counts.unknown - self._unknown))
+            self._repeated, self._unknown = counts.repeated, counts.unknown
+        return status.state != "closed"
+
+    def _sample(self) -> None:
+        pause = threading.Event()
+        while self.write():
+            pause.wait(_PACE)
