@@ -440,7 +440,7 @@ class Keeper:
             self._answers.append((wish, None))
             return
         label = self.records[wish.index].label
-        message = f"{label} cannot be reached, nothing has changed: {why}"
+        message = f"{label} cannot be reached: {why}"
         self._answers.append((wish, ClientOfflineException(message)))
 
     def _on_wish_granted(self, move: _Move) -> None:
