@@ -20,6 +20,7 @@ from werkzeug.wrappers import Response
 
 from flask_hazelcast_failover.admin.access import Access, refuse_foreign_pages
 from flask_hazelcast_failover.admin.health import Health, health_of
+from flask_hazelcast_failover.admin.page import render_page
 from flask_hazelcast_failover.admin.problems import problem
 from flask_hazelcast_failover.admin.wishes import reset_wish, switch_wish
 from flask_hazelcast_failover.client import HazelcastClient
@@ -36,6 +37,8 @@ _ACT = ["POST"]
 _METHODS: Mapping[str, list[str]] = {
     "health": _READ,
     "live": _READ,
+    "page": _READ,
+    "static": _READ,
     "status": _READ,
     "reset": _ACT,
     "switch": _ACT,
@@ -47,12 +50,19 @@ _OPEN_TO_ALL = ("health", "live")
 
 def create_blueprint(prefix: str, client: HazelcastClient, steering: Steering, access: Access) -> Blueprint:
     """Return the routes of one app. Without any way in, only those for health probes exist."""
-    blueprint = Blueprint("hazelcast_failover", __name__, url_prefix=prefix)
+    blueprint = Blueprint(
+        "hazelcast_failover",
+        __name__,
+        url_prefix=prefix,
+        template_folder="templates",
+        static_folder="static" if access.is_open else None,
+    )
     _exempt_from_csrf_extensions(blueprint)
     _add_health(blueprint, client)
     if access.is_open:
         _add_steering(blueprint, steering)
-    _add_route(blueprint, "/", "nothing", _nothing)
+    else:
+        _add_route(blueprint, "/", "nothing", _nothing)
     _add_route(blueprint, "/<path:path>", "nothing", _nothing)
     blueprint.before_request(lambda: _admit(access))
     blueprint.register_error_handler(HTTPException, _refused)
@@ -73,6 +83,9 @@ def _add_health(blueprint: Blueprint, client: HazelcastClient) -> None:
 
 
 def _add_steering(blueprint: Blueprint, steering: Steering) -> None:
+    def page() -> Response:
+        return render_page(steering.status())
+
     def status() -> Response:
         return _json(steering.status())
 
@@ -82,6 +95,7 @@ def _add_steering(blueprint: Blueprint, steering: Steering) -> None:
     def switch() -> Response:
         return _carry_out(steering, switch_wish(request, _who()))
 
+    _add_route(blueprint, "/", "page", page)
     _add_route(blueprint, "/status", "status", status)
     _add_route(blueprint, "/reset", "reset", reset)
     _add_route(blueprint, "/switch", "switch", switch)

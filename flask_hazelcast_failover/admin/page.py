@@ -1,0 +1,75 @@
+"""The page: what an operator sees, rendered on the server, brought up to date by asking for its live part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from flask import render_template, request
+from werkzeug.wrappers import Response
+
+__all__ = ["render_page"]
+
+# Nothing but what comes from here, and nothing inline.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HISTORY_SHOWN = 20
+
+
+class Standing(str, Enum):
+    """How the app stands, which is the colour of the page."""
+
+    PRIMARY = "primary"
+    ELSEWHERE = "elsewhere"
+    OFFLINE = "offline"
+    WAITING = "waiting"
+
+    __str__ = str.__str__
+
+
+def render_page(status: Mapping[str, Any]) -> Response:
+    """Return the page, or only its live part when the page itself asks with ``?part=live``."""
+    live_only = request.args.get("part") == "live"
+    html = render_template(
+        f"hazelcast_failover/{'live' if live_only else 'page'}.html",
+        status=status,
+        standing=_standing(status),
+        headline=_headline(status),
+        history=list(reversed(status["history"]))[:_HISTORY_SHOWN],
+        primary=status["clusters"][0]["label"],
+        workers_on=_workers_on(status),
+    )
+    response = Response(html, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _standing(status: Mapping[str, Any]) -> Standing:
+    if status["state"] in ("offline", "closed"):
+        return Standing.OFFLINE
+    if status["current_cluster"] is None:
+        return Standing.WAITING
+    return Standing.PRIMARY if status["on_primary"] else Standing.ELSEWHERE
+
+
+def _headline(status: Mapping[str, Any]) -> str:
+    primary = status["clusters"][0]["label"]
+    match _standing(status):
+        case Standing.PRIMARY:
+            return "on the primary cluster"
+        case Standing.ELSEWHERE:
+            return f"not on the primary cluster, {primary}"
+        case Standing.OFFLINE:
+            return "no cluster can be reached"
+        case _:
+            return "not connected yet" if status["state"] == "idle" else "looking for a cluster"
+
+
+def _workers_on(status: Mapping[str, Any]) -> dict[str, int]:
+    places = [worker["current_cluster"] for worker in status["fleet"]["workers"]]
+    return {place: places.count(place) for place in places if place is not None}
