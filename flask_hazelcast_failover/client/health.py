@@ -134,7 +134,9 @@ class Watch:
             if partitions.get_partition_owner(partitions.get_partition_id(key)) == member:
                 known[member] = key
                 return key
-        return None
+        # A cluster assigns its partitions at the first operation, which may be this check.
+        is_unassigned = partitions.get_partition_owner(0) is None
+        return 0 if is_unassigned else None
 
     def _end_rounds(self, now: float) -> None:
         ended = []
