@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +15,13 @@ from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
     NotFound,
+    TooManyRequests,
     Unauthorized,
 )
 from werkzeug.wrappers import Response
 
 from flask_hazelcast_failover.admin.access import Access, refuse_foreign_pages
+from flask_hazelcast_failover.admin.attempts import FailedAttempts
 from flask_hazelcast_failover.admin.health import Health, health_of
 from flask_hazelcast_failover.admin.page import render_page
 from flask_hazelcast_failover.admin.problems import problem
@@ -64,7 +67,8 @@ def create_blueprint(prefix: str, client: HazelcastClient, steering: Steering, a
     else:
         _add_route(blueprint, "/", "nothing", _nothing)
     _add_route(blueprint, "/<path:path>", "nothing", _nothing)
-    blueprint.before_request(lambda: _admit(access))
+    attempts = FailedAttempts()
+    blueprint.before_request(lambda: _admit(access, attempts))
     blueprint.register_error_handler(HTTPException, _refused)
     blueprint.after_request(_never_stored)
     return blueprint
@@ -121,20 +125,30 @@ def _carry_out(steering: Steering, wish: Wish) -> Response:
     return _json(outcome.as_dict())
 
 
-def _admit(access: Access) -> None:
+def _admit(access: Access, attempts: FailedAttempts) -> None:
     endpoint = _endpoint()
     if endpoint not in _OPEN_TO_ALL:
         if not access.is_open:
             raise NotFound("There is nothing here.")
-        who = access.who_asks(request)
-        if who is None:
-            raise Unauthorized(_HOW_TO_SIGN_IN, www_authenticate=access.challenges())
-        request.environ[_WHO] = who
+        request.environ[_WHO] = _signed_in(access, attempts)
     methods = _METHODS.get(endpoint, _EVERY_METHOD)
     if request.method not in methods:
         raise MethodNotAllowed(methods, f"This takes {' and '.join(methods)} only.")
     if methods is _ACT:
         refuse_foreign_pages(request)
+
+
+def _signed_in(access: Access, attempts: FailedAttempts) -> str:
+    address = request.remote_addr or "unknown"
+    pause = attempts.refused_for(address)
+    if pause:
+        raise TooManyRequests("Too many failed sign-ins from this address.", retry_after=math.ceil(pause))
+    who = access.who_asks(request)
+    if who is None:
+        if "Authorization" in request.headers:
+            attempts.add(address)
+        raise Unauthorized(_HOW_TO_SIGN_IN, www_authenticate=access.challenges())
+    return who
 
 
 def _refused(error: HTTPException) -> Response:

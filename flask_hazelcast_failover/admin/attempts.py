@@ -1,0 +1,43 @@
+"""Failed sign-ins are limited, so that a token cannot be guessed by trying."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+__all__ = ["FailedAttempts"]
+
+# An address that fails this often within so many seconds is refused unheard for the rest of them.
+_ALLOWED, _WINDOW = 20, 60.0
+# The addresses remembered; a flood of them pushes out the oldest, not the process out of memory.
+_ADDRESSES = 10_000
+
+
+class FailedAttempts:
+    """Counts the failed sign-ins of each address in this process.
+
+    :param now: gives the time in seconds
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._failed: OrderedDict[str, deque[float]] = OrderedDict()  # address -> when; under _lock
+
+    def add(self, address: str) -> None:
+        """Count a failed attempt from an address."""
+        with self._lock:
+            self._failed.setdefault(address, deque(maxlen=_ALLOWED)).append(self._now())
+            self._failed.move_to_end(address)
+            if len(self._failed) > _ADDRESSES:
+                self._failed.popitem(last=False)
+
+    def refused_for(self, address: str) -> float:
+        """How many more seconds an address is refused unheard; 0 if it is heard."""
+        with self._lock:
+            failed = self._failed.get(address, ())
+            if len(failed) < _ALLOWED:
+                return 0.0
+            return max(0.0, failed[0] + _WINDOW - self._now())
