@@ -23,6 +23,7 @@ from werkzeug.wrappers import Response
 from flask_hazelcast_failover.admin.access import Access, refuse_foreign_pages
 from flask_hazelcast_failover.admin.attempts import FailedAttempts
 from flask_hazelcast_failover.admin.health import Health, health_of
+from flask_hazelcast_failover.admin.openapi import describe
 from flask_hazelcast_failover.admin.page import render_page
 from flask_hazelcast_failover.admin.problems import problem
 from flask_hazelcast_failover.admin.wishes import reset_wish, switch_wish
@@ -41,6 +42,7 @@ _METHODS: Mapping[str, list[str]] = {
     "health": _READ,
     "live": _READ,
     "page": _READ,
+    "description": _READ,
     "static": _READ,
     "status": _READ,
     "reset": _ACT,
@@ -99,7 +101,11 @@ def _add_steering(blueprint: Blueprint, steering: Steering) -> None:
     def switch() -> Response:
         return _carry_out(steering, switch_wish(request, _who()))
 
+    def description() -> Response:
+        return _json(describe(steering.status()))
+
     _add_route(blueprint, "/", "page", page)
+    _add_route(blueprint, "/openapi.json", "description", description)
     _add_route(blueprint, "/status", "status", status)
     _add_route(blueprint, "/reset", "reset", reset)
     _add_route(blueprint, "/switch", "switch", switch)
