@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, current_app, has_app_context
 
@@ -14,9 +15,12 @@ from flask_hazelcast_failover.admin import Access, AdminAuth, create_blueprint
 from flask_hazelcast_failover.cli import commands
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.client.events import Event
+from flask_hazelcast_failover.client.official import OfficialClient
+from flask_hazelcast_failover.client.options import Failback
+from flask_hazelcast_failover.fleet import Fleet, server_name
 from flask_hazelcast_failover.offline import answer_when_offline
 from flask_hazelcast_failover.settings import Settings
-from flask_hazelcast_failover.steering import LoneProcess, Steering
+from flask_hazelcast_failover.steering import Steering
 
 __all__ = ["HazelcastFailover"]
 
@@ -57,8 +61,12 @@ class HazelcastFailover:
         if _KEY in app.extensions:
             raise RuntimeError("HazelcastFailover.init_app() was called before for this app: once is enough")
         settings = Settings.from_config(app.config)
-        client = _create_client(app, settings)
-        state = _State(settings, client, LoneProcess(client, settings.fleet, app.name))
+        client = HazelcastClient(settings.clusters, **_client_keywords(settings, lambda: fleet))
+        fleet = Fleet(
+            client, settings.options, _fleet_name(app, settings), is_named=settings.fleet is not None
+        )
+        _bring_together(app, client, fleet)
+        state = _State(settings, client, fleet)
         self._add_admin(app, state)
         answer_when_offline(app)
         app.cli.add_command(commands)
@@ -112,19 +120,44 @@ class HazelcastFailover:
         app.register_blueprint(create_blueprint(prefix, state.client, state.steering, access))
 
 
-def _create_client(app: Flask, settings: Settings) -> HazelcastClient:
-    client = HazelcastClient(settings.clusters, **settings.client_keywords())
-    client.subscribe(_announcer(weakref.ref(app)))
+def _bring_together(app: Flask, client: HazelcastClient, fleet: Fleet) -> None:
+    client.accompany(fleet)
+    client.subscribe(fleet.heard)
+    client.subscribe(_announcer(weakref.ref(app), fleet))
+    # The first function before any request, and not a signal, which would keep the client alive.
+    app.before_request_funcs.setdefault(None, []).insert(0, fleet.served)
     # Whoever drops an app, as tests do, also drops its connections. At exit the client sees to itself.
     weakref.finalize(app, _shut_down_behind, client).atexit = False
-    return client
 
 
-def _announcer(app_of: Callable[[], Flask | None]) -> Callable[[Event], None]:
+def _client_keywords(settings: Settings, fleet_of: Callable[[], Fleet]) -> dict[str, Any]:
+    keywords = settings.client_keywords()
+    own_check = settings.options.ready_check
+    if settings.options.failback is Failback.AUTO:
+
+        def ready_check(official: OfficialClient) -> bool:
+            return fleet_of().may_fail_back_to(official) and (own_check is None or bool(own_check(official)))
+
+        keywords["ready_check"] = ready_check
+    return keywords
+
+
+def _fleet_name(app: Flask, settings: Settings) -> Callable[[], str]:
+    given = settings.fleet
+    if given is not None:
+        return lambda: given
+    clusters = [
+        repr((cluster.label, cluster.cluster_name, cluster.addresses, cluster.dns))
+        for cluster in settings.clusters.clusters
+    ]
+    return server_name(app.name, app.root_path, *clusters)
+
+
+def _announcer(app_of: Callable[[], Flask | None], fleet: Fleet) -> Callable[[Event], None]:
     def announce(event: Event) -> None:
         app = app_of()
         if app is not None:
-            signals.announce(app, event)
+            signals.announce(app, fleet.signed(event))
 
     return announce
 

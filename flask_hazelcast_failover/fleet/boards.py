@@ -1,0 +1,289 @@
+"""The fleet's map on each cluster: the meeting place of its processes.
+
+Everything is asked for without waiting and waited for together, so that a cluster that does not answer
+holds up nobody for longer than one patience.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from hazelcast.future import Future
+from hazelcast.proxy import MAP_SERVICE
+
+from flask_hazelcast_failover.client.official import OfficialClient
+from flask_hazelcast_failover.client.waiting import wait_for
+from flask_hazelcast_failover.fleet.records import Desired, WorkerRecord
+
+__all__ = ["Board", "Boards", "Reading", "map_name", "read_once"]
+
+_logger = logging.getLogger("flask_hazelcast_failover.fleet")
+
+_DESIRED, _WORKER, _ARRIVED = "desired", "worker/", "arrived"
+
+# How long a record outlives its last writing, seconds. It ends on a whole second: 4 to 5 it is.
+_RECORD_TTL = 5
+_RENEWAL = 0.8
+# For how long processes that come to a cluster come in the same switch, seconds.
+_SWITCH_TTL = 30
+# For how long what was wanted outlives the processes of a server, seconds. That of a named fleet stays.
+_SERVER_TTL = 600
+# How old what was read may be, seconds.
+_FRESH = 3.0
+
+
+def map_name(fleet: str) -> str:
+    """The name of the map of a fleet."""
+    return f"flask_hazelcast_failover.fleet.{fleet}"
+
+
+class Reading:
+    """What a board said last."""
+
+    def __init__(self, entries: Iterable[tuple[object, object]], at: float) -> None:
+        self.at = at
+        self.records: list[WorkerRecord] = []
+        self.desired_text: str | None = None
+        for key, text in entries:
+            if key == _DESIRED and isinstance(text, str):
+                self.desired_text = text
+            elif isinstance(key, str) and key.startswith(_WORKER):
+                record = WorkerRecord.from_text(text)
+                if record is not None:
+                    self.records.append(record)
+        self.desired = None if self.desired_text is None else Desired.from_text(self.desired_text)
+
+
+class Board:
+    """The fleet's map on one cluster, over one connection.
+
+    :param on_news: called on a thread that must not wait, when somebody wants something
+    """
+
+    def __init__(self, client: OfficialClient, name: str, on_news: Callable[[], None]) -> None:
+        self.client = client
+        self.reading: Reading | None = None
+        self._name = name
+        self._on_news = on_news
+        self._map: Any = None
+        self._opening: Future[Any] | None = None  # under way
+        self._asked: Future[Any] | None = None  # likewise
+        self._put: WorkerRecord | None = None
+        self._put_at = 0.0
+
+    def open(self) -> Future[Any] | None:
+        """Have the map made, unless it is there or on its way."""
+        opening = self._opening
+        if self._map is not None or (opening is not None and not opening.done()):
+            return None
+        if opening is None:
+            self._opening = self.client.create_proxy(MAP_SERVICE, self._name)
+            return self._opening
+        self._opening = None  # if it failed, there will be another
+        self._map = opening.result()
+        self._map.add_entry_listener(key=_DESIRED, added_func=self._heard, updated_func=self._heard)
+        return None
+
+    def ask(self) -> Future[Any] | None:
+        """Ask for everything, unless an answer is still due."""
+        if self._map is None or self._asked is not None:
+            return None
+        asked: Future[Any] = self._map.entry_set()
+        self._asked = asked
+        return asked
+
+    def take(self, now: float) -> None:
+        """Take the answer, if there is one."""
+        asked = self._asked
+        if asked is not None and asked.done():
+            self._asked = None
+            self.reading = Reading(asked.result(), now)
+
+    def put(self, record: WorkerRecord, now: float) -> None:
+        """Write the record of a process, if it says something new or it is time; nobody waits for that."""
+        is_due = record != self._put or now - self._put_at >= _RENEWAL
+        if self._map is not None and is_due:
+            self._put, self._put_at = record, now
+            self._map.set(_WORKER + record.id, record.as_text(), ttl=_RECORD_TTL)
+
+    def remove(self, worker: str) -> Future[Any] | None:
+        """Remove the record of a process."""
+        return None if self._map is None else self._map.delete(_WORKER + worker)
+
+    def write(self, desired: Desired, ttl: int) -> Future[Any] | None:
+        """Write what is wanted in place of what was read; the result is true if nobody was faster."""
+        reading = self.reading
+        if self._map is None or reading is None:
+            return None
+        text, found = desired.as_text(), self._map
+        if reading.desired_text is None:
+            written = found.put_if_absent(_DESIRED, text, ttl=ttl).continue_with(_was_absent)
+        else:
+            written = found.replace_if_same(_DESIRED, reading.desired_text, text)
+
+        def keep(future: Future[Any]) -> bool:
+            if not future.result():
+                return False
+            found.set_ttl(_DESIRED, ttl)  # the member's configuration may have another for it
+            reading.desired_text, reading.desired = text, desired
+            return True
+
+        kept: Future[Any] = written.continue_with(keep)
+        return kept
+
+    def has_older(self, desired: Desired) -> bool:
+        """Whether something older, or nothing, was read of what is wanted."""
+        return self.reading is not None and desired.is_newer_than(self.reading.desired)
+
+    def keep_desired(self, ttl: int) -> None:
+        """Let what is wanted live for another while; nobody waits for that."""
+        if self._map is not None:
+            self._map.set_ttl(_DESIRED, ttl)
+
+    def claim(self, by: str) -> Future[Any] | None:
+        """Claim to be the first to come to this cluster; the result is true if so."""
+        if self._map is None:
+            return None
+        claimed: Future[Any] = self._map.put_if_absent(_ARRIVED, by, ttl=_SWITCH_TTL)
+        return claimed.continue_with(_was_absent)
+
+    def forget_claim(self) -> None:
+        """Let somebody be the first again; nobody waits for that."""
+        if self._map is not None:
+            self._map.delete(_ARRIVED)
+
+    def _heard(self, _: object) -> None:
+        self._on_news()
+
+
+class Boards:
+    """The boards of one fleet. One thread keeps them; :meth:`claim` may be called from any.
+
+    :param fleet: name of the fleet
+    :param is_named: whether it was given that name, and so outlives this server
+    :param on_news: called when somebody wants something; must not wait
+    """
+
+    def __init__(self, fleet: str, is_named: bool, on_news: Callable[[], None]) -> None:
+        self._name = map_name(fleet)
+        self._ttl = 0 if is_named else _SERVER_TTL
+        self._on_news = on_news
+        self._kept_at = time.monotonic()
+        self._boards: dict[str, Board] = {}  # replaced as a whole
+
+    def follow(self, clients: Mapping[str, OfficialClient]) -> None:
+        """Have a board for each of these connections and for no other."""
+        boards: dict[str, Board] = {}
+        for label, client in clients.items():
+            board = self._boards.get(label)
+            if board is not None and board.client is client:
+                boards[label] = board
+                continue
+            try:
+                boards[label] = Board(client, self._name, self._on_news)
+            except Exception as error:
+                _logger.debug("no board on %s: %s", label, error)
+        self._boards = boards
+
+    def read(self, patience: float) -> list[Reading]:
+        """What the boards say, those that answer in time.
+
+        :param patience: seconds that are waited at most
+        """
+        end = time.monotonic() + patience
+        boards = self._boards.values()
+        _wait(_each(boards, Board.open), end)
+        _each(boards, Board.open)  # takes those that are there now
+        _wait(_each(boards, Board.ask), end)
+        now = time.monotonic()
+        _each(boards, lambda board: board.take(now))
+        found = [board.reading for board in boards]
+        return [reading for reading in found if reading is not None and now - reading.at < _FRESH]
+
+    def put(self, record: WorkerRecord, now: float) -> None:
+        """Write the record of this process on every board."""
+        _each(self._boards.values(), lambda board: board.put(record, now))
+
+    def remove(self, worker: str, patience: float) -> None:
+        """Remove the record of this process from every board."""
+        removed = _each(self._boards.values(), lambda board: board.remove(worker))
+        _wait(removed, time.monotonic() + patience)
+
+    def write(self, desired: Desired, patience: float) -> bool:
+        """Write what is wanted on every board that has something older; false if somebody was faster."""
+        end = time.monotonic() + patience
+        older = [board for board in self._boards.values() if board.has_older(desired)]
+        # The first one on its own: of two processes at once, one finds out there that it came second.
+        for boards in (older[:1], older[1:]):
+            written = _each(boards, lambda board: board.write(desired, self._ttl))
+            _wait(written, end)
+            if any(_result(future) is False for future in written):
+                return False
+        return True
+
+    def keep_desired(self, now: float) -> None:
+        """Have what is wanted outlive pauses, as long as there are processes."""
+        if self._ttl and now - self._kept_at > self._ttl / 10:
+            self._kept_at = now
+            _each(self._boards.values(), lambda board: board.keep_desired(self._ttl))
+
+    def claim(self, label: str, by: str, patience: float) -> bool | None:
+        """Whether this process is the first to come to a cluster; ``None`` if nobody knows in time."""
+        boards = self._boards
+        claimed = _each([boards[label]] if label in boards else [], lambda board: board.claim(by))
+        _wait(claimed, time.monotonic() + patience)
+        is_first = _result(claimed[0]) if claimed else None
+        if is_first:
+            # Who goes back to where the fleet came from is the first again.
+            _each([board for other, board in boards.items() if other != label], Board.forget_claim)
+        return is_first
+
+
+def read_once(client: OfficialClient, fleet: str, patience: float) -> Reading:
+    """What a fleet has left on one cluster, over a connection that has no board yet.
+
+    :param patience: seconds; raises ``TimeoutError`` after that
+    """
+    end = time.monotonic() + patience
+    (found,) = wait_for([client.create_proxy(MAP_SERVICE, map_name(fleet))], end)
+    (entries,) = wait_for([found.entry_set()], end)
+    return Reading(entries, time.monotonic())
+
+
+def _each(boards: Iterable[Board], ask: Callable[[Board], Future[Any] | None]) -> list[Future[Any]]:
+    """Ask each board; one that fails, as a lost one does, is left out."""
+    asked = []
+    for board in boards:
+        try:
+            future = ask(board)
+        except Exception as error:
+            _logger.debug("a board failed: %s", error)
+        else:
+            asked += [] if future is None else [future]
+    return asked
+
+
+def _wait(asked: Sequence[Future[Any]], end: float) -> None:
+    done = threading.Semaphore(0)
+    for future in asked:
+        future.add_done_callback(lambda _: done.release())
+    for _ in asked:
+        if not done.acquire(timeout=max(0.0, end - time.monotonic())):
+            return
+
+
+def _result(future: Future[Any]) -> Any | None:
+    """What came of it; ``None`` if nothing did, or not yet."""
+    try:
+        return future.result() if future.done() else None
+    except Exception as error:
+        _logger.debug("a board did not answer: %s", error)
+        return None
+
+
+def _was_absent(future: Future[Any]) -> bool:
+    return future.result() is None

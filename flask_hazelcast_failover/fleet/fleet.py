@@ -1,0 +1,317 @@
+"""Fleet: what an app and its operators ask of all processes together."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hazelcast.errors import HazelcastClientNotActiveError
+
+from flask_hazelcast_failover.client import HazelcastClient
+from flask_hazelcast_failover.client.events import ClusterSwitched, Event, Reason
+from flask_hazelcast_failover.client.official import OfficialClient
+from flask_hazelcast_failover.client.options import Options, Standby
+from flask_hazelcast_failover.client.route import State
+from flask_hazelcast_failover.client.status import Condition
+from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.fleet.boards import read_once
+from flask_hazelcast_failover.fleet.pulse import Member, Pulse, View
+from flask_hazelcast_failover.fleet.records import Desired, Origin, WorkerRecord, for_all, for_some
+from flask_hazelcast_failover.steering import (
+    Outcome,
+    Precondition,
+    TargetUnreachable,
+    UnknownTarget,
+    Wish,
+)
+
+__all__ = ["Fleet"]
+
+# How long a wish waits for the client's first connections, and for the processes to follow, seconds.
+_JOINING, _FOLLOWING = 2.0, 1.5
+# How long the fleet's thread may take for a look at all clusters, and how often one is taken, seconds.
+_LOOK, _LOOK_PACE = 3.0, 0.05
+# How long a question to one cluster may hold up a first connection or a signal, seconds.
+_ANSWER = 0.5
+
+_NOBODY_ELSE = View()
+
+
+class Fleet:
+    """One process's part in its fleet: the client's companion, and who steers for operators.
+
+    :param client: of this process
+    :param options: of that client
+    :param name: of the fleet, for the process that asks
+    :param is_named: whether it was given that name, and so goes beyond this server
+    """
+
+    def __init__(
+        self, client: HazelcastClient, options: Options, name: Callable[[], str], *, is_named: bool
+    ) -> None:
+        self._client = client
+        self._options = options
+        self._name_of = name
+        self._is_named = is_named
+        self._begin()
+        _living.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()  # guards the pulse's making
+        self._pulse: Pulse | None = None  # made once for each process, under _lock
+        self._serves = False  # only ever becomes true
+
+    @property
+    def name(self) -> str:
+        """The fleet's name."""
+        return self._own_pulse().member.fleet
+
+    # What the app does.
+
+    def served(self) -> None:
+        """A request has come to this process: it is one of the fleet's from now on."""
+        if not self._serves:
+            self._serves = True
+            if self._client.status().state is not State.IDLE:
+                self._own_pulse().wake()
+
+    def heard(self, event: Event) -> None:
+        """Something happened to the client: others may have to know."""
+        if self._takes_part:
+            self._own_pulse().wake()
+
+    def signed(self, event: Event) -> Event:
+        """The event, a switch with whether this process is the first of the fleet. Takes 0.5 s at most."""
+        if not isinstance(event, ClusterSwitched) or not self._takes_part:
+            return event
+        boards = self._own_pulse().boards
+        is_first = boards.claim(event.current, self._client.status().worker, _ANSWER)
+        return event if is_first is None else replace(event, fleet_first=is_first)
+
+    def may_fail_back_to(self, client: OfficialClient) -> bool:
+        """Whether every process can reach the cluster behind a connection.
+
+        A failback that not all can follow would be taken back by the majority, again and again.
+        """
+        if not self._takes_part:
+            return True
+        clusters = self._client.connected_clusters()
+        label = next((label for label, other in clusters.items() if other is client), None)
+        view = self._own_pulse().view
+        return label is not None and not _out_of_reach(view.workers, label)
+
+    # The client's companion.
+
+    def steer(self, index: int, *, holds: bool) -> None:
+        """Move the whole fleet on the app's behalf. Raises ``ClientOfflineException`` if nothing has changed."""
+        status = self._client.status()
+        if status.state is State.CLOSED:
+            raise HazelcastClientNotActiveError("the client was shut down")
+        wish = Wish(status.clusters[index].label, by=f"process {status.worker}")
+        try:
+            self._carry_out(wish, holds=holds)
+            if self._client.status().current_index != index:
+                self._client.move(index, Reason.MANUAL, holds=holds)
+        except TargetUnreachable as error:
+            raise ClientOfflineException(str(error)) from error
+
+    def preferred(self, label: str, client: OfficialClient) -> str | None:
+        """Where the fleet wants to be: a late starter goes there first."""
+        if not self._takes_part:
+            return None
+        try:
+            reading = read_once(client, self.name, _ANSWER)
+        except Exception:
+            return None
+        if reading.desired is None or not (self._is_named or reading.records):
+            return None
+        return reading.desired.fleet.label
+
+    def leave(self, timeout: float) -> None:
+        """Be gone for the others at once."""
+        with self._lock:
+            pulse = self._pulse
+        if pulse is not None:
+            pulse.stop(timeout)
+
+    # What operators ask.
+
+    def status(self) -> dict[str, Any]:
+        """The client's status with what this process knows of its fleet."""
+        view = self._view()
+        status = self._client.status()
+        workers = [record for record in view.workers if record.id != status.worker]
+        if self._serves:
+            workers.append(self._own_pulse().member.record(status, ()))
+        workers.sort(key=lambda record: record.id)
+        places = {record.current_cluster for record in workers} - {None}
+        fleet = {
+            "name": self.name,
+            "workers": [record.as_dict() for record in workers],
+            "desired": None if view.desired is None else view.desired.as_dict(),
+            "split": len(places) > 1,
+        }
+        return {**status.as_dict(), "fleet": fleet}
+
+    def carry_out(self, wish: Wish) -> Outcome:
+        """Move those who are meant. Raises ``UnknownTarget`` or ``TargetUnreachable``: nothing has changed."""
+        return self._carry_out(wish, holds=wish.label is not None)
+
+    def _carry_out(self, wish: Wish, *, holds: bool) -> Outcome:
+        labels = self._labels()
+        label = labels[0] if wish.label is None else wish.label
+        _refuse_unknown("cluster", [label], labels)
+        view = self._join()
+        me = self._client.status().worker
+        workers = {record.id: record for record in view.workers}
+        known = sorted({*workers, me} if self._serves or not self._takes_part else workers)
+        told = tuple(known) if wish.workers is None else wish.workers
+        _refuse_unknown("worker", told, known)
+        others = [workers[worker] for worker in told if worker != me]
+        if wish.precondition is Precondition.ALL_CAN_REACH_IT:
+            _refuse_out_of_reach(self._when_connected(others, label), label)
+        pulse = self._own_pulse()
+        with pulse.staying():
+            has_moved = me in told and self._move(label, holds, wish.precondition)
+            desired = self._want(wish, label, holds, told, has_moved)
+        done = self._followed(told, label, me if has_moved else None)
+        return Outcome(desired.generation, told, done, tuple(w for w in told if w not in done))
+
+    def _join(self) -> View:
+        """Be connected, if that is possible soon, and know who else is."""
+        self._client.connect_soon()
+        end = time.monotonic() + _JOINING
+        while self._is_connecting() and time.monotonic() < end:
+            time.sleep(_LOOK_PACE / 5)
+        return self._look()
+
+    def _is_connecting(self) -> bool:
+        status = self._client.status()
+        if status.state in (State.IDLE, State.SWITCHING):
+            return True
+        hot = self._options.standby is Standby.HOT and status.state is State.CONNECTED
+        return hot and any(cluster.state is Condition.CONNECTING for cluster in status.clusters)
+
+    def _when_connected(self, others: Sequence[WorkerRecord], label: str) -> Sequence[WorkerRecord]:
+        """The processes again, with a little time for those that have just begun to connect."""
+        end = time.monotonic() + 1.0
+        while _out_of_reach(others, label) and time.monotonic() < end:
+            time.sleep(_LOOK_PACE)
+            ids = {record.id for record in others}
+            others = [record for record in self._look().workers if record.id in ids]
+        return others
+
+    def _move(self, label: str, holds: bool, precondition: Precondition) -> bool:
+        try:
+            self._client.move(self._labels().index(label), Reason.MANUAL, holds=holds)
+        except (ClientOfflineException, HazelcastClientNotActiveError) as error:
+            if precondition is Precondition.ALL_CAN_REACH_IT:
+                raise TargetUnreachable(str(error)) from error
+            return False
+        return True
+
+    def _want(self, wish: Wish, label: str, holds: bool, told: Sequence[str], has_moved: bool) -> Desired:
+        def make(view: View) -> Desired:
+            if wish.workers is None:
+                return for_all(view.desired, label, wish.by, Origin.COMMAND, holds=holds)
+            usual = view.majority
+            return for_some(view.desired, told, label, wish.by, usual=usual, holds=holds)
+
+        pulse = self._own_pulse()
+        if not self._takes_part:
+            return make(pulse.view)
+
+        def want() -> Desired:
+            desired = pulse.want(make)
+            if has_moved:
+                pulse.obeyed(desired)
+            return desired
+
+        try:
+            return pulse.ask(want, 2 * _LOOK)
+        except TimeoutError:
+            return make(pulse.view)
+
+    def _followed(self, told: Sequence[str], label: str, me: str | None) -> tuple[str, ...]:
+        """Who has arrived, with a little time for it."""
+        end = time.monotonic() + _FOLLOWING
+        while True:
+            workers = () if set(told) <= {me} else self._look().workers
+            there = {record.id for record in workers if record.current_cluster == label}
+            done = tuple(worker for worker in told if worker in there or worker == me)
+            if len(done) == len(told) or time.monotonic() > end:
+                return done
+            time.sleep(_LOOK_PACE)
+
+    # What both need.
+
+    @property
+    def _takes_part(self) -> bool:
+        """A command of a server's app is none of the server's processes, unless the fleet has a name."""
+        return self._is_named or self._serves
+
+    def _view(self) -> View:
+        """What is known, looked up if nothing was yet."""
+        if not self._takes_part:
+            return _NOBODY_ELSE
+        pulse = self._own_pulse()
+        if pulse.view.is_known or self._client.status().state is not State.CONNECTED:
+            return pulse.view
+        return self._look()
+
+    def _look(self) -> View:
+        if not self._takes_part or self._client.status().state in (State.IDLE, State.CLOSED):
+            return _NOBODY_ELSE
+        pulse = self._own_pulse()
+        try:
+            return pulse.ask(pulse.look, _LOOK)
+        except TimeoutError:
+            return pulse.view
+
+    def _labels(self) -> list[str]:
+        return [cluster.label for cluster in self._client.status().clusters]
+
+    def _own_pulse(self) -> Pulse:
+        with self._lock:
+            if self._pulse is None:
+                cold = self._options.standby is Standby.COLD
+                host, labels = socket.gethostname(), self._labels()
+                member = Member(self._name_of(), self._is_named, host, os.getpid(), labels, cold)
+                self._pulse = Pulse(self._client, member, lambda: self._serves)
+            return self._pulse
+
+
+def _out_of_reach(workers: Iterable[WorkerRecord], label: str) -> list[WorkerRecord]:
+    return [record for record in workers if label not in record.reach]
+
+
+def _refuse_out_of_reach(workers: Iterable[WorkerRecord], label: str) -> None:
+    missing = _out_of_reach(workers, label)
+    if missing:
+        named = ", ".join(f"{record.id} (on {record.current_cluster or 'none'})" for record in missing)
+        raise TargetUnreachable(f"{label} cannot be reached by {named}")
+
+
+def _refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    valid = list(known)
+    for name in given:
+        if name not in valid:
+            raise UnknownTarget(f"unknown {what} {name!r}; there is {', '.join(map(repr, valid))}")
+
+
+_living: weakref.WeakSet[Fleet] = weakref.WeakSet()
+
+
+def _begin_anew_in_child() -> None:
+    for fleet in list(_living):
+        fleet._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_in_child)
