@@ -13,6 +13,7 @@ from flask_hazelcast_failover.testing import (
     JarNotFoundError,
     JavaNotFoundError,
     LocalCluster,
+    LocalClusterError,
     MemberStartError,
     free_port,
 )
@@ -175,6 +176,25 @@ def test_a_port_taken_at_the_last_moment_is_exchanged_for_another(monkeypatch: p
         with LocalCluster("blue") as cluster:
             assert cluster.addresses != [f"127.0.0.1:{taken}"]
             assert cluster.members[0].alive
+
+
+def test_a_member_that_does_not_join_in_time_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LocalCluster("blue") as cluster:
+        before = cluster.members
+        children = set(psutil.Process().children())
+        monkeypatch.setattr(cluster, "_start_timeout", 0.05)
+        with pytest.raises(MemberStartError, match="did not join"):
+            cluster.add_member()
+        assert cluster.members == before
+        assert set(psutil.Process().children()) == children
+
+
+def test_nobody_can_join_a_frozen_member() -> None:
+    with LocalCluster("blue") as cluster:
+        cluster.freeze()
+        with pytest.raises(LocalClusterError, match=r"thaw\(\) first"):
+            cluster.add_member()
+        assert len(cluster.addresses) == 1
 
 
 def test_a_failed_restart_of_one_member_leaves_the_others_running() -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from flask_hazelcast_failover.testing import _guard_process
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
@@ -23,19 +23,25 @@ ROOT = Path(__file__).parent.parent
 def parent(way: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run `tests/support/parent.py`, and end it and what it left behind."""
     command = [sys.executable, "-m", "tests.support.parent", way, *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         yield process
     finally:
         process.kill()
         process.wait(10.0)
-        assert process.stdout is not None
-        process.stdout.close()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
 
 
 def reported(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
-    report: dict[str, Any] = json.loads(process.stdout.readline())
+    assert process.stderr is not None
+    line = process.stdout.readline()
+    assert line, process.stderr.read()
+    report: dict[str, Any] = json.loads(line)
     return report
 
 
@@ -79,21 +85,49 @@ def test_members_end_when_their_parent_is_killed_though_a_forked_child_lives_on(
             os.kill(report["child"], signal.SIGKILL)
 
 
-def test_members_end_when_their_parent_is_killed_while_it_starts_them() -> None:
-    mark = uuid.uuid4().hex
-    with parent("starting", mark) as process:
-        eventually(lambda: marked(mark), 10.0, "the first member's process exists")
-        process.kill()
-        process.wait(10.0)
-        eventually(lambda: not marked(mark), 5.0, "no process is left")
+@pytest.mark.parametrize("members", [0, 1, 2])
+def test_members_end_when_their_parent_is_killed_while_it_starts_them(
+    members: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with parent("starting") as process:
+        try:
+            guard_and_members = 1 + members
+            eventually(lambda: len(children(process, tmp_path)) >= guard_and_members, 10.0, "it starts them")
+            process.kill()
+            process.wait(10.0)
+            eventually(lambda: not children(process, tmp_path), 5.0, "no process is left")
+            eventually(lambda: not list(tmp_path.iterdir()), 5.0, "no file is left")
+        finally:
+            for child in children(process, tmp_path):
+                child.kill()
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Return the processes that were started with this mark in their environment."""
+def test_the_guard_acts_on_all_it_was_told_by_a_parent_that_died_before_it_was_up() -> None:
+    """Its input stays open, as it does when a child that the parent forked has a copy of the other end."""
+    victim = subprocess.Popen(["sleep", "60"])
+    command = [sys.executable, "-I", "-S", _guard_process.__file__, str(victim.pid)]  # not its parent
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE)
+    try:
+        assert guard.stdin is not None
+        guard.stdin.write(f"+{victim.pid}\n".encode())
+        guard.stdin.flush()
+        assert victim.wait(5.0) == -signal.SIGKILL
+        assert guard.wait(5.0) == 0
+    finally:
+        for process in (victim, guard):
+            process.kill()
+            process.wait(5.0)
+        assert guard.stdin is not None
+        guard.stdin.close()
+
+
+def children(parent: subprocess.Popen[str], directory: Path) -> list[psutil.Process]:
+    """Return the processes that use this directory for temporary files, their parent aside."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("PARENT_OF_TEST") == mark:
+            if process.pid != parent.pid and process.environ().get("TMPDIR") == str(directory):
                 found.append(process)
     return found
 
@@ -111,6 +145,8 @@ def test_the_end_of_a_forked_child_leaves_the_cluster_alone() -> None:
         report = reported(process)
         assert report["alive"] == 1
         assert process.wait(10.0) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
         assert_all_end(report)
 
 

@@ -56,7 +56,7 @@ def _start(java: Path, jars: Sequence[Path], archive: Path) -> Member:
     member = Member.launch(options, 0, free_port(), None, archive.parent, lite=False)
     deadline = time.monotonic() + _SECONDS_TO_START
     try:
-        while not member.is_ready(range(1, 2)):
+        while not member.is_ready(1):
             if time.monotonic() > deadline:
                 raise MemberStartError(f"{member!r} did not start within {_SECONDS_TO_START:g} s.")
             time.sleep(0.01)

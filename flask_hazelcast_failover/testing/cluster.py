@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -249,7 +250,9 @@ class LocalCluster:
         """
         directory = self._working_directory()
         members = dict(enumerate(self._members))
-        running = [one for one in self._members if one.state is MemberState.RUNNING]
+        running = [one for one in self._members if one.alive]
+        if frozen := [one for one in running if one.state is MemberState.FROZEN]:
+            raise LocalClusterError(f"Nobody can join {frozen[0]!r}. Call thaw() first.")
         join = running[0].address if running else None
         _started.add(self)
         for index in indexes:
@@ -266,11 +269,9 @@ class LocalCluster:
 
     def _wait_until_formed(self) -> None:
         deadline = time.monotonic() + self._start_timeout
-        expected = [one for one in self._members if one.state is MemberState.RUNNING]
-        # A frozen member is counted by the others until they give it up.
-        sizes = range(len(expected), sum(one.alive for one in self._members) + 1)
+        expected = [one for one in self._members if one.alive]
         waiting = list(expected)
-        while waiting := [one for one in waiting if not one.is_ready(sizes)]:
+        while waiting := [one for one in waiting if not one.is_ready(len(expected))]:
             if time.monotonic() > deadline:
                 raise MemberStartError(
                     f"{waiting[0]!r} did not join {len(expected) - 1} others within {self._start_timeout:g} s. "
@@ -280,8 +281,9 @@ class LocalCluster:
 
     def _working_directory(self) -> Path:
         if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="hazelcast-members-"))
+            self._directory = Path(tempfile.gettempdir(), f"hazelcast-members-{uuid.uuid4().hex}")
             guard.watch(self._directory)
+            self._directory.mkdir(mode=0o700)
         return self._directory
 
 

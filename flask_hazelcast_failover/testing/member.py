@@ -124,8 +124,8 @@ class Member:
             return ""
         return text if lines is None else "\n".join(text.splitlines()[-lines:])
 
-    def is_ready(self, sizes: range) -> bool:
-        """Whether the member has started in a cluster whose number of members is among `sizes`.
+    def is_ready(self, size: int) -> bool:
+        """Whether the member has started in a cluster of `size` members.
 
         Raises MemberStartError, with the end of the member's log, when it has ended instead.
         """
@@ -135,7 +135,7 @@ class Member:
             raise self._start_error(text)
         seen = re.findall(r"^Members \{size:(\d+)", text, re.MULTILINE)
         started = f"[{LOOPBACK}]:{self.port} is STARTED" in text
-        return started and bool(seen) and int(seen[-1]) in sizes
+        return started and bool(seen) and int(seen[-1]) == size
 
     def _start_error(self, text: str) -> MemberStartError:
         kind = PortTakenError if re.search(r"already in use|BindException", text) else MemberStartError

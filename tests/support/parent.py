@@ -66,9 +66,7 @@ def guard_lost() -> None:
 
 
 def starting() -> None:
-    """Ends while the members are starting, in the very moment when the first of them exists."""
-    # The reporter must know the processes before they are ready: it finds them by this environment variable.
-    os.environ["PARENT_OF_TEST"] = sys.argv[2]
+    """Is killed meanwhile; whoever does it finds the processes by their directory for temporary files."""
     LocalCluster("starting", members=2).start()
     wait_for_end()
 
