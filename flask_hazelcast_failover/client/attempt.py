@@ -1,31 +1,43 @@
-"""One attempt: one try at one cluster, which ends by its deadline whatever the peer does.
+"""One attempt: one try at one cluster, which ends by its deadline whatever the peers do.
 
-Its addresses are asked in parallel; the official client is opened on what answered. It yields the
-open client or raises :class:`AttemptFailed`, which says why for each address.
+Its addresses are asked in parallel, and an official client is opened on the first member that
+answers; on the next one as well when that takes long. It yields the client that opens first, or
+raises :class:`AttemptFailed`, which says why for each address.
 """
 
 from __future__ import annotations
 
-import queue
+import contextlib
 import random
 import selectors
 import socket
+import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
 
 from hazelcast.config import Config
 from hazelcast.core import AddressHelper
 
+from flask_hazelcast_failover.client.lookups import hosts
 from flask_hazelcast_failover.client.official import (
     OfficialClient,
     Opening,
     missing_parts,
     unsupported_version,
 )
-from flask_hazelcast_failover.client.probe import Answer, Verdict, ask
+from flask_hazelcast_failover.client.probe import Answer, Probe, Verdict
+from flask_hazelcast_failover.client.tls import tls_context
 
 __all__ = ["AttemptFailed", "attempt"]
+
+# How long one member alone may take to open before the next is tried beside it, seconds at most.
+_HEDGE = 0.5
+# How long the threads of a failed attempt are waited for, seconds.
+_TIDYING = 0.1
 
 
 class AttemptFailed(Exception):
@@ -36,22 +48,19 @@ class AttemptFailed(Exception):
         self.verdict = verdict
 
 
-def attempt(
-    addresses: Sequence[str],
-    build_config: Callable[[Sequence[str]], Config],
-    deadline: float,
-) -> OfficialClient:
+BuildConfig = Callable[[Sequence[str]], Config]
+
+
+def attempt(addresses: Sequence[str], build_config: BuildConfig, deadline: float) -> OfficialClient:
     """Open an official client on a cluster.
 
     :param addresses: where members may be, "host:port" or "host"
-    :param build_config: gives a fresh configuration for the addresses that answered
+    :param build_config: gives a fresh configuration for the addresses that it is given
     :param deadline: when the attempt is over, monotonic seconds
+    :raises AttemptFailed: no member could be reached in time
     """
-    asked = [str(address) for address in _expanded(addresses)]
-    random.shuffle(asked)  # many clients should not all begin with the same member
-    with _Probes(asked, build_config(asked), deadline) as probes:
-        members = probes.members()
-        return _open(build_config([member.address for member in members]), members, deadline)
+    with _Attempt(_expanded(addresses), build_config, deadline) as trying:
+        return trying.run()
 
 
 def _expanded(addresses: Sequence[str]) -> list[str]:
@@ -59,120 +68,253 @@ def _expanded(addresses: Sequence[str]) -> list[str]:
     for address in addresses:
         primary, secondary = AddressHelper.get_possible_addresses(address)
         expanded += [f"{found.host}:{found.port}" for found in (*primary, *secondary)]
-    return expanded
+    unique = list(dict.fromkeys(expanded))
+    random.shuffle(unique)  # many clients should not all begin with the same member
+    return unique
 
 
-class _Probes:
-    """Every address asked at once; their connections stay open as long as the ``with`` block."""
+@dataclass
+class _Member:
+    """A member that takes us, and the official client that is being opened on it."""
 
-    def __init__(self, addresses: Sequence[str], config: Config, deadline: float) -> None:
-        self._addresses = addresses
+    name: str
+    probe: Probe
+    connection: socket.socket
+    opening: Opening | None = None
+    why: str | None = None  # it is of no use any more
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A host name was looked up."""
+
+    address: str
+    ips: Sequence[str]
+    why: str = ""
+
+
+class _Attempt:
+    """Everything that is under way for one attempt; all of it ends with the ``with`` block.
+
+    Threads only tell it what ended: it belongs to the one that runs it.
+    """
+
+    def __init__(self, addresses: Sequence[str], build_config: BuildConfig, deadline: float) -> None:
+        self._build_config = build_config
         self._deadline = deadline
-        self._answers: queue.Queue[Answer] = queue.Queue()
-        self._lock = threading.Lock()
-        self._closed = False  # under _lock
-        self._open: list[socket.socket] = []  # under _lock
+        self._config = build_config(addresses)
+        self._context = _tls_context(self._config)
+        self._inbox: deque[_Looked | Probe | Opening] = deque()  # appended to by any thread
+        self._waker, self._wakes = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wakes, selectors.EVENT_READ)
+        self._pending = 0  # lookups and probes that have not ended
+        self._said: dict[str, Answer] = {}  # address -> what came of it
+        self._lookups: list[threading.Thread] = []
+        self._probes: list[Probe] = []
+        self._members: list[_Member] = []
+        self._opened_last = 0.0
+        self._won: OfficialClient | None = None
         for address in addresses:
-            threading.Thread(
-                target=self._ask,
-                args=(address, config),
-                name="hazelcast-failover-probe",
-                daemon=True,
-            ).start()
+            self._begin(address)
 
-    def __enter__(self) -> _Probes:
+    def __enter__(self) -> _Attempt:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._closed = True
-            for connection in self._open:
-                connection.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._selector.close()
+        for probe in self._probes:
+            probe.end()
+        ending = [
+            member.opening.end()
+            for member in self._members
+            if member.opening is not None and member.opening.client is not self._won
+        ]
+        patience = time.monotonic() + (_TIDYING if self._won is None else 0.0)
+        for probe in self._probes:
+            probe.close(patience)
+        for thread in (*ending, *self._lookups):
+            thread.join(max(0.0, patience - time.monotonic()))
+        self._waker.close()
+        self._wakes.close()
 
-    def members(self) -> list[Answer]:
-        """The members that answered until the first did, that one included."""
-        failed: list[Answer] = []
-        for _ in self._addresses:
-            try:
-                answer = self._answers.get(timeout=max(0.0, self._deadline - time.monotonic()))
-            except queue.Empty:
+    def run(self) -> OfficialClient:
+        """Wait for the first client that opens."""
+        while (left := self._deadline - time.monotonic()) > 0:
+            self._open_next()
+            if not self._pending and all(member.why is not None for member in self._members):
                 break
-            if answer.verdict is Verdict.MEMBER:
-                return [answer, *self._others()]
-            failed.append(answer)
-        raise self._failure(failed)
+            for key, _ in self._selector.select(min(left, self._hedge())):
+                self._ready(key)
+            while self._inbox:
+                client = self._take(self._inbox.popleft())
+                if client is not None:
+                    self._won = client
+                    return client
+        raise self._failure()
 
-    def _ask(self, address: str, config: Config) -> None:
-        answer = ask(address, config, self._deadline)
-        with self._lock:
-            if answer.connection is not None and self._closed:
-                answer.connection.close()
-            elif answer.connection is not None:
-                self._open.append(answer.connection)
-        self._answers.put(answer)
+    # From addresses to members.
 
-    def _others(self) -> list[Answer]:
-        others = []
-        while not self._answers.empty():
-            answer = self._answers.get()
-            if answer.verdict is Verdict.MEMBER:
-                others.append(answer)
-        return others
+    def _begin(self, address: str) -> None:
+        self._pending += 1
+        host = address.rpartition(":")[0]
+        if _is_ip(host):
+            self._probe(address, host)
+            return
+        self._said[address] = Answer(Verdict.ABSENT, "timed out: the name was not looked up in time")
+        thread = threading.Thread(
+            target=self._look_up, args=(address, host), name="hazelcast-failover-probe", daemon=True
+        )
+        self._lookups.append(thread)
+        thread.start()
 
-    def _failure(self, failed: Sequence[Answer]) -> AttemptFailed:
-        said = {answer.address: answer.why for answer in failed}
-        why = "; ".join(f"{address}: {said.get(address, 'timed out')}" for address in sorted(self._addresses))
-        refusing = any(answer.verdict is Verdict.REFUSING for answer in failed)
+    def _look_up(self, address: str, host: str) -> None:
+        try:
+            self._tell(_Looked(address, hosts.ask(host, self._deadline)))
+        except TimeoutError:
+            pass  # the attempt is over as well
+        except socket.gaierror as error:
+            self._tell(_Looked(address, (), f"name not found ({error.strerror})"))
+        except Exception as error:  # a name that no resolver takes
+            self._tell(_Looked(address, (), f"name not found ({error})"))
+
+    def _looked(self, looked: _Looked) -> None:
+        self._pending -= 1
+        if not looked.ips:
+            self._said[looked.address] = Answer(Verdict.ABSENT, looked.why or "name not found")
+            return
+        del self._said[looked.address]
+        for ip in looked.ips:
+            self._pending += 1
+            self._probe(looked.address, ip)
+
+    def _probe(self, address: str, ip: str) -> None:
+        probe = Probe(
+            address,
+            ip,
+            config=self._config,
+            context=self._context,
+            deadline=self._deadline,
+            done=self._tell,
+        )
+        self._probes.append(probe)
+
+    def _answered(self, probe: Probe) -> None:
+        self._pending -= 1
+        answer = probe.answer
+        self._said[_name(probe)] = answer
+        if answer.connection is not None:
+            answer.connection.setblocking(False)
+            member = _Member(_name(probe), probe, answer.connection)
+            self._selector.register(answer.connection, selectors.EVENT_READ, member)
+            self._members.append(member)
+
+    # From members to a client.
+
+    def _open_next(self) -> None:
+        """Open a client on the next member, if there is one and the others take too long."""
+        waiting = [member for member in self._members if member.opening is None and member.why is None]
+        is_opening = any(member.opening is not None and member.why is None for member in self._members)
+        now = time.monotonic()
+        if not waiting or (is_opening and now < self._opened_last + self._patience(len(waiting))):
+            return
+        member, self._opened_last = waiting[0], now
+        member.opening = Opening(self._build_config([self._dialled(member.probe)]), done=self._tell)
+
+    def _patience(self, waiting: int) -> float:
+        return min(_HEDGE, (self._deadline - self._opened_last) / (waiting + 1))
+
+    def _hedge(self) -> float:
+        """Seconds until the next member has its turn."""
+        waiting = sum(1 for member in self._members if member.opening is None and member.why is None)
+        if not waiting:
+            return float("inf")
+        return max(0.001, self._opened_last + self._patience(waiting) - time.monotonic())
+
+    def _dialled(self, probe: Probe) -> str:
+        """The address for the official client: the one that answered, unless the host's name matters."""
+        config = self._config
+        if config.token_provider or (config.ssl_enabled and config.ssl_check_hostname):
+            return probe.address
+        return f"{probe.ip}:{probe.port}"
+
+    def _opened(self, opening: Opening) -> OfficialClient | None:
+        member = next(member for member in self._members if member.opening is opening)
+        if opening.error is not None:
+            self._give_up(member, Answer(Verdict.ABSENT, opening.error))
+            return None
+        if missing := missing_parts(opening.client):
+            self._give_up(member, Answer(Verdict.REFUSING, unsupported_version(missing)))
+            return None
+        return opening.client
+
+    def _give_up(self, member: _Member, answer: Answer) -> None:
+        member.why = answer.why
+        self._said[member.name] = answer
+
+    # What the threads tell.
+
+    def _tell(self, what: _Looked | Probe | Opening) -> None:
+        self._inbox.append(what)
+        with contextlib.suppress(OSError):  # the attempt is over
+            self._waker.send(b"!")
+
+    def _take(self, what: _Looked | Probe | Opening) -> OfficialClient | None:
+        if isinstance(what, Opening):
+            return self._opened(what)
+        if isinstance(what, Probe):
+            self._answered(what)
+        else:
+            self._looked(what)
+        return None
+
+    def _ready(self, key: selectors.SelectorKey) -> None:
+        if key.fileobj is self._wakes:
+            self._wakes.recv(4096)
+        elif _hung_up(key.data.connection):
+            # The official client would need 0.1 s and more to notice.
+            self._selector.unregister(key.fileobj)
+            why = "closed by the other side after authenticating"
+            self._give_up(key.data, Answer(Verdict.ABSENT, why))
+
+    def _failure(self) -> AttemptFailed:
+        for probe in self._probes:
+            if _name(probe) not in self._said and probe.answer.connection is None:
+                self._said[_name(probe)] = probe.answer  # how far it has come
+        for member in self._members:
+            if member.why is None:
+                why = "timed out: authenticated, but no member list came"
+                self._give_up(member, Answer(Verdict.ABSENT, why))
+        why = "; ".join(f"{name}: {answer.why}" for name, answer in sorted(self._said.items()))
+        refusing = any(answer.verdict is Verdict.REFUSING for answer in self._said.values())
         return AttemptFailed(why, Verdict.REFUSING if refusing else Verdict.ABSENT)
 
 
-def _open(config: Config, members: Sequence[Answer], deadline: float) -> OfficialClient:
-    """Open the official client, and give up at once when the members that answered hang up."""
-    waker, wakes = socket.socketpair()
-    with selectors.DefaultSelector() as selector, waker, wakes:
-        selector.register(wakes, selectors.EVENT_READ)
-        for member in members:
-            assert member.connection is not None
-            member.connection.setblocking(False)
-            selector.register(member.connection, selectors.EVENT_READ)
-        opening = Opening(config, done=lambda: _wake(waker))
-        alive = len(members)
-        while alive and (left := deadline - time.monotonic()) > 0:
-            for key, _ in selector.select(left):
-                if key.fileobj is wakes:
-                    return _opened(opening, members)
-                if _hung_up(key.fileobj):  # type: ignore[arg-type]
-                    selector.unregister(key.fileobj)
-                    alive -= 1
-    threading.Thread(target=opening.client.abandon, name="hazelcast-failover-close", daemon=True).start()
-    where = ", ".join(member.address for member in members)
-    if not alive:
-        raise AttemptFailed(f"{where}: closed by the other side after authenticating", Verdict.ABSENT)
-    raise AttemptFailed(f"{where}: timed out: authenticated, but no member list came", Verdict.ABSENT)
-
-
-def _opened(opening: Opening, members: Sequence[Answer]) -> OfficialClient:
-    client = opening.client
-    where = ", ".join(member.address for member in members)
-    if opening.error is not None:
-        raise AttemptFailed(f"{where}: {opening.error}", Verdict.ABSENT)
-    if missing := missing_parts(client):
-        client.abandon()
-        raise AttemptFailed(unsupported_version(missing), Verdict.REFUSING)
-    return client
-
-
-def _wake(waker: socket.socket) -> None:
+def _tls_context(config: Config) -> ssl.SSLContext | None:
     try:
-        waker.send(b"!")
+        return tls_context(config)
+    except (OSError, ValueError) as error:
+        raise AttemptFailed(f"TLS: the settings are of no use: {error}", Verdict.REFUSING) from None
+
+
+def _name(probe: Probe) -> str:
+    return probe.address if probe.host == probe.ip else f"{probe.address} ({probe.ip})"
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        socket.inet_aton(host)
     except OSError:
-        pass  # the attempt is over
+        return False
+    return True
 
 
 def _hung_up(connection: socket.socket) -> bool:
     try:
         return not connection.recv(65536)
-    except BlockingIOError:
-        return False
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return False  # what came was no more than TLS's own
     except OSError:
         return True

@@ -6,21 +6,27 @@ Everything else uses its public API. Written against and tested with hazelcast-p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import hazelcast
 from hazelcast.client import HazelcastClient as _HazelcastClient
 from hazelcast.cluster import ClusterService
 from hazelcast.config import Config, ReconnectMode
-from hazelcast.connection import _Reader
+from hazelcast.connection import _AuthenticationStatus, _Reader
 from hazelcast.core import CLIENT_TYPE, SERIALIZATION_VERSION, Address, MemberInfo
 from hazelcast.cp import CPSubsystem
-from hazelcast.errors import EXCEPTION_MESSAGE_TYPE
+from hazelcast.errors import (
+    EXCEPTION_MESSAGE_TYPE,
+    AccessControlError,
+    AuthenticationError,
+    create_error_from_message,
+)
 from hazelcast.future import Future
 from hazelcast.invocation import Invocation
 from hazelcast.lifecycle import LifecycleService
@@ -37,9 +43,13 @@ from hazelcast.sql import HazelcastSqlError, SqlService, _SqlErrorCode
 from hazelcast.transaction import Transaction
 
 __all__ = [
+    "CREDENTIALS_FAILED",
+    "NOT_ALLOWED",
+    "SERIALIZATION_MISMATCH",
     "Face",
     "OfficialClient",
     "Opening",
+    "Reply",
     "decode_authentication",
     "encode_authentication",
     "is_connection_problem",
@@ -52,10 +62,14 @@ __all__ = [
 FutureGuard = Callable[[], Future[Any]]
 """Gives the future that an invocation is to complete."""
 
-# What members of one cluster that cannot be reached may cost while a connection is opened, seconds.
-_STRAGGLERS = 0.5
+# How long members that do not answer hold up the opening of a connection to those that do: twice what
+# the first one took, from the one to the other, seconds.
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.05, 0.5
 _PROBE = "hz.failover_probe"
-_CREDENTIALS_FAILED = 1
+
+CREDENTIALS_FAILED = _AuthenticationStatus.CREDENTIALS_FAILED
+SERIALIZATION_MISMATCH = _AuthenticationStatus.SERIALIZATION_VERSION_MISMATCH
+NOT_ALLOWED = _AuthenticationStatus.NOT_ALLOWED_IN_CLUSTER
 
 
 class OfficialClient(_HazelcastClient):
@@ -66,6 +80,7 @@ class OfficialClient(_HazelcastClient):
     """
 
     _ended = False
+    _began = 0.0  # when it began to connect, monotonic seconds
 
     def __init__(self, config: Config) -> None:
         config.async_start = False
@@ -76,13 +91,22 @@ class OfficialClient(_HazelcastClient):
 
     def _start(self) -> None:
         put_waker_right(self._reactor)
-        manager = self._connection_manager
+        manager: Any = self._connection_manager
         manager.connect_to_all_cluster_members = self._connect_to_members
-        manager._trigger_cluster_reconnection = _stay_lost
+        manager._trigger_cluster_reconnection = self._stay_lost
         if self._ended:
             self.close_files()
             raise TimeoutError("the attempt ended before the connection was opened")
-        super()._start()
+        self._began = time.monotonic()
+        super()._start()  # type: ignore[no-untyped-call]
+        if not self.connected_members():
+            self.shutdown()
+            raise ConnectionError("closed by the other side before a member list came")
+
+    def _stay_lost(self) -> None:
+        """In place of reconnecting: the keeper opens a new client when it wants the cluster back."""
+        # A constructor that still waits for a member list waits in vain.
+        self._internal_cluster_service._initial_list_fetched.set()
 
     def _connect_to_members(self, sync_start: bool) -> None:
         """Connect to all members at once, so that a dead one among them costs next to nothing."""
@@ -93,7 +117,8 @@ class OfficialClient(_HazelcastClient):
         members = self._cluster_service.get_members()
         for member in members:
             manager._get_or_connect_to_member(member).add_done_callback(lambda _: done.release())
-        deadline = time.monotonic() + _STRAGGLERS
+        now = time.monotonic()
+        deadline = now + min(_LONGEST_WAIT, max(_SHORTEST_WAIT, 2 * (now - self._began)))
         for _ in members:
             if not done.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 break
@@ -128,7 +153,7 @@ class OfficialClient(_HazelcastClient):
 
     def bind_transaction(self, transaction: Transaction, guard: FutureGuard) -> None:
         """Have each request of a transaction wait for a future of ``guard``."""
-        transaction._context = _GuardedContext(self._context, guard)  # type: ignore[attr-defined]
+        transaction._context = _GuardedContext(self._context, guard)
 
     def forget_near_caches(self) -> None:
         """Drop what near caches hold: the client will have missed an epoch when it is used again."""
@@ -146,6 +171,8 @@ class OfficialClient(_HazelcastClient):
                 return
         # The constructor waits two minutes for a member list, whatever happens to the connection.
         self._internal_cluster_service._initial_list_fetched.set()
+        # It would go on registering itself on connections that nothing can be sent over any more.
+        self._cluster_view_listener._try_register_to_random_connection = lambda _: None  # type: ignore
         # First of all, or closing a CP session would wait for an answer.
         self._invocation_service.shutdown()
         self.shutdown()
@@ -194,24 +221,38 @@ class Face(_HazelcastClient):
 
 
 class Opening:
-    """The opening of one official client on a thread of its own, which can be ended."""
+    """The opening of one official client on a thread of its own, which can be ended.
 
-    def __init__(self, config: Config, done: Callable[[], None]) -> None:
+    :param config: for the client
+    :param done: called with this opening on its thread once the client is open or ``error`` says why not
+    """
+
+    def __init__(self, config: Config, done: Callable[[Opening], None]) -> None:
         # Made before its constructor runs, so that there is something to end.
         self.client: OfficialClient = OfficialClient.__new__(OfficialClient)
-        self.error: Exception | None = None
-        self.is_open = False
+        self.error: str | None = None
         self._config = config
         self._done = done
-        threading.Thread(target=self._run, name="hazelcast-failover-open", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-open", daemon=True)
+        self._thread.start()
+
+    def end(self) -> threading.Thread:
+        """Close the client, open or not, on a thread of its own, and return that."""
+        thread = threading.Thread(target=self._end, name="hazelcast-failover-close", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self) -> None:
         try:
             self.client.__init__(self._config)  # type: ignore[misc]
-            self.is_open = not self.client._ended
         except Exception as error:
-            self.error = error
-        self._done()
+            self.error = _said(error)
+        self._done(self)
+
+    def _end(self) -> None:
+        self.client.abandon()
+        self._thread.join()
+        self.client.abandon()  # what was about to begin when it was first told to end
 
 
 class _GuardedContext:
@@ -237,10 +278,22 @@ def is_connection_problem(error: Exception) -> bool:
     return isinstance(error, HazelcastSqlError) and error._code == _SqlErrorCode.CONNECTION_PROBLEM
 
 
-def encode_authentication(config: Config, address: str) -> bytes:
-    """What a connection to ``address`` ("host:port") has to send first."""
+class Reply(NamedTuple):
+    """What a member answered to an authentication: a status, or the name of the error it met."""
+
+    status: int
+    error: str | None = None
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether the member takes us."""
+        return self.error is None and self.status == _AuthenticationStatus.AUTHENTICATED
+
+
+def encode_authentication(config: Config, host: str, port: int) -> bytes:
+    """What a connection to a member has to send first."""
     # An id of its own: a member closes an older client with the same one.
-    common = (
+    common: tuple[Any, ...] = (
         uuid4(),
         CLIENT_TYPE,
         SERIALIZATION_VERSION,
@@ -249,8 +302,7 @@ def encode_authentication(config: Config, address: str) -> bytes:
         frozenset(),
     )
     if config.token_provider:
-        host, _, port = address.rpartition(":")
-        token = config.token_provider.token(Address(host, int(port)))
+        token = config.token_provider.token(Address(host, port))
         request = client_authentication_custom_codec.encode_request(config.cluster_name, token, *common)
     else:
         request = client_authentication_codec.encode_request(
@@ -261,8 +313,8 @@ def encode_authentication(config: Config, address: str) -> bytes:
     return b"CP2" + bytes(request.buf)
 
 
-def decode_authentication(answer: bytes) -> int | None:
-    """The status that a member answered with (0: welcome), ``None`` while the answer is not whole.
+def decode_authentication(answer: bytes) -> Reply | None:
+    """What a member answered, ``None`` while the answer is not whole.
 
     Raises whatever decoding raises when the answer is not a member's.
     """
@@ -274,10 +326,13 @@ def decode_authentication(answer: bytes) -> int | None:
         return None
     kind = messages[0].get_message_type()
     if kind == EXCEPTION_MESSAGE_TYPE:
-        return _CREDENTIALS_FAILED
+        error = create_error_from_message(messages[0])
+        if isinstance(error, (AuthenticationError, AccessControlError)):
+            return Reply(CREDENTIALS_FAILED)
+        return Reply(-1, type(error).__name__)
     if kind != client_authentication_codec._RESPONSE_MESSAGE_TYPE:
         raise ValueError(f"message type {kind:#x} in answer to an authentication")
-    return int(client_authentication_codec.decode_response(messages[0])["status"])
+    return Reply(int(client_authentication_codec.decode_response(messages[0])["status"]))
 
 
 def put_waker_right(reactor: Any) -> None:
@@ -319,6 +374,7 @@ def missing_parts(client: OfficialClient) -> list[str]:
         "_connection_manager._trigger_cluster_reconnection",
         "_internal_cluster_service._initial_list_fetched",
         "_invocation_service.shutdown",
+        "_cluster_view_listener._try_register_to_random_connection",
         "_near_cache_manager.clear_near_caches",
         "_proxy_manager.get_or_create",
         "_context.invocation_service",
@@ -342,12 +398,14 @@ def _has(holder: object, path: list[str]) -> bool:
     return True
 
 
-def _stay_lost() -> None:
-    """In place of reconnecting: the keeper opens a new client when it wants the cluster back."""
+def _said(error: Exception) -> str:
+    """What an error says; some of the official client's cannot be turned into text."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__
 
 
 def _close_quietly(close: Callable[[], object]) -> None:
-    try:
+    with contextlib.suppress(OSError):
         close()
-    except OSError:
-        pass

@@ -16,8 +16,13 @@ _VERSIONS = {
 }
 
 
-def tls_context(config: Config) -> ssl.SSLContext:
-    """What the official client would use for ``config``."""
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """What the official client would use for ``config``; ``None`` without TLS.
+
+    :raises OSError: a file of certificates or keys is missing or of no use
+    """
+    if not config.ssl_enabled:
+        return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = config.ssl_check_hostname
     version = _VERSIONS.get(config.ssl_protocol)
