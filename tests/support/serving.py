@@ -1,0 +1,100 @@
+"""A real gunicorn that serves a small app on real clusters."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flask_hazelcast_failover.testing import LocalCluster, free_port
+from tests.support.apps import TOKEN, absent, url_of
+from tests.support.waiting import eventually
+
+
+@dataclass
+class Served:
+    """A running server."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Get a path signed in; gives the status code and the JSON or text."""
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {TOKEN}"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, _body(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, _body(error.read())
+
+    def stop(self) -> None:
+        """End the server and its workers."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextmanager
+def serve(
+    *clusters: LocalCluster | str, workers: int = 1, worker_class: str = "gthread", script_name: str = ""
+) -> Iterator[Served]:
+    """Serve an app on these clusters, or on absent ones given by name; each worker has been used once."""
+    port = free_port()
+    urls = [absent(cluster) if isinstance(cluster, str) else url_of(cluster) for cluster in clusters]
+    environment = os.environ | {
+        "FLASK_HAZELCAST_FAILOVER_CLUSTERS": json.dumps(urls),
+        "FLASK_HAZELCAST_FAILOVER_ADMIN_TOKEN": TOKEN,
+        "FLASK_HAZELCAST_FAILOVER_RETRY_DELAY": "0.01",
+        "FLASK_HAZELCAST_FAILOVER_HEALTH_CHECK_INTERVAL": "0.5",
+        "SCRIPT_NAME": script_name,
+    }
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
+    command += ["--worker-class", worker_class, "--threads", "4", "--graceful-timeout", "2"]
+    with tempfile.TemporaryFile() as log:
+        command.append("tests.support.served_app:create_app()")
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        served = Served(f"http://127.0.0.1:{port}{script_name}", process)
+        try:
+            _use_every_worker(served, workers)
+            yield served
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            served.stop()
+
+
+def _use_every_worker(served: Served, workers: int) -> None:
+    seen: set[int] = set()
+
+    def used() -> bool:
+        try:
+            seen.add(int(served.get("/pid")[1]))
+            served.get("/hazelcast/health")
+            served.get("/visits")
+        except OSError:
+            return False
+        return len(seen) >= workers
+
+    eventually(used, within=30.0)
+
+
+def _body(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content.decode()
