@@ -6,12 +6,15 @@ way of an operation and leaves no trace. A lite member owns no partition: its co
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
+from hazelcast.errors import AccessControlError
 from hazelcast.future import Future
 
 from flask_hazelcast_failover.client.happenings import Checked
@@ -21,11 +24,14 @@ from flask_hazelcast_failover.client.options import Options
 __all__ = ["Watch"]
 
 _PROBED = "hazelcast-failover-health"
-# How often the watch looks, seconds. A look that comes later than this proves nothing of a cluster.
+# How often the watch looks, seconds.
 _PACE = 0.05
-_LATE = 0.5
-# Keys are drawn until every partition owner has one; most clusters have 271 partitions.
+# A look that comes later than this by more says that our own process was held up, seconds.
+_LATE = 0.1
+# Keys are drawn until every partition has one; most clusters have 271.
 _KEYS = 4096
+
+_logger = logging.getLogger("flask_hazelcast_failover.client")
 
 
 @dataclass
@@ -33,8 +39,8 @@ class _Round:
     """One round of checks over one link."""
 
     link: Link
-    began: float
-    waiting: dict[UUID, Future[object]] = field(default_factory=dict)
+    began: float  # by the watch's own time
+    waiting: dict[UUID, Future[Any]] = field(default_factory=dict)
     failed: set[UUID] = field(default_factory=set)
     latency: float = 0.0  # of the slowest answer; written by threads of the official client
 
@@ -60,8 +66,9 @@ class Watch:
         self._watched = watched
         self._post = post
         self._stopped = threading.Event()
-        self._rounds: list[_Round] = []  # of the watch's thread only
-        self._keys: dict[Link, dict[UUID, int]] = {}  # likewise
+        self._time = 0.0  # seconds in which this process ran; of the watch's thread only, like the next ones
+        self._rounds: list[_Round] = []
+        self._keys: dict[Link, _Keys] = {}
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-watch", daemon=True)
 
     def start(self) -> None:
@@ -78,42 +85,50 @@ class Watch:
 
     def _run(self) -> None:
         looked = time.monotonic()
-        next_round = looked
+        next_round = 0.0
         while not self._stopped.wait(_PACE):
             now = time.monotonic()
-            if now - looked > _PACE + _LATE:
-                self._rounds.clear()  # we were held up ourselves: what was due meanwhile says nothing
-                next_round = now
+            late = now - looked - _PACE
             looked = now
-            for link in self._watched():
-                link.end_overdue()
-            self._end_rounds(now)
-            if self._options.health_check_interval and now >= next_round:
-                next_round = max(next_round + self._options.health_check_interval, now)
-                self._begin_rounds(now)
+            try:
+                # While we were held up ourselves no answer could be read, so that time counts for nothing.
+                self._time += _PACE if late > _LATE else _PACE + late
+                if late <= _LATE:
+                    self._end_overdue()
+                self._end_rounds()
+                if self._options.health_check_interval and self._time >= next_round:
+                    next_round = max(next_round + self._options.health_check_interval, self._time)
+                    self._begin_rounds()
+            except Exception:  # whatever it is, clusters are to be watched on
+                _logger.exception("unexpected failure of a health check")
 
-    def _begin_rounds(self, now: float) -> None:
+    def _end_overdue(self) -> None:
+        for link in self._watched():
+            link.end_overdue()
+
+    def _begin_rounds(self) -> None:
         links = list(self._links())
-        self._keys = {link: keys for link, keys in self._keys.items() if link in links}
+        self._keys = {link: self._keys.get(link) or _Keys(link) for link in links}
         for link in links:
-            round_ = _Round(link, now)
+            round_ = _Round(link, self._time)
             self._rounds.append(round_)
             connected = link.client.connected_members()
             for member in link.client.member_list():
-                if member.lite_member:
-                    if member.uuid not in connected:
-                        round_.failed.add(member.uuid)
-                else:
-                    self._check(round_, member.uuid)
+                uuid: UUID = member.uuid  # type: ignore[assignment]
+                if not member.lite_member:
+                    self._check(round_, uuid)
+                elif uuid not in connected:
+                    round_.failed.add(uuid)
 
     def _check(self, round_: _Round, member: UUID) -> None:
-        key = self._key_of(round_.link, member)
+        key = self._keys[round_.link].owned_by(member)
         if key is None:
             return  # it owns no partition yet
         began = time.monotonic()
 
-        def answered(future: Future[object]) -> None:
-            round_.latency = max(round_.latency, time.monotonic() - began)
+        def answered(future: Future[Any]) -> None:
+            if _is_alive(future):
+                round_.latency = max(round_.latency, time.monotonic() - began)
 
         try:
             future = round_.link.client.unlisted_map(_PROBED).get(key)
@@ -123,30 +138,15 @@ class Watch:
         future.add_done_callback(answered)
         round_.waiting[member] = future
 
-    def _key_of(self, link: Link, member: UUID) -> int | None:
-        """A key in a partition that the member owns."""
-        partitions = link.client.partition_service
-        known = self._keys.setdefault(link, {})
-        key = known.get(member)
-        if key is not None and partitions.get_partition_owner(partitions.get_partition_id(key)) == member:
-            return key
-        for key in range(_KEYS):
-            if partitions.get_partition_owner(partitions.get_partition_id(key)) == member:
-                known[member] = key
-                return key
-        # A cluster assigns its partitions at the first operation, which may be this check.
-        is_unassigned = partitions.get_partition_owner(0) is None
-        return 0 if is_unassigned else None
-
-    def _end_rounds(self, now: float) -> None:
+    def _end_rounds(self) -> None:
         ended = []
         for round_ in self._rounds:
             for member, future in list(round_.waiting.items()):
                 if future.done():
                     del round_.waiting[member]
-                    if not future.is_success():
+                    if not _is_alive(future):
                         round_.failed.add(member)
-            if round_.waiting and now - round_.began >= self._options.health_check_timeout:
+            if round_.waiting and self._time - round_.began >= self._options.health_check_timeout:
                 round_.failed.update(round_.waiting)
                 round_.waiting.clear()
             if not round_.waiting:
@@ -154,3 +154,30 @@ class Watch:
         for round_ in ended:
             self._rounds.remove(round_)
             self._post(Checked(round_.link, frozenset(round_.failed), round_.latency or None))
+
+
+class _Keys:
+    """For each partition of a cluster a key in it, drawn as needed."""
+
+    def __init__(self, link: Link) -> None:
+        self._partitions = link.client.partition_service
+        self._known: dict[int, int] = {}  # partition -> key
+        self._drawn = 0
+
+    def owned_by(self, member: UUID) -> int | None:
+        """A key in a partition that the member owns."""
+        for partition, key in self._known.items():
+            if self._partitions.get_partition_owner(partition) == member:
+                return key
+        while self._drawn < _KEYS:
+            key, self._drawn = self._drawn, self._drawn + 1
+            partition = self._partitions.get_partition_id(key)
+            self._known.setdefault(partition, key)
+            if self._partitions.get_partition_owner(partition) == member:
+                return key
+        return None
+
+
+def _is_alive(check: Future[Any]) -> bool:
+    """Whether somebody answered, be it that we may not read."""
+    return check.is_success() or isinstance(check.exception(), AccessControlError)
