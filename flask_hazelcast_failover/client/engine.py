@@ -35,6 +35,7 @@ from flask_hazelcast_failover.client.health import Watch
 from flask_hazelcast_failover.client.keeper import Keeper
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.listeners import Listeners
+from flask_hazelcast_failover.client.lookups import Lookups
 from flask_hazelcast_failover.client.official import OfficialClient
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.probe import Verdict
@@ -52,6 +53,9 @@ _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # How often a link that is left is looked at for operations in flight, seconds.
 _DRAIN_PACE = 0.005
+# How long a name server may take at least, even if attempts may not; and how long an answer is waited for
+# while nobody waits for it here, seconds.
+_SHORTEST_LOOKUP, _LONGEST_LOOKUP = 2.0, 10.0
 # How long a link may take to close politely, seconds.
 _POLITE = 0.5
 
@@ -89,6 +93,7 @@ class Engine:
         self._resolvers: dict[int, CNAMEResolver] = {
             index: cluster.new_resolver() for index, cluster in enumerate(clusters) if cluster.is_dns
         }
+        self._lookups: Lookups[int, object] = Lookups(self._ask_dns)
         records = [ClusterRecord(cluster, index, cluster.addresses) for index, cluster in enumerate(clusters)]
         self._keeper = Keeper(records, options, self, worker)
         self.latest = self._keeper.status()  # replaced as a whole by the keeper's thread
@@ -200,14 +205,15 @@ class Engine:
     def scout(self, index: int) -> None:
         def run() -> None:
             try:
-                self.post(Scouted(index, self._opened(index)))
+                # The answer that made us look: asking again here would make us look again.
+                self.post(Scouted(index, self._opened(index, self._resolvers[index].addresses)))
             except Exception as failure:
                 _logger.debug("nobody of use where %s leads: %s", self._clusters[index].label, failure)
 
         self._spawn(run, "attempt")
 
     def resolve(self, index: int) -> None:
-        self._spawn(lambda: self._look_up(index, None), "resolve")
+        self._spawn(lambda: self._looked_up(index, time.monotonic() + _LONGEST_LOOKUP), "resolve")
 
     def prepare(self, link: KeptLink) -> None:
         link = _own(link)
@@ -287,10 +293,11 @@ class Engine:
 
     # What these threads do.
 
-    def _opened(self, index: int) -> Link:
+    def _opened(self, index: int, addresses: Sequence[str] = ()) -> Link:
         cluster = self._clusters[index]
         deadline = time.monotonic() + self._options.connect_timeout
-        addresses = self._look_up(index, deadline) if cluster.is_dns else cluster.addresses
+        if not addresses:
+            addresses = self._found(index, deadline) if cluster.is_dns else cluster.addresses
         down = threading.Event()
         opened: list[Link] = []
 
@@ -327,18 +334,33 @@ class Engine:
         config.membership_listeners = []
         return config
 
-    def _look_up(self, index: int, deadline: float | None) -> Sequence[str]:
-        resolver = self._resolvers[index]
-        timeout = None if deadline is None else max(0.1, deadline - time.monotonic())
-        try:
-            addresses = resolver.refresh(timeout)
-        except ClientOfflineException as failure:
-            self.post(Resolved(index, (), str(failure)))
-            if deadline is None:
-                return ()
-            raise
-        self.post(Resolved(index, tuple(addresses), resolver.last_error))
+    def _found(self, index: int, deadline: float) -> Sequence[str]:
+        """Where a cluster's name leads, for an attempt: the last known addresses if the answer is late."""
+        known = self._resolvers[index].addresses
+        now = time.monotonic()
+        addresses = self._looked_up(index, now + (deadline - now) / 3 if known else deadline)
+        if not addresses:
+            name = self._resolvers[index].dns_name
+            why = self._resolvers[index].last_error or "timed out"
+            raise AttemptFailed(f"name {name} not found: {why}", Verdict.ABSENT)
         return addresses
+
+    def _looked_up(self, index: int, deadline: float) -> Sequence[str]:
+        """Ask DNS, and tell the keeper what it said; nothing for a name that never had an answer."""
+        resolver = self._resolvers[index]
+        why: str | None = None
+        try:
+            self._lookups.ask(index, deadline)
+        except TimeoutError:
+            why = "timed out"
+        except ClientOfflineException as failure:
+            why = str(failure)
+        addresses = resolver.addresses
+        self.post(Resolved(index, addresses, why or resolver.last_error))
+        return addresses
+
+    def _ask_dns(self, index: int) -> None:
+        self._resolvers[index].refresh(max(_SHORTEST_LOOKUP, self._options.connect_timeout))
 
     def _warm(self, link: Link) -> None:
         """Make the proxies that are in use, so that a switch need not."""
