@@ -90,6 +90,7 @@ class Keeper:
         self._worker = worker
         self._tries = options.try_count or 3
         self._search_now: Search | None = None
+        self._looked_at = 0.0  # when the search last looked at the clusters
         self._move_now: _Move | None = None
         self._left_at: tuple[Reason, float] | None = None  # why and when operations had to stop
         self._wishes: deque[Wish] = deque()
@@ -124,12 +125,12 @@ class Keeper:
     def next_due(self) -> float | None:
         """When something is due although no event comes, monotonic seconds."""
         due = [record.dial_at for record in self.records] + [record.resolve_at for record in self.records]
-        if self._search_now is not None:
-            due += self._search_now.patience_ends(self.records)
-        now = self._world.now()
+        if self._search_now is not None and self._move_now is None:
+            ends = self._search_now.patience_ends(self.records)
+            due += [at for at in ends if at > self._looked_at]
         if self._options.failback is Failback.AUTO:
-            due.append(now + _FAILBACK_PACE)
-        return min((at for at in due if at is not None and at > now), default=None)
+            due.append(self._world.now() + _FAILBACK_PACE)
+        return min((at for at in due if at is not None), default=None)
 
     def close(self) -> None:
         """Answer everybody who still waits: nothing more will happen."""
@@ -180,7 +181,8 @@ class Keeper:
         search = self._search_now
         if search is None or self._move_now is not None:
             return
-        outcome = search.look(self.records, self._world.now())
+        self._looked_at = self._world.now()
+        outcome = search.look(self.records, self._looked_at)
         for record in outcome.dial:
             self._dial(record)
         if outcome.found is not None and outcome.found.link is not None:
