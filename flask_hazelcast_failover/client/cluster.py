@@ -90,6 +90,7 @@ class ClusterRecord:
         self.returned = self.lost_at is not None
         self.fit_since = now
         self.strangers = 0
+        self.ready_asked_at = -math.inf
         self.announced = False
         self._healthy()
 
@@ -113,6 +114,8 @@ class ClusterRecord:
         """The link is gone."""
         if self.returned:
             self.relapses += 1
+        if self.link is not None:
+            self.members = self.link.members() or self.members
         self.link = None
         self.lost_at = now
         self.fit_since = None
