@@ -10,11 +10,12 @@ from typing import Any
 
 from hazelcast.errors import (
     ClientOfflineError,
+    HazelcastClientNotActiveError,
     HazelcastError,
     IndeterminateOperationStateError,
 )
 
-__all__ = ["ClientOfflineException", "ClusterChanged", "OperationOutcomeUnknown"]
+__all__ = ["ClientOfflineException", "ClientShutDown", "ClusterChanged", "OperationOutcomeUnknown"]
 
 
 class _Failure(HazelcastError):
@@ -36,6 +37,13 @@ class _Failure(HazelcastError):
 
 class ClientOfflineException(_Failure, ClientOfflineError):
     """No cluster can be reached. The message names each cluster and why."""
+
+
+class ClientShutDown(_Failure, HazelcastClientNotActiveError):
+    """The client was used after ``shutdown()``."""
+
+    def __init__(self, message: str = "the client was shut down") -> None:
+        super().__init__(message)
 
 
 class OperationOutcomeUnknown(_Failure, IndeterminateOperationStateError):

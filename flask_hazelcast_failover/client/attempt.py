@@ -30,6 +30,7 @@ from flask_hazelcast_failover.client.official import (
     unsupported_version,
 )
 from flask_hazelcast_failover.client.probe import Answer, Probe, Verdict
+from flask_hazelcast_failover.client.processes import close_in_child
 from flask_hazelcast_failover.client.tls import tls_context
 
 __all__ = ["AttemptFailed", "attempt"]
@@ -105,7 +106,7 @@ class _Attempt:
         self._config = build_config(addresses)
         self._context = _tls_context(self._config)
         self._inbox: deque[_Looked | Probe | Opening] = deque()  # appended to by any thread
-        self._waker, self._wakes = socket.socketpair()
+        self._waker, self._wakes = (close_in_child(end, socket.socket.close) for end in socket.socketpair())
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakes, selectors.EVENT_READ)
         self._pending = 0  # lookups and probes that have not ended

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import socket
 import threading
 import time
 import uuid
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from hazelcast.config import Config
 from hazelcast.core import DistributedObjectEvent
-from hazelcast.errors import HazelcastClientNotActiveError
 from hazelcast.future import Future
 from hazelcast.lifecycle import LifecycleState
 from hazelcast.proxy.base import Proxy
@@ -32,6 +30,7 @@ from flask_hazelcast_failover.client.methods import Kind, Method
 from flask_hazelcast_failover.client.official import Face, OfficialClient
 from flask_hazelcast_failover.client.operations import Counters, Operations
 from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.client.processes import forget, look_after, watch_for_forks
 from flask_hazelcast_failover.client.proxies import ProxySource
 from flask_hazelcast_failover.client.route import Route, State
 from flask_hazelcast_failover.client.runner import Runner
@@ -44,14 +43,16 @@ from flask_hazelcast_failover.client.sql import FollowingSql
 from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.client.story import log
 from flask_hazelcast_failover.client.transactions import Transactions
-from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
 from flask_hazelcast_failover.failover import FailoverConfig
 from flask_hazelcast_failover.failover.view import ReadOnlyFailover
 
 __all__ = ["HazelcastClient"]
 
-# How long shutting down may take, seconds; at the exit of the interpreter less.
-_SHUTDOWN, _EXIT = 5.0, 1.0
+# How long shutting down may take, seconds.
+_SHUTDOWN = 5.0
+# How much of that listeners and receivers that are busy may take, seconds.
+_LAST_WORDS = 1.0
 # How much of that taking leave of other processes may take, seconds.
 _FAREWELL = 0.3
 
@@ -69,16 +70,20 @@ class HazelcastClient(Face):
     :param options: how to fail over, see ``Options``
     :raises TypeError: for a configuration or an option of the wrong type
     :raises ValueError: for a bad value, an unknown option, or no cluster at all
+    :raises RuntimeError: under eventlet, or uWSGI without threads, where it cannot work
     """
 
     def __init__(self, config: FailoverConfig | Config, **options: Any) -> None:
+        check_environment()
         given = Options.from_mapping(options)
         self._clusters = _taken_over(config)
         self._options = given.with_try_count(self._clusters.try_count)
-        self._lock = threading.Lock()  # guards the engine's exchange
+        self._worker = _worker_id()
+        self._lock = threading.RLock()  # guards the engine's beginning, exchange and end
+        self._ended = threading.Event()  # shutting down is over
         self._receivers: list[Receiver] = []  # only ever grows
         self._companion: Companion | None = None  # set once, before the first use
-        self._route = Route(self.connect_soon)
+        self._route = Route(self.connect_soon, self._described)
         self._worker_runner = Runner("hazelcast-failover-runner")
         self._listener_runner = Runner("hazelcast-failover-listeners")
         self._announcer = Runner("hazelcast-failover-announcer")
@@ -99,7 +104,7 @@ class HazelcastClient(Face):
             lifecycle=self._lifecycle,
             name=_own_name(self._options, self._clusters),
         )
-        _living.add(self)
+        look_after(self)
 
     def start(self) -> HazelcastClient:
         """Connect, and return this client.
@@ -107,13 +112,14 @@ class HazelcastClient(Face):
         :raises ClientOfflineException: no cluster can be reached; the client may be started again
         :raises HazelcastClientNotActiveError: the client was shut down
         """
-        fresh = self._route.state is State.IDLE
-        self.connect_soon()
+        with self._lock:
+            was_idle, engine = self._route.state is State.IDLE, self._engine
+            self.connect_soon()
         try:
             self._route.active(deadline=float("inf"))
-        except ClientOfflineException:
-            if fresh:
-                self._stop_trying()
+        except ClientOfflineException as failure:
+            if was_idle:
+                self._stop_trying(engine, str(failure))
             raise
         return self
 
@@ -123,11 +129,11 @@ class HazelcastClient(Face):
 
     def connect_soon(self) -> None:
         """Start connecting, if nothing has yet, and do not wait for it."""
-        if self._route.state is State.IDLE:
-            check_environment()
-            with self._lock:
-                engine = self._engine
-            engine.begin()
+        with self._lock:
+            if self._route.state is State.IDLE:
+                check_environment()
+                watch_for_forks()
+                self._engine.begin()
 
     def status(self) -> ClientStatus:
         """How things stand: a frozen snapshot."""
@@ -158,16 +164,21 @@ class HazelcastClient(Face):
         :param reason: what to give as the reason
         :param holds: whether to stay there, without automatic failback
         """
-        done: Future[None] = Future()
+        answered = threading.Event()  # not an official future: those refuse to be waited for in a callback
+        errors: list[Exception] = []
 
-        def end(error: Exception | None) -> None:
-            done.set_result(None) if error is None else done.set_exception(error)
+        def answer(error: Exception | None) -> None:
+            errors.extend([error] if error is not None else [])
+            answered.set()
 
-        if self._route.state is State.CLOSED:
-            raise HazelcastClientNotActiveError("the client was shut down")
-        self.connect_soon()
-        self._engine.post(Wish(index, reason, holds, end))
-        done.result()
+        with self._lock:
+            if self._route.state is State.CLOSED:
+                raise ClientShutDown
+            self.connect_soon()
+            self._engine.post(Wish(index, reason, holds, answer))
+        answered.wait()
+        if errors:
+            raise errors[0]
 
     @property
     def failover(self) -> ReadOnlyFailover:
@@ -191,7 +202,14 @@ class HazelcastClient(Face):
                 del sections[thread]
 
     def subscribe(self, receiver: Receiver) -> None:
-        """Have ``receiver`` called with each event, in order, on one thread of the client's own."""
+        """Have ``receiver`` called with each event, in order, on one thread of the client's own.
+
+        One that raises is logged, and one that takes long holds up other receivers only.
+
+        :raises TypeError: ``receiver`` cannot be called
+        """
+        if not callable(receiver):
+            raise TypeError(f"receiver must be callable with an event, not a {type(receiver).__name__}")
         self._receivers.append(receiver)
 
     def operation_counts(self) -> Counters:
@@ -201,8 +219,8 @@ class HazelcastClient(Face):
     def announce(self, event: Event) -> None:
         """Tell subscribers, after everything told before."""
         log(event)
-        if self._receivers:
-            self._announcer.submit(lambda: self._deliver(event))
+        for receiver in tuple(self._receivers):
+            self._announcer.submit(partial(receiver, event))
 
     def accompany(self, companion: Companion) -> None:
         """Have ``companion`` carry out ``switch_to()`` and ``reset()``. To be called before the first use."""
@@ -238,8 +256,16 @@ class HazelcastClient(Face):
         self.shutdown()
 
     def __repr__(self) -> str:
-        status = self.status()
-        return f"<HazelcastClient {status.state} on {status.current_cluster} of {self._clusters.labels}>"
+        link, state = self._route.link, self._route.state
+        where = f" to {link.label}" if link is not None else ""
+        return (
+            f"<HazelcastClient {self._name!r} {state}{where}, clusters: {', '.join(self._clusters.labels)}>"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a HazelcastClient cannot be copied or pickled: make one in each process that needs one"
+        )
 
     def _ask(self, name: str, kind: Kind, *args: Any, **kwargs: Any) -> Any:
         def start(client: Any, _: Link) -> Future[Any]:
@@ -251,7 +277,7 @@ class HazelcastClient(Face):
         return Engine(
             self._clusters.clusters,
             self._options,
-            _worker_id(),
+            self._worker,
             self._route,
             listeners=self._listeners,
             lifecycle=self._lifecycle,
@@ -270,10 +296,6 @@ class HazelcastClient(Face):
         label = self._companion.preferred(link.label, link.client) if self._companion else None
         return self._clusters.labels.index(label) if label in self._clusters.labels else None
 
-    def _deliver(self, event: Event) -> None:
-        for receiver in tuple(self._receivers):
-            receiver(event)
-
     def _index_of(self, label: str) -> int:
         labels = self._clusters.labels
         if not isinstance(label, str):
@@ -283,54 +305,88 @@ class HazelcastClient(Face):
         return labels.index(label)
 
     def _current_index(self) -> int:
-        index = self.status().current_index
-        if index is not None:
-            return index
-        return self._clusters.cluster_count if self._route.state is State.OFFLINE else 0
+        offline = self._route.state is State.OFFLINE
+        return self._clusters.cluster_count if offline else self._route.last_index
+
+    def _described(self) -> str:
+        clusters = self.status().clusters
+        return ", ".join(f"{cluster.label} ({cluster.last_error or cluster.state})" for cluster in clusters)
 
     def _is_running(self) -> bool:
         return self._route.state is not State.CLOSED
 
-    def _stop_trying(self) -> None:
+    @property
+    def _runners(self) -> tuple[Runner, ...]:
+        return self._worker_runner, self._listener_runner, self._announcer
+
+    def _stop_trying(self, engine: Engine, why: str) -> None:
         """After a failed start: leave nothing behind, and be ready for another."""
-        with self._lock:
-            engine, self._engine = self._engine, self._new_engine()
-            self._route.idle()
         engine.stop(_SHUTDOWN)
-        for runner in (self._worker_runner, self._listener_runner, self._announcer):
-            runner.rest(_EXIT)
+        engine.join(_SHUTDOWN)
+        with self._lock:
+            if self._engine is engine:
+                self._engine = self._new_engine()
+                self._route.idle(why)
+        for runner in self._runners:
+            runner.rest(_LAST_WORDS)
 
     def _shut_down(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            is_first = self._route.state is not State.CLOSED
+            self._route.close()
+        if not is_first:
+            if not any(runner.is_current() for runner in self._runners):
+                self._ended.wait(timeout)
+            return
+        try:
+            if self._companion is not None:
+                self._companion.leave(min(timeout, _FAREWELL))
+            self._lifecycle.fire(LifecycleState.SHUTTING_DOWN)
+            self._engine.stop(max(0.0, deadline - time.monotonic()))
+            self._lifecycle.fire(LifecycleState.SHUTDOWN)
+            self._end_runners(min(deadline, time.monotonic() + _LAST_WORDS))
+        finally:
+            forget(self)
+            self._ended.set()
+
+    def _let_go(self, deadline: float) -> None:
+        """The interpreter ends: tell those who wait, and leave the rest to the kernel.
+
+        :param deadline: when to be through, monotonic seconds
+        """
         with self._lock:
             if self._route.state is State.CLOSED:
                 return
             self._route.close()
         if self._companion is not None:
-            self._companion.leave(min(timeout, _FAREWELL))
-        self._lifecycle.fire(LifecycleState.SHUTTING_DOWN)
-        self._engine.stop(timeout)
-        self._lifecycle.fire(LifecycleState.SHUTDOWN)
-        for runner in (self._worker_runner, self._listener_runner, self._announcer):
-            runner.stop()
-        for runner in (self._worker_runner, self._listener_runner, self._announcer):
-            runner.join(_EXIT)
-        _living.discard(self)
+            self._companion.leave(max(0.0, min(_FAREWELL, deadline - time.monotonic())))
+        self._engine.stop(max(0.0, deadline - time.monotonic()))
+        self._end_runners(deadline)
 
-    def _after_fork(self) -> None:
-        """In a forked child: begin anew at the first use, and leave the parent's connections alone."""
-        inherited, closed = self._engine, self._route.state is State.CLOSED
-        self._lock = threading.Lock()
-        self._route.__init__(self.connect_soon)  # type: ignore[misc]
-        for runner in (self._worker_runner, self._listener_runner, self._announcer):
+    def _end_runners(self, deadline: float) -> None:
+        for runner in self._runners:
+            runner.stop()
+        for runner in self._runners:
+            runner.join(max(0.0, deadline - time.monotonic()))
+
+    def _begin_anew(self) -> None:
+        """In a forked child: connect at the first use, and leave the parent's connections alone."""
+        inherited = self._engine
+        self._worker = _worker_id()
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._route.renew()
+        for runner in self._runners:
             runner.renew()
         self._operations.renew()
         self._listeners.renew()
         self._members.renew()
         self._lifecycle.renew()
+        if self._route.state is State.CLOSED:
+            self._ended.set()
         self._engine = self._new_engine()
         inherited.abandon_in_child()
-        if closed:
-            self._route.close()
 
 
 def _taken_over(config: object) -> FailoverConfig:
@@ -354,21 +410,3 @@ def _own_name(options: Options, clusters: FailoverConfig) -> str:
 
 def _worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-
-
-_living: weakref.WeakSet[HazelcastClient] = weakref.WeakSet()
-
-
-def _begin_anew_in_child() -> None:
-    for client in list(_living):
-        client._after_fork()
-
-
-@atexit.register
-def _end_at_exit() -> None:
-    for client in list(_living):
-        client._shut_down(_EXIT)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew_in_child)

@@ -12,6 +12,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 from hazelcast.config import Config
 from hazelcast.lifecycle import LifecycleState
@@ -36,15 +38,14 @@ from flask_hazelcast_failover.client.keeper import Keeper
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.lookups import Lookups
-from flask_hazelcast_failover.client.official import OfficialClient
+from flask_hazelcast_failover.client.official import OfficialClient, is_reactor_thread
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.probe import Verdict
 from flask_hazelcast_failover.client.route import Route
-from flask_hazelcast_failover.client.runner import Runner
 from flask_hazelcast_failover.client.services import FollowingClusterService, FollowingLifecycle
 from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.client.waiting import wait_for
-from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
 from flask_hazelcast_failover.failover import ClusterConfig, CNAMEResolver
 
 __all__ = ["Engine"]
@@ -103,6 +104,7 @@ class Engine:
         self._started = False  # under _changed
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
         self._links: dict[Link, None] = {}  # open ones; single steps of a dict by any thread
+        self._helpers: dict[threading.Thread, None] = {}  # running; likewise
         self._watch = Watch(options, self._open_links, self._open_links, self.post)
 
     # For the client.
@@ -120,10 +122,13 @@ class Engine:
         self.post(Begin())
 
     def post(self, happening: Happening) -> None:
-        """Tell the keeper."""
+        """Tell the keeper. A wish that comes too late is answered so at once."""
         with self._changed:
+            too_late = self._stopped
             self._happenings.append(happening)
             self._changed.notify()
+        if too_late:
+            self._answer_the_late()
 
     def stop(self, timeout: float) -> None:
         """End everything, ``timeout`` seconds at most."""
@@ -134,20 +139,36 @@ class Engine:
         self._watch.stop()
         if not started:
             self._keeper.close()
+            self._answer_the_late()
             return
         for thread in (self._thread, self._watch):
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._lookups.join(deadline)
+        self._answer_the_late()
         links = self._open_links()
-        closing = [self._spawn(lambda link=link: _close(link), "close") for link in links]  # type: ignore[misc]
+        closing: list[threading.Thread] = []
+        # At its exit the interpreter may start no more threads: the kernel closes what is open then.
+        with suppress(RuntimeError):
+            closing.extend(self._spawn(partial(_close, link), "close") for link in links)
         for link in links:
             link.end_calls()
+        if is_reactor_thread():
+            return  # a callback: the thread to wait for is the caller's
         for thread in closing:
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    def join(self, timeout: float) -> None:
+        """Wait, after ``stop()``, for what still is under way: ``timeout`` seconds at most."""
+        deadline = time.monotonic() + timeout
+        for thread in list(self._helpers):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
     def abandon_in_child(self) -> None:
-        """In a forked child: close the parent's sockets, which are of no use here."""
-        for link in self._open_links():
-            link.client.close_files()
+        """In a forked child: touch nothing of the parent's, whose locks may be held by threads that are gone."""
+        # Greenlets are copied with the process: the parent's are to end.
+        self._stopped = True
+        self._watch.abandon()
+        self._links.clear()
 
     def connected_clusters(self) -> dict[str, OfficialClient]:
         """The open connections by label, each the newest one to its cluster."""
@@ -166,8 +187,16 @@ class Engine:
             try:
                 self._keeper.handle(happening)
             except Exception:
-                _logger.exception("unexpected failure while handling %r", happening)
+                if not self._stopped:  # else the interpreter is ending, and starts no more threads
+                    _logger.exception("unexpected failure while handling %r", happening)
         self._keeper.close()
+
+    def _answer_the_late(self) -> None:
+        with self._changed:
+            late, self._happenings = self._happenings, deque()
+        for happening in late:
+            if isinstance(happening, Wish):
+                happening.done(ClientShutDown())
 
     def _next(self) -> Happening | None:
         with self._changed:
@@ -373,8 +402,19 @@ class Engine:
             _logger.debug("not every proxy was made on %s beforehand: %s", link.label, failure)
 
     def _spawn(self, run: Callable[[], object], what: str) -> threading.Thread:
-        thread = threading.Thread(target=run, name=f"hazelcast-failover-{what}", daemon=True)
-        thread.start()
+        def help_out() -> None:
+            try:
+                run()
+            finally:
+                self._helpers.pop(thread, None)
+
+        thread = threading.Thread(target=help_out, name=f"hazelcast-failover-{what}", daemon=True)
+        self._helpers[thread] = None
+        try:
+            thread.start()
+        except RuntimeError:
+            del self._helpers[thread]
+            raise
         return thread
 
 

@@ -6,22 +6,31 @@ import sys
 
 __all__ = ["check_environment"]
 
+_THREADS = ("enable-threads", "threads")
+
 
 def check_environment() -> None:
     """Refuse eventlet and uWSGI without threads.
 
     :raises RuntimeError: naming what to use or to switch on instead
     """
-    patcher = sys.modules.get("eventlet.patcher")
-    if patcher is not None and patcher.is_monkey_patched("thread"):
+    if _is_patched("eventlet.patcher", "is_monkey_patched"):
         raise RuntimeError(
             "the Hazelcast client does not work with eventlet's monkey patching: use gevent, or threads"
             " (gunicorn: --worker-class gevent or gthread)"
         )
     uwsgi = sys.modules.get("uwsgi")
-    options = getattr(uwsgi, "opt", {})
-    if uwsgi is not None and not any(options.get(name) for name in _THREADS):
-        raise RuntimeError("the Hazelcast client needs threads: start uWSGI with --enable-threads")
+    if uwsgi is None or _is_patched("gevent.monkey", "is_module_patched"):
+        return
+    # Each of these switches threads on in uWSGI, whatever its value.
+    if not set(getattr(uwsgi, "opt", ())).intersection(_THREADS):
+        raise RuntimeError(
+            "the Hazelcast client needs threads: start uWSGI with --enable-threads"
+            " (enable-threads = true in its ini file)"
+        )
 
 
-_THREADS = ("enable-threads", b"enable-threads", "threads", b"threads")
+def _is_patched(module: str, question: str) -> bool:
+    """Whether a library that patches the standard library has taken threads over."""
+    ask = getattr(sys.modules.get(module), question, None)
+    return ask is not None and bool(ask("thread"))

@@ -79,6 +79,11 @@ class Watch:
         """Look no more."""
         self._stopped.set()
 
+    def abandon(self) -> None:
+        """In a forked child: look no more, and touch no lock of the parent's."""
+        self._stopped = threading.Event()
+        self._stopped.set()
+
     def join(self, timeout: float) -> None:
         """Wait for the thread's end, ``timeout`` seconds at most."""
         self._thread.join(timeout)

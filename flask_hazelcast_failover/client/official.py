@@ -10,7 +10,9 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -20,11 +22,12 @@ from hazelcast.cluster import ClusterService
 from hazelcast.config import Config, ReconnectMode
 from hazelcast.connection import _AuthenticationStatus, _Reader
 from hazelcast.core import CLIENT_TYPE, SERIALIZATION_VERSION, Address, MemberInfo
-from hazelcast.cp import CPSubsystem
+from hazelcast.cp import CPSubsystem, _get_object_name_for_proxy, _without_default_group_name
 from hazelcast.errors import (
     EXCEPTION_MESSAGE_TYPE,
     AccessControlError,
     AuthenticationError,
+    TargetDisconnectedError,
     create_error_from_message,
 )
 from hazelcast.future import Future
@@ -37,10 +40,12 @@ from hazelcast.protocol.codec import (
     client_authentication_custom_codec,
     client_create_proxy_codec,
 )
-from hazelcast.proxy import MAP_SERVICE
+from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
 from hazelcast.proxy.map import Map
 from hazelcast.sql import HazelcastSqlError, SqlService, _SqlErrorCode
 from hazelcast.transaction import Transaction
+
+from flask_hazelcast_failover.client.processes import close_in_child
 
 __all__ = [
     "CREDENTIALS_FAILED",
@@ -55,8 +60,10 @@ __all__ = [
     "is_connection_problem",
     "is_reactor_thread",
     "missing_parts",
+    "proper_cp_name",
     "put_waker_right",
     "unsupported_version",
+    "without_waiting",
 ]
 
 FutureGuard = Callable[[], Future[Any]]
@@ -90,10 +97,13 @@ class OfficialClient(_HazelcastClient):
         super().__init__(config)
 
     def _start(self) -> None:
+        close_in_child(self, OfficialClient.close_files)
         put_waker_right(self._reactor)
         manager: Any = self._connection_manager
         manager.connect_to_all_cluster_members = self._connect_to_members
         manager._trigger_cluster_reconnection = self._stay_lost
+        invocations: Any = self._invocation_service
+        invocations._should_retry = partial(_may_resend, invocations._should_retry)
         if self._ended:
             self.close_files()
             raise TimeoutError("the attempt ended before the connection was opened")
@@ -143,9 +153,18 @@ class OfficialClient(_HazelcastClient):
 
         return invocation.future.continue_with(made)
 
-    def has_near_cache(self, service: str, name: str) -> bool:
-        """Whether a structure is a map with a near cache."""
-        return service == MAP_SERVICE and name in self._config.near_caches
+    def waits_in_constructor(self, service: str, name: str) -> bool:
+        """Whether making a proxy waits for answers, which a thread of the official client may not."""
+        has_near_cache = service == MAP_SERVICE and name in self._config.near_caches
+        return has_near_cache or service in (RELIABLE_TOPIC_SERVICE, PN_COUNTER_SERVICE)
+
+    def construct(self, service: str, name: str) -> Any:
+        """Get a proxy, and wait as long as it takes."""
+        proxy = self._proxy_manager.get_or_create(service, name)
+        if service == PN_COUNTER_SERVICE:
+            proxy._get_max_configured_replica_count()  # asked for once, by whoever adds first
+            proxy._check_invocation_result = partial(_count_once, proxy)
+        return proxy
 
     def unlisted_map(self, name: str) -> Map[Any, Any]:
         """A map that is read without being created, so that no member lists it."""
@@ -182,11 +201,11 @@ class OfficialClient(_HazelcastClient):
         reactor = getattr(self, "_reactor", None)
         if reactor is None:
             return
-        waker = getattr(reactor._loop, "waker", None)
+        reactor._loop._is_live = False  # its greenlet lives on in a child
         for dispatcher in list(reactor.map.values()):
             _close_quietly(dispatcher.socket.close)
-        if waker is not None:
-            _close_quietly(lambda: os.close(waker._write_fd))
+            if hasattr(dispatcher, "_write_fd"):
+                _close_quietly(partial(os.close, dispatcher._write_fd))
         reactor.map.clear()
 
 
@@ -271,6 +290,39 @@ class _GuardedInvocations:
     def invoke(self, invocation: Invocation) -> None:
         invocation.future = self._guard()
         self._service.invoke(invocation)
+
+
+def _may_resend(official: Callable[[Any, Exception], bool], invocation: Any, error: Exception) -> bool:
+    """What was sent over a connection that is gone may have run: who asked decides what to do."""
+    return not isinstance(error, TargetDisconnectedError) and official(invocation, error)
+
+
+def _count_once(proxy: Any, future: Future[Any], delegated_future: Future[Any], **rest: Any) -> None:
+    """The official counter adds on another member what may have been added on one that is gone."""
+    error = None if future.is_success() else future.exception()
+    if isinstance(error, TargetDisconnectedError):
+        proxy._current_target_replica_address = None
+        delegated_future.set_exception(error)
+    else:
+        type(proxy)._check_invocation_result(proxy, future, delegated_future, **rest)
+
+
+@contextlib.contextmanager
+def without_waiting() -> Iterator[None]:
+    """Treat the calling thread as one of the official client's, where waiting for a future raises."""
+    flags: Any = Future._threading_locals
+    flags.is_reactor_thread = True
+    try:
+        yield
+    finally:
+        del flags.is_reactor_thread
+
+
+def proper_cp_name(name: str) -> str:
+    """The name that a CP object goes by. Raises what the official client raises for a bad one."""
+    proper: str = _without_default_group_name(name)
+    _get_object_name_for_proxy(proper)
+    return proper
 
 
 def is_connection_problem(error: Exception) -> bool:
@@ -373,6 +425,7 @@ def missing_parts(client: OfficialClient) -> list[str]:
         "_connection_manager._start_connect_all_members_timer",
         "_connection_manager._trigger_cluster_reconnection",
         "_internal_cluster_service._initial_list_fetched",
+        "_invocation_service._should_retry",
         "_invocation_service.shutdown",
         "_cluster_view_listener._try_register_to_random_connection",
         "_near_cache_manager.clear_near_caches",

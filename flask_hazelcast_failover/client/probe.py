@@ -26,6 +26,7 @@ from flask_hazelcast_failover.client.official import (
     decode_authentication,
     encode_authentication,
 )
+from flask_hazelcast_failover.client.processes import close_in_child
 
 __all__ = ["Answer", "Probe", "Verdict"]
 
@@ -114,7 +115,7 @@ class Probe:
         self._done(self)
 
     def _ask(self) -> Answer:
-        plain = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        plain = close_in_child(socket.socket(socket.AF_INET, socket.SOCK_STREAM), socket.socket.close)
         self._hold(plain)
         try:
             plain.settimeout(_left(self._deadline))
@@ -143,7 +144,7 @@ class Probe:
         name = self.host if self._context.check_hostname else None
         with self._lock:
             secured = self._context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
-            self._connection = secured
+            self._connection = close_in_child(secured, ssl.SSLSocket.close)
         secured.settimeout(_left(self._deadline))
         secured.do_handshake()
         return secured

@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from hazelcast.errors import HazelcastClientNotActiveError
-
 from flask_hazelcast_failover.client.link import Link
-from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
 
 __all__ = ["Route", "State"]
 
@@ -31,16 +29,20 @@ class Route:
     """The active link, or why there is none.
 
     :param connect: called without a lock when an operation finds the client idle
+    :param describe: says how each cluster is, for those who have waited in vain
     """
 
-    def __init__(self, connect: Callable[[], None]) -> None:
+    def __init__(self, connect: Callable[[], None], describe: Callable[[], str]) -> None:
         self._connect = connect
+        self._describe = describe
         self._changed = threading.Condition()
         # Written under _changed, by the keeper and by closing. Read without it where a stale value
         # does no harm: an operation counts itself in and then looks at `link` again.
         self.link: Link | None = None
         self.state = State.IDLE
+        self.last_index = 0  # of the cluster where operations went last
         self._why = ""
+        self._failed_starts = 0
 
     def publish(self, link: Link) -> None:
         """Send new operations to ``link`` and wake those who wait."""
@@ -54,13 +56,22 @@ class Route:
         """Let operations fail at once, with ``why`` as the message."""
         self._set(State.OFFLINE, None, why)
 
-    def idle(self) -> None:
-        """Let the next operation start connecting."""
-        self._set(State.IDLE, None)
+    def idle(self, why: str) -> None:
+        """A start has failed: let those who wait fail with ``why``, and the next operation start again."""
+        with self._changed:
+            self._failed_starts += 1
+            self._set(State.IDLE, None, why)
 
     def close(self) -> None:
-        """Let operations fail for good."""
+        """Let operations fail for good: nothing opens a closed route again."""
         self._set(State.CLOSED, None)
+
+    def renew(self) -> None:
+        """Begin anew in a forked child. A closed route stays closed."""
+        was_closed = self.state is State.CLOSED
+        self.__init__(self._connect, self._describe)  # type: ignore[misc]
+        if was_closed:
+            self.close()
 
     def active(self, deadline: float, beyond: Link | None = None) -> Link:
         """The link for the next operation, waited for while a switch is under way.
@@ -70,25 +81,32 @@ class Route:
         :raises ClientOfflineException: nothing can be reached, or the wait is over
         :raises HazelcastClientNotActiveError: the client was shut down
         """
+        failed_starts = self._failed_starts
         if self.state is State.IDLE:
             self._connect()
         with self._changed:
             while True:
                 if self.link is not None and self.link is not beyond:
                     return self.link
-                if self.state is State.OFFLINE:
-                    raise ClientOfflineException(self._why)
                 if self.state is State.CLOSED:
-                    raise HazelcastClientNotActiveError("the client was shut down")
+                    raise ClientShutDown
+                if self.state is State.OFFLINE or self._failed_starts != failed_starts:
+                    raise ClientOfflineException(self._why)
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(min(left, threading.TIMEOUT_MAX)):
-                    raise ClientOfflineException(
-                        "no cluster within wait_timeout: the client is still connecting or switching"
-                    )
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+        raise ClientOfflineException(
+            f"no cluster within wait_timeout, the client still is {self.state}: {self._describe()}"
+        )
 
     def _set(self, state: State, link: Link | None, why: str = "") -> None:
         with self._changed:
+            if self.state is State.CLOSED:
+                return
             self.link = link
             self.state = state
             self._why = why
+            if link is not None:
+                self.last_index = link.index
             self._changed.notify_all()

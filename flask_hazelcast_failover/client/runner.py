@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from flask_hazelcast_failover.client.acting import ActingThread
+
 __all__ = ["Runner"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
@@ -28,25 +30,23 @@ class Runner:
     def submit(self, task: Callable[[], object]) -> None:
         """Have a task done after those submitted before it; one that raises is logged."""
         with self._changed:
-            if self._stopped:
-                return
             self._tasks.append(task)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
+                self._start()
             self._changed.notify()
 
     def stop(self) -> None:
-        """End the thread once the tasks submitted so far are done; later ones are not taken."""
+        """Keep no thread without a task from now on. Tasks still are done, since somebody may wait for one."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
 
     def rest(self, timeout: float) -> None:
-        """End the thread as ``stop`` does; the next task starts another."""
+        """End the thread once it has nothing to do; the next task starts another."""
         self.stop()
         self.join(timeout)
-        self.renew()
+        with self._changed:
+            self._stopped = False
 
     def renew(self) -> None:
         """Begin anew without a thread, as a forked child has to."""
@@ -62,15 +62,31 @@ class Runner:
         """Whether the caller is one of the tasks."""
         return threading.current_thread() is self._thread
 
+    def _start(self) -> None:
+        thread = ActingThread(target=self._work, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._stopped:
+                raise
+            return  # the interpreter is ending, and nobody waits any more
+        self._thread = thread
+
     def _work(self) -> None:
         while (task := self._next()) is not None:
             try:
                 task()
-            except Exception:
+            except BaseException:  # sys.exit() in a listener must not end the thread of the others
                 _logger.exception("unexpected failure on thread %s", self._name)
 
     def _next(self) -> Callable[[], object] | None:
         with self._changed:
-            while not self._tasks and not self._stopped:
+            # A greenlet lives on in a forked child, where this runner belongs to another one.
+            while self._thread is threading.current_thread():
+                if self._tasks:
+                    return self._tasks.popleft()
+                if self._stopped:
+                    self._thread = None
+                    break
                 self._changed.wait()
-            return self._tasks.popleft() if self._tasks else None
+            return None
