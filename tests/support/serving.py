@@ -11,6 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -81,16 +82,21 @@ def serve(
 def _use_every_worker(served: Served, workers: int) -> None:
     seen: set[int] = set()
 
-    def used() -> bool:
+    def use(_: int) -> None:
         try:
-            seen.add(int(served.get("/pid")[1]))
             served.get("/hazelcast/health")
-            served.get("/visits")
-        except OSError:
-            return False
-        return len(seen) >= workers
+            seen.add(int(served.get("/visit")[1]))
+        except (OSError, ValueError):
+            pass  # not up yet
 
-    eventually(used, within=30.0)
+    # All at once, or one worker would answer them all.
+    with ThreadPoolExecutor(4 * workers) as requests:
+
+        def used() -> bool:
+            list(requests.map(use, range(4 * workers)))
+            return len(seen) >= workers
+
+        eventually(used, within=30.0)
 
 
 def _body(content: bytes) -> Any:
