@@ -65,6 +65,7 @@ $(VENV)/.run: $(VENV)/.pip pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
+	sh tests/system-packages.sh
 	$(PIP) install --group test
 	$(RUN) -m flask_hazelcast_failover.testing --sql $(MEMBERS)
 	@touch $@
