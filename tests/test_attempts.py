@@ -113,10 +113,16 @@ def left_behind() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def nothing_left_behind(within: float = 2.0) -> Iterator[None]:
+def nothing_left_behind(within: float = 5.0) -> Iterator[None]:
     before = left_behind()
     yield
-    eventually(lambda: left_behind() <= before, within, "threads and files are what they were")
+
+    def is_as_before() -> bool:
+        now = left_behind()
+        assert all(left <= was for left, was in zip(now, before, strict=True)), f"{now}, before {before}"
+        return True
+
+    eventually(is_as_before, within, "threads and files are what they were")
 
 
 @contextlib.contextmanager
@@ -481,8 +487,9 @@ class TestWhatStaysBehind:
             peers = threading.active_count()
             with pytest.raises(ClientOfflineException):
                 client.start()
-            ours = [t.name for t in threading.enumerate() if t.name.startswith("hazelcast")]
-            assert ours == []
+            # The system's resolver cannot be interrupted: a lookup ends when it ends.
+            ours = {t.name for t in threading.enumerate() if t.name.startswith("hazelcast")}
+            assert ours <= {"hazelcast-failover-lookup"}
             assert threading.active_count() <= peers + 4  # the peers' own
             with nothing_left_behind():
                 for _ in range(5):
@@ -584,6 +591,11 @@ def test_the_system_is_asked_for_ipv4_only(monkeypatch: pytest.MonkeyPatch) -> N
     # The official client speaks nothing else, so a member reached over IPv6 would be of no use.
     asked: list[object] = []
     real = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args: (asked.append(args[2]), real(*args))[1])
+
+    def watched(*args: Any) -> Any:
+        asked.append(args[2])
+        return real(*args)
+
+    monkeypatch.setattr(socket, "getaddrinfo", watched)
     failure([unused_address().replace("127.0.0.1", "localhost")])
     assert asked == [socket.AF_INET]
