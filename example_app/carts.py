@@ -1,0 +1,100 @@
+"""A cart for each visitor, in Hazelcast: product id to quantity, as JSON.
+
+The visitor's cookie remembers on which cluster the cart was seen last and how much was in it. That is how the shop
+knows that a cart is missing and not merely new, and can say why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import session
+from hazelcast.core import HazelcastJsonValue
+from hazelcast.proxy.map import BlockingMap
+
+from example_app.extensions import ext
+from example_app.visitors import visitor_id
+
+__all__ = ["Cart", "change", "empty", "load", "pieces", "put_back"]
+
+_KEPT = 24 * 3600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Cart:
+    """What a visitor has put aside; ``why_empty`` says why it is empty although it was not before."""
+
+    lines: dict[str, int]
+    why_empty: str | None = None
+
+
+def load() -> Cart:
+    """Return the visitor's cart as the current cluster has it."""
+    found = _carts().get(visitor_id())
+    if found is not None:
+        lines = found.loads()
+        _remember(lines)
+        return Cart(lines)
+    if pieces():
+        session["cart"] = {"cluster": _cluster(), "pieces": 0, "why_empty": _why_missing()}
+    return Cart({}, session.get("cart", {}).get("why_empty"))
+
+
+def change(product: str, by: int) -> None:
+    """Put more of a product into the cart, or take some out.
+
+    Two requests of one visitor at the same moment may overwrite each other: a cart is not worth a compare-and-set.
+    A switch in between does no harm either: ``set`` is repeated, and the cart then is on the new cluster.
+    """
+    lines = load().lines
+    lines[product] = lines.get(product, 0) + by
+    _save({name: quantity for name, quantity in lines.items() if quantity > 0})
+
+
+def empty() -> dict[str, int]:
+    """Take everything out of the cart and return it, in one step: of two clicks on "buy" one gets nothing."""
+    taken = _carts().remove(visitor_id())
+    if taken is None:
+        load()  # finds out why
+        return {}
+    _remember({})
+    lines: dict[str, int] = taken.loads()
+    return lines
+
+
+def put_back(lines: dict[str, int]) -> None:
+    """Put what was taken out and not bought back into the cart."""
+    if lines:
+        _save(lines)
+
+
+def pieces() -> int:
+    """Return how many pieces were in the cart when it was last seen, without asking a cluster."""
+    count: int = session.get("cart", {}).get("pieces", 0)
+    return count
+
+
+def _save(lines: dict[str, int]) -> None:
+    _carts().set(visitor_id(), HazelcastJsonValue(lines), ttl=_KEPT)
+    _remember(lines)
+
+
+def _carts() -> BlockingMap[str, HazelcastJsonValue]:
+    return ext.client.get_map("shop-carts").blocking()
+
+
+def _remember(lines: dict[str, int]) -> None:
+    session["cart"] = {"cluster": _cluster(), "pieces": sum(lines.values()), "why_empty": None}
+
+
+def _why_missing() -> str:
+    before, now = session["cart"]["cluster"], _cluster()
+    if before == now:
+        return (
+            f"The cluster {now} no longer has your cart: it was restarted and is empty, or a day has gone by."
+        )
+    return f"Your cart stayed on {before}: the shop moved to {now}, and no data is copied between clusters."
+
+
+def _cluster() -> str | None:
+    return ext.client.status().current_cluster

@@ -1,0 +1,148 @@
+"""Kill the primary cluster under load and print what the visitors saw: ``python -m example_app.demo``, or ``make demo``.
+
+Exits with 0 only if no request failed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import queue
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from example_app.ending import Stopped, stop_on_signals
+from example_app.shoppers import Shopper, Visit
+from example_app.stage import Buttons, Shop, ShopError, open_shop
+from flask_hazelcast_failover.testing import LocalClusterError
+
+_SHOPPERS = 6
+_ROW = 0.5  # seconds that one line of the timeline stands for
+_WARM_UP = 1.0  # seconds
+_LINES_OF_LOG = 40
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that is done to the clusters, ``at`` so many seconds after the start of the timeline."""
+
+    at: float
+    title: str
+    do: Callable[[Shop], object]
+
+
+def _reset(shop: Shop) -> None:
+    """Bring all processes of the shop back to the primary, as an operator's script would."""
+    connection = http.client.HTTPConnection("127.0.0.1", shop.port, timeout=10.0)
+    try:
+        connection.request(
+            "POST", "/hazelcast/reset", headers={"Authorization": f"Bearer {shop.admin_token}"}
+        )
+        answer = connection.getresponse()
+        told = answer.read().decode()
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ShopError(f"the reset was refused: {told}")
+
+
+ACTS = (
+    Act(2.0, "kill -9: every member of blue, the primary", lambda shop: shop.clusters[0].kill()),
+    Act(4.0, "blue restarts, empty", lambda shop: shop.clusters[0].restart()),
+    Act(6.5, "POST /hazelcast/reset: back to blue", _reset),
+)
+_LENGTH = 8.5  # seconds
+
+
+def main() -> int:
+    """Play the demo; return the exit status."""
+    stop_on_signals()
+    print(
+        f"Starting clusters blue (the primary) and green, and the shop on them; {_SHOPPERS} visitors ...",
+        flush=True,
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory, "shop.log")
+        try:
+            with log.open("wb") as output, open_shop(0, Buttons.HIDDEN, output) as shop:
+                visits = _play(shop)
+        except Stopped:
+            print("\nStopped.")
+            return 1
+        except (ShopError, LocalClusterError) as error:
+            print(f"{error}\n\nThe end of the shop's log:\n{_tail(log)}", file=sys.stderr)
+            return 1
+        failed = [visit for visit in visits if visit.failure]
+        print(_summary(visits))
+        if failed:
+            print(f"\nThe first failure: {failed[0].failure}\n\nThe end of the shop's log:\n{_tail(log)}")
+    return 1 if failed else 0
+
+
+def _play(shop: Shop) -> list[Visit]:
+    """Have visitors shop while the acts take place, print the timeline meanwhile, return every visit."""
+    told: queue.SimpleQueue[Visit] = queue.SimpleQueue()
+    shoppers = [Shopper(shop.url, told.put) for _ in range(_SHOPPERS)]
+    for shopper in shoppers:
+        shopper.start()
+    time.sleep(_WARM_UP)
+    visits = _taken_from(told)
+    print(f"\n{'s':>4}  {'requests/s':>10}  {'failed':>6}  {'slowest':>8}  served by")
+    start, ahead = time.monotonic(), list(ACTS)
+    with ThreadPoolExecutor(1) as stagehand:  # a cluster takes a while to start, and the timeline goes on
+        played = []
+        for row in range(int(_LENGTH / _ROW)):
+            while ahead and ahead[0].at <= row * _ROW:
+                act = ahead.pop(0)
+                print(f"{act.at:4.1f}  ---- {act.title} ----", flush=True)
+                played.append(stagehand.submit(act.do, shop))
+            time.sleep(max(0.0, start + (row + 1) * _ROW - time.monotonic()))
+            recent = _taken_from(told)
+            print(_row_of((row + 1) * _ROW, recent), flush=True)
+            visits += recent
+        for shopper in shoppers:
+            shopper.stop()
+        for outcome in played:
+            outcome.result()
+    return visits + _taken_from(told)
+
+
+def _taken_from(told: queue.SimpleQueue[Visit]) -> list[Visit]:
+    return [told.get() for _ in range(told.qsize())]
+
+
+def _row_of(at: float, visits: Sequence[Visit]) -> str:
+    failed = sum(visit.failure is not None for visit in visits)
+    slowest = max((visit.took for visit in visits), default=0.0)
+    return f"{at:4.1f}  {len(visits) / _ROW:10.0f}  {failed:6d}  {slowest * 1000:5.0f} ms  {_served_by(visits)}".rstrip()
+
+
+def _served_by(visits: Sequence[Visit]) -> str:
+    """The clusters in the order in which they first served, with how many pages each if there are several."""
+    pages = Counter(visit.cluster for visit in visits if visit.cluster)
+    if len(pages) < 2:
+        return "".join(pages)
+    return ", then ".join(f"{cluster} ({count})" for cluster, count in pages.items())
+
+
+def _summary(visits: Sequence[Visit]) -> str:
+    failed = sum(visit.failure is not None for visit in visits)
+    bought, unknown = sum(visit.bought for visit in visits), sum(visit.unknown for visit in visits)
+    slowest = max((visit.took for visit in visits), default=0.0)
+    return (
+        f"\nrequests {len(visits)}  failed {failed}  slowest {slowest * 1000:.0f} ms"
+        f"\nbought {bought} times; {unknown} times the shop had to say: we cannot tell whether that went through"
+    )
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES_OF_LOG:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

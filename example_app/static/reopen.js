@@ -1,0 +1,10 @@
+// On the page that says "closed": look every two seconds whether the shop is open again, and go there.
+const page = document.querySelector("[data-again]");
+
+async function look() {
+  const answer = await fetch(page.dataset.again, { cache: "no-store" }).catch(() => null);
+  if (answer?.ok) location.replace(page.dataset.again);
+}
+
+page.querySelector(".waiting").hidden = false;
+setInterval(look, 2000);
