@@ -151,7 +151,7 @@ class EntryMap:
 
     def _swap(self, target: Any, at: str, raw: Any, changed: Entry) -> bool:
         packed = _packed(changed)
-        epoch = self._epoch()
+        cluster = self._cluster()
         try:
             if raw is None:
                 return target.put_if_absent(at, packed, ttl=_time_to_live(changed)) is None
@@ -161,7 +161,7 @@ class EntryMap:
             there = target.get(at)
             if _unpacked(there) != changed:
                 # Unchanged, or on another cluster: our change was not made in what counts now.
-                if there == raw or epoch != self._epoch():
+                if there == raw or cluster != self._cluster():
                     return False
                 raise
         if changed.end != NEVER:
@@ -175,13 +175,13 @@ class EntryMap:
         with contextlib.suppress(HazelcastError):
             while entry is not None:
                 seconds = _time_to_live(entry)
-                granted = time.time() + seconds - 1
+                granted = time.time() + seconds - 1 if seconds else NEVER
                 target.set_ttl(at, seconds)
                 there = _unpacked(target.get(at).result())
                 entry = there if there is not None and there.end > granted else None
 
-    def _epoch(self) -> int:
-        return self._client().status().epoch
+    def _cluster(self) -> str | None:
+        return self._client().status().current_cluster
 
     def _map(self) -> Any:
         return self._client().get_map(self._name)

@@ -1,0 +1,416 @@
+"""HazelcastCache does what cachelib promises, exactly, for as many processes as there are."""
+
+import multiprocessing
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from cachelib import BaseCache
+from cachelib.serializers import BaseSerializer, JSONSerializer
+from flask import Flask
+from hazelcast.errors import ClientOfflineError
+from markupsafe import Markup
+
+from flask_hazelcast_failover import FailoverConfig, HazelcastClient, HazelcastFailover
+from flask_hazelcast_failover.integrations.cachelib import HazelcastCache
+from flask_hazelcast_failover.testing import LocalCluster, free_port
+from tests.support.apps import client_of, make_app
+from tests.support.clients import client_on
+from tests.support.relay import Relay
+from tests.support.waiting import eventually
+
+PROCESSES = 8
+MAP = "cachelib-tests"
+FOR_EVER = 2**63 - 1  # how a member says that an entry has no time to live
+
+PLAIN = [
+    None,
+    True,
+    False,
+    0,
+    -7,
+    2**80,
+    3.5,
+    float("inf"),
+    "",
+    "naïve ☕",
+    [],
+    {},
+    [1, [2, {}]],
+    {"a": {"b": []}},
+]
+TAGGED = [
+    b"\x00\xff",
+    (),
+    ("initial", -1),
+    {1, 2},
+    frozenset({"a"}),
+    {"sauce": [], 256: "truffle", (1, 2): "tuple", None: 0},
+    {"~tuple": [1]},
+    {"~dict": []},
+    {"~": 1, "b": 2},
+    datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=timezone.utc),
+    date(2026, 1, 2),
+    timedelta(days=-1, microseconds=5),
+    Decimal("1.10"),
+    UUID(int=7),
+    [({"deep": (b"x",)},)],
+]
+
+
+@pytest.fixture(scope="module")
+def client(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[HazelcastClient]:
+    with client_on(shared_clusters[0]) as client:
+        yield client
+
+
+@pytest.fixture
+def cache(client: HazelcastClient) -> HazelcastCache:
+    return HazelcastCache(client, MAP, key_prefix=uuid4().hex)
+
+
+def seconds_left(client: HazelcastClient, cache: HazelcastCache, key: str) -> float:
+    """What the member itself still gives the only entry of this cache."""
+    entries = client.get_map(MAP).blocking()
+    [stored] = [at for at in entries.key_set() if at.endswith(f"{cache._prefix()}{key}")]
+    view = entries.get_entry_view(stored)
+    return float("inf") if view.ttl == FOR_EVER else view.expiration_time / 1000 - time.time()
+
+
+@pytest.mark.parametrize("value", [*PLAIN, *TAGGED], ids=repr)
+def test_a_value_comes_back_as_it_was(cache: HazelcastCache, value: Any) -> None:
+    assert cache.set("key", value) is True
+    found = cache.get("key")
+    assert found == value and type(found) is type(value)
+    assert cache.has("key")
+
+
+def test_markup_stays_markup_and_a_subclass_becomes_what_it_is_a_kind_of(cache: HazelcastCache) -> None:
+    cache.set("markup", Markup("<b>"))
+    assert isinstance(cache.get("markup"), Markup)
+    cache.set("text", type("Text", (str,), {})("plain"))
+    assert type(cache.get("text")) is str
+
+
+@pytest.mark.parametrize("method", ["set", "add"])
+def test_what_cannot_be_stored_safely_is_refused_and_the_error_says_what_to_do(
+    cache: HazelcastCache, method: str
+) -> None:
+    with pytest.raises(TypeError, match=r"cannot store a builtins.range.*serializer="):
+        getattr(cache, method)("key", {"inside": [range(3)]})
+    assert not cache.has("key")
+
+
+def test_pickles_are_written_and_read_only_when_asked_for(client: HazelcastClient) -> None:
+    prefix = uuid4().hex
+    pickling = HazelcastCache(client, MAP, key_prefix=prefix, serializer=BaseSerializer())
+    assert pickling.set("key", range(3))
+    assert pickling.get("key") == range(3)
+    assert HazelcastCache(client, MAP, key_prefix=prefix).get("key") is None
+
+
+class Trap:
+    sprung = False
+
+    def __reduce__(self) -> Any:
+        return setattr, (Trap, "sprung", True)
+
+
+def test_reading_a_value_runs_no_code(client: HazelcastClient, cache: HazelcastCache) -> None:
+    evil = type(
+        "Evil", (), {"dumps": lambda self, value: pickle.dumps(value), "loads": lambda self, raw: None}
+    )
+    assert HazelcastCache(client, MAP, key_prefix=cache._prefix(), serializer=evil()).set("key", Trap())
+    assert cache.get("key") is None
+    assert not Trap.sprung
+
+
+def test_a_serializer_can_be_put_in_later(cache: HazelcastCache) -> None:
+    cache.serializer = JSONSerializer()
+    assert cache.set_many({"a": [True, None], "b": 42}) == ["a", "b"]
+    assert cache.get_many("a", "b") == [[True, None], 42]
+    assert cache.set("bytes", b"not JSON") is False
+    assert not cache.has("bytes")
+
+
+@pytest.mark.parametrize("foreign", ["text", 5, bytearray(b""), bytearray(b"\x07" * 40)], ids=repr)
+def test_what_somebody_else_put_into_the_map_is_no_value_and_can_be_replaced(
+    client: HazelcastClient, cache: HazelcastCache, foreign: Any
+) -> None:
+    cache.set("key", 1)
+    entries = client.get_map(MAP).blocking()
+    [stored] = [at for at in entries.key_set() if cache._prefix() in at]
+    entries.set(stored, foreign)
+    assert cache.get("key") is None
+    assert cache.inc("key") == 1
+
+
+def test_everything_of_cachelib_is_there(cache: HazelcastCache) -> None:
+    promised = {name for name in vars(BaseCache) if not name.startswith("_")} - {"get_dict"}
+    assert promised <= set(vars(HazelcastCache))
+
+
+def test_many_values_go_and_come_together(cache: HazelcastCache) -> None:
+    values: dict[str, Any] = {f"key-{n}": n for n in range(20)}
+    assert cache.set_many(values) == list(values)
+    assert cache.get_many("key-3", "none", "key-1") == [3, None, 1]
+    assert cache.get_dict("key-3", "none") == {"key-3": 3, "none": None}
+    assert cache.get_many() == []
+    assert cache.delete_many("key-3", "none") == ["key-3", "none"]
+    assert cache.get_many("key-3", "key-4") == [None, 4]
+
+
+def test_many_values_take_no_round_trip_each(blue: LocalCluster) -> None:
+    delay, keys = 0.05, [f"key-{n}" for n in range(60)]
+    with Relay(blue.addresses[0]) as relay:
+        failover = FailoverConfig()
+        failover.add_cluster("blue", [relay.address], smart_routing=False)
+        with HazelcastClient(failover) as client:
+            cache = HazelcastCache(client, MAP, key_prefix=uuid4().hex)
+            cache.get("warm")
+            relay.delay(delay)
+            began = time.monotonic()
+            assert cache.set_many(dict.fromkeys(keys, 1)) == keys
+            assert cache.get_many(*keys) == [1] * len(keys)
+            assert cache.delete_many(*keys) == keys
+            took = time.monotonic() - began
+            relay.resume()
+    assert 3 * 2 * delay <= took < len(keys) * 2 * delay / 4
+
+
+def test_deleting_says_whether_there_was_something(cache: HazelcastCache) -> None:
+    cache.set("key", None)
+    assert cache.delete("key") is True
+    assert cache.delete("key") is False
+
+
+@pytest.mark.parametrize("change", ["set", "add", "set_many", "inc"])
+def test_a_value_ends_when_its_time_is_over_not_a_second_sooner_or_later(
+    cache: HazelcastCache, change: str
+) -> None:
+    def store() -> object:
+        if change == "inc":
+            cache.default_timeout = 1
+            return cache.inc("key")
+        return cache.set_many({"key": 1}, 1) if change == "set_many" else getattr(cache, change)("key", 1, 1)
+
+    assert store()
+    began = time.monotonic()
+    eventually(lambda: not cache.has("key"), within=3.0)
+    assert 0.9 < time.monotonic() - began < 1.3
+    assert (cache.get("key"), cache.get_many("key"), cache.delete("key")) == (None, [None], False)
+    assert cache.add("key", "anew", timedelta(seconds=30)) is True
+    assert cache.get("key") == "anew"
+
+
+def test_a_timeout_of_zero_is_for_ever_and_the_member_clears_up_the_rest(
+    client: HazelcastClient, cache: HazelcastCache
+) -> None:
+    for timeout, least, most in ((0, float("inf"), float("inf")), (timedelta(0), float("inf"), float("inf"))):
+        cache.set("key", 1, timeout)
+        assert least <= seconds_left(client, cache, "key") <= most
+    for timeout in (20, timedelta(seconds=20)):
+        cache.set("key", 1, timeout)
+        assert 20 <= seconds_left(client, cache, "key") < 24
+    cache.set("key", 1)
+    assert 300 <= seconds_left(client, cache, "key") < 304
+
+
+def test_counting_keeps_the_end_of_a_value(client: HazelcastClient, cache: HazelcastCache) -> None:
+    cache.set("key", 10, 20)
+    assert (cache.inc("key", 5), cache.dec("key", 3)) == (15, 12)
+    assert 19 < seconds_left(client, cache, "key") < 24
+    cache.set("key", 1, 0)
+    assert cache.inc("key") == 2
+    assert seconds_left(client, cache, "key") == float("inf")
+
+
+@pytest.mark.parametrize("timeout", [-1, timedelta(seconds=-2)])
+def test_a_negative_timeout_is_refused(cache: HazelcastCache, timeout: Any) -> None:
+    with pytest.raises(ValueError, match="timeout must be 0"):
+        cache.set("key", 1, timeout)
+
+
+def test_counting_begins_at_zero_and_goes_beyond_what_other_languages_count(cache: HazelcastCache) -> None:
+    assert cache.inc("up", 0) == 0
+    assert cache.get("up") == 0
+    assert cache.dec("down", 5) == -5
+    cache.set("large", 2**70)
+    assert cache.inc("large") == 2**70 + 1
+    cache.set("half", 0.5)
+    assert cache.inc("half") == 1.5  # type: ignore[comparison-overlap]
+
+
+def test_what_is_no_number_cannot_be_counted(cache: HazelcastCache) -> None:
+    cache.set("key", "ten")
+    with pytest.raises(TypeError, match="'key' is a str"):
+        cache.inc("key")
+    assert cache.get("key") == "ten"
+
+
+def count_up(addresses: list[str], prefix: str, times: int) -> None:
+    failover = FailoverConfig()
+    failover.add_cluster("blue", addresses)
+    with HazelcastClient(failover) as client:
+        cache = HazelcastCache(client, MAP, key_prefix=prefix)
+        for turn in range(times):
+            assert (cache.inc if turn % 3 else cache.dec)("count") is not None
+            if cache.add(f"turn-{turn}", 1):
+                cache.inc("winners")
+
+
+def test_no_count_is_lost_and_each_add_has_one_winner_among_eight_processes(
+    blue: LocalCluster, cache: HazelcastCache
+) -> None:
+    times = 60
+    cache.set("count", 0, 120)
+    fresh = multiprocessing.get_context("forkserver")
+    fresh.set_forkserver_preload([__name__])
+    processes = [
+        fresh.Process(target=count_up, args=(blue.addresses, cache._prefix(), times))
+        for _ in range(PROCESSES)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(45)
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    assert cache.get("count") == PROCESSES * (times - 2 * (times // 3))
+    assert cache.get("winners") == times
+
+
+def test_a_hundred_threads_count_without_wearing_each_other_out(cache: HazelcastCache) -> None:
+    together = threading.Barrier(100)
+
+    def count() -> int | None:
+        together.wait(10)
+        return cache.inc("count")
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(100) as pool:
+        counted = {future.result() for future in [pool.submit(count) for _ in range(100)]}
+    assert counted == set(range(1, 101))
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "a", "a%", "a_", "a.*", "\\Ea", "\\", "a\nb", "1:a", "ä☕", "[(", "a:"], ids=repr
+)
+def test_clear_deletes_its_own_values_and_no_others(client: HazelcastClient, prefix: str) -> None:
+    name = f"clear-{uuid4().hex}"
+    others = [
+        HazelcastCache(client, name, key_prefix=each) for each in ("b", "ab", "a%b", "aab", "1", "a.", "A")
+    ]
+    cache = HazelcastCache(client, name, key_prefix=prefix)
+    for each in (cache, *others):
+        each.set_many({"key": 1, "line\nbreak": 2, "": 3})
+    assert cache.clear() is True
+    assert cache.get_many("key", "line\nbreak", "") == [None] * 3
+    assert all(each.get_many("key", "line\nbreak", "") == [1, 2, 3] for each in others)
+    client.get_map(name).blocking().destroy()
+
+
+def test_no_two_prefixes_share_a_value(client: HazelcastClient) -> None:
+    name = f"prefixes-{uuid4().hex}"
+    HazelcastCache(client, name, key_prefix="a").set("bc", "a+bc")
+    HazelcastCache(client, name, key_prefix="ab").set("c", "ab+c")
+    HazelcastCache(client, name).set("1:abc", "none")
+    assert HazelcastCache(client, name, key_prefix="a").get("bc") == "a+bc"
+    assert HazelcastCache(client, name, key_prefix="ab").get("c") == "ab+c"
+    assert HazelcastCache(client, name).get("abc") is None
+    client.get_map(name).blocking().destroy()
+
+
+def test_a_prefix_may_depend_on_who_asks(client: HazelcastClient) -> None:
+    tenant = ["red"]
+    cache = HazelcastCache(client, MAP, key_prefix=lambda: tenant[0])
+    cache.set("key", "of red")
+    tenant[0] = "grey"
+    assert cache.get("key") is None
+    tenant[0] = "red"
+    assert cache.get("key") == "of red" and cache.clear()
+
+
+def test_the_extension_stands_for_the_client_of_the_current_app(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    ext = HazelcastFailover()
+    cache = HazelcastCache(ext, MAP, key_prefix=uuid4().hex)
+    shop, office = make_app(blue, ext=ext), make_app(green, ext=ext)
+    with client_of(shop), client_of(office):
+        with shop.app_context():
+            assert cache.set("key", "shop")
+        with office.app_context():
+            assert cache.get("key") is None
+        with shop.app_context():
+            assert cache.get("key") == "shop" and cache.clear()
+        with pytest.raises(RuntimeError, match="outside an app context"):
+            cache.get("key")
+
+
+def test_without_a_client_the_current_app_is_asked() -> None:
+    cache = HazelcastCache()
+    with pytest.raises(RuntimeError, match=r"no current app.*app_context"):
+        cache.get("key")
+    with Flask("bare").app_context(), pytest.raises(RuntimeError, match=r"'bare' has no HazelcastFailover"):
+        cache.get("key")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"client": "localhost:5701"}, TypeError, "client must be a HazelcastClient.*not a str"),
+        ({"client": None, "map_name": ""}, ValueError, "map_name must not be empty"),
+        ({"client": None, "map_name": 5}, TypeError, "map_name must be a str, not a int"),
+        ({"client": None, "key_prefix": 5}, TypeError, "key_prefix must be a str .*not a int"),
+        ({"client": None, "when_offline": "ignore"}, ValueError, "ignore"),
+    ],
+)
+def test_a_wrong_argument_is_refused_at_once(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        HazelcastCache(**arguments)
+
+
+@pytest.fixture
+def away() -> Iterator[HazelcastClient]:
+    """A client none of whose clusters can be reached."""
+    failover = FailoverConfig(try_count=1)
+    failover.add_cluster("blue", [f"127.0.0.1:{free_port()}"])
+    client = HazelcastClient(failover)
+    yield client
+    client.shutdown()
+
+
+def test_a_cache_that_cannot_be_reached_is_an_empty_one_that_takes_nothing(away: HazelcastClient) -> None:
+    cache = HazelcastCache(away)
+    assert cache.get("key") is None
+    assert cache.get_many("a", "b") == [None, None]
+    assert cache.has("key") is cache.delete("key") is cache.clear() is False
+    assert cache.set("key", 1) is cache.add("key", 1) is False
+    assert cache.set_many({"a": 1, "b": 2}) == cache.delete_many("a") == []
+    assert cache.inc("key") is cache.dec("key") is None
+
+
+def test_a_deletion_that_could_not_be_made_is_told_when_it_matters(away: HazelcastClient) -> None:
+    with pytest.raises(RuntimeError, match=r"Failed to delete keys: \['a', 'b'\]"):
+        HazelcastCache(away, ignore_delete_many_errors=False).delete_many("a", "b")
+
+
+def test_a_cache_raises_while_offline_when_told_to(away: HazelcastClient) -> None:
+    cache = HazelcastCache(away, when_offline="raise")
+    for ask in (cache.get, cache.has, cache.delete, cache.get_many, cache.delete_many, cache.inc):
+        with pytest.raises(ClientOfflineError):
+            ask("key")
+    with pytest.raises(ClientOfflineError):
+        cache.set("key", 1)
+    with pytest.raises(ClientOfflineError):
+        cache.clear()
