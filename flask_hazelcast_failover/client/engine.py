@@ -294,14 +294,17 @@ class Engine:
 
     def leave(self, link: KeptLink) -> None:
         link = _own(link)
+        epoch = link.epoch
+        # Here and now: whoever moves back at once registers them again, and that must come after.
+        self._listeners.drop_from(link)
 
         def run() -> None:
-            self._listeners.drop_from(link)
             deadline = time.monotonic() + self._options.drain_timeout
-            while not link.is_idle and time.monotonic() < deadline:
+            while not link.is_idle and time.monotonic() < deadline and link.epoch == epoch:
                 time.sleep(_DRAIN_PACE)
-            link.client.forget_near_caches()
-            self.post(Drained(link, len(link.calls)))
+            if link.epoch == epoch:
+                link.client.forget_near_caches()
+            self.post(Drained(link, epoch, len(link.calls)))
 
         self._spawn(run, "drain")
 

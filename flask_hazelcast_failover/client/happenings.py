@@ -62,9 +62,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Drained:
-    """A link that was left has no operation in flight any more, or still has after the time for it."""
+    """A link that was left has no operation in flight any more, or still has after the time for it.
+
+    ``epoch`` is the one that it was left in: it may have been the active one again since.
+    """
 
     link: KeptLink
+    epoch: int
     operations: int
 
 

@@ -340,8 +340,8 @@ class Keeper:
     def _drained(self, event: Drained) -> None:
         """A link that was left may stand by, unless something still is in flight on it."""
         record = self._record_of(event.link)
-        if record is not None and event.link is self.active:
-            return  # meanwhile it is the active one again
+        if event.link.epoch != event.epoch:
+            return  # it has been the active one again since
         if record is not None and not event.operations and self._is_kept(record):
             return
         self._world.discard(event.link)
