@@ -9,7 +9,7 @@ from typing import Any
 LOOPBACK = "127.0.0.1"
 
 # Half the start-up time of a default JVM. Without performance data, because a killed JVM leaves that file behind.
-_QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData")
+QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData")
 _MAIN_CLASS = "com.hazelcast.core.server.HazelcastMemberStarter"
 
 _PROPERTIES = {
@@ -69,16 +69,14 @@ def member_config(options: MemberOptions, port: int, join: str | None, *, lite: 
 
 def member_command(options: MemberOptions, config_file: Path) -> Sequence[str]:
     """Return the command line that runs a member."""
-    return (
-        str(options.java),
-        *_QUICK_START,
-        *options.jvm_flags,
-        f"-Xmx{options.heap}m",
-        f"-Dhazelcast.config={config_file}",
-        "-cp",
-        ":".join(str(jar) for jar in options.jars),
-        _MAIN_CLASS,
-    )
+    return (*jvm_command(options), f"-Dhazelcast.config={config_file}", _MAIN_CLASS)
+
+
+def jvm_command(options: MemberOptions) -> Sequence[str]:
+    """Return the command line that starts Java with a member's flags and class path, and runs nothing yet."""
+    class_path = ":".join(str(jar) for jar in options.jars)
+    heap = f"-Xmx{options.heap}m"
+    return (str(options.java), *QUICK_START, *options.jvm_flags, heap, "-cp", class_path)
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

