@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, session
-from flask_session import Session
+from flask_session import Session  # type: ignore[import-untyped]
 
 from flask_hazelcast_failover import HazelcastFailover
 from flask_hazelcast_failover.integrations.cachelib import HazelcastCache

@@ -30,7 +30,7 @@ PROCESSES = 8
 MAP = "cachelib-tests"
 FOR_EVER = 2**63 - 1  # how a member says that an entry has no time to live
 
-PLAIN = [
+PLAIN: list[Any] = [
     None,
     True,
     False,
@@ -46,7 +46,7 @@ PLAIN = [
     [1, [2, {}]],
     {"a": {"b": []}},
 ]
-TAGGED = [
+TAGGED: list[Any] = [
     b"\x00\xff",
     (),
     ("initial", -1),
@@ -78,7 +78,7 @@ def cache(client: HazelcastClient) -> HazelcastCache:
 
 def seconds_left(client: HazelcastClient, cache: HazelcastCache, key: str) -> float:
     """What the member itself still gives the only entry of this cache."""
-    entries = client.get_map(MAP).blocking()
+    entries: Any = client.get_map(MAP).blocking()
     [stored] = [at for at in entries.key_set() if at.endswith(f"{cache._prefix()}{key}")]
     view = entries.get_entry_view(stored)
     return float("inf") if view.ttl == FOR_EVER else view.expiration_time / 1000 - time.time()
@@ -145,7 +145,7 @@ def test_what_somebody_else_put_into_the_map_is_no_value_and_can_be_replaced(
     client: HazelcastClient, cache: HazelcastCache, foreign: Any
 ) -> None:
     cache.set("key", 1)
-    entries = client.get_map(MAP).blocking()
+    entries: Any = client.get_map(MAP).blocking()
     [stored] = [at for at in entries.key_set() if cache._prefix() in at]
     entries.set(stored, foreign)
     assert cache.get("key") is None
@@ -245,7 +245,7 @@ def test_counting_begins_at_zero_and_goes_beyond_what_other_languages_count(cach
     cache.set("large", 2**70)
     assert cache.inc("large") == 2**70 + 1
     cache.set("half", 0.5)
-    assert cache.inc("half") == 1.5  # type: ignore[comparison-overlap]
+    assert cache.inc("half") == 1.5
 
 
 def test_what_is_no_number_cannot_be_counted(cache: HazelcastCache) -> None:

@@ -112,7 +112,7 @@ def test_a_change_that_others_have_changed_since_is_said_to_be_unknown(line: Lin
 
 
 def test_a_change_does_not_shorten_the_life_of_what_was_put_in_meanwhile(line: Line) -> None:
-    entries = line.client.get_map(MAP).blocking()
+    entries: Any = line.client.get_map(MAP).blocking()
     line.entries.set("key", Entry(b"for ever"))
     [at] = [at for at in entries.key_set() if line.entries._prefix() in at]
     line.entries._renew(at, Entry(b"changed just before", ends_in(1)))

@@ -107,7 +107,7 @@ def test_options_reach_the_cache(blue: LocalCluster) -> None:
     shop = Shop(blue, CACHE_OPTIONS={"map_name": "cache-options-tests", "key_prefix": "given"})
     with client_of(shop.app) as client, shop.app.app_context():
         shop.cache.set("key", 1)
-        entries = client.get_map("cache-options-tests").blocking()
+        entries: Any = client.get_map("cache-options-tests").blocking()
         assert [at for at in entries.key_set() if at.endswith("givenkey")]
         entries.destroy()
 

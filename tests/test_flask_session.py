@@ -1,6 +1,7 @@
 """Flask-Session on Hazelcast, in a real app: who is signed in, before, during and after a switch."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from flask import Flask, flash, get_flashed_messages
@@ -49,7 +50,7 @@ def user(visitor: FlaskClient) -> object:
 def share(source: LocalCluster, target: LocalCluster) -> None:
     """Do what WAN replication does."""
     with client_on(source) as giver, client_on(target) as taker:
-        entries = dict(giver.get_map(SESSIONS).blocking().entry_set())
+        entries: dict[str, Any] = dict(giver.get_map(SESSIONS).blocking().entry_set())
         assert entries
         taker.get_map(SESSIONS).blocking().put_all(entries)
 

@@ -33,7 +33,7 @@ from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 URI = "hazelcast+failover://limits-tests"
-STRATEGIES = [FixedWindowRateLimiter, MovingWindowRateLimiter, SlidingWindowCounterRateLimiter]
+STRATEGIES: list[Any] = [FixedWindowRateLimiter, MovingWindowRateLimiter, SlidingWindowCounterRateLimiter]
 PROCESSES = 4
 
 

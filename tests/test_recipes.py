@@ -43,6 +43,10 @@ def elsewhere(green: LocalCluster) -> Iterator[HazelcastClient]:
         yield elsewhere
 
 
+def stock_of(client: HazelcastClient) -> Any:
+    return client.get_map("stock").blocking()
+
+
 @pytest.fixture
 def name() -> str:
     return uuid4().hex
@@ -68,7 +72,7 @@ def test_a_visit_whose_answer_is_lost_is_counted_without_an_error(
             relay.delay(0.2)
             counting = pool.submit(recipes["count_visit"], client, name, "second")
             with client_on(blue) as watcher:
-                visits = watcher.get_map(f"visits-of-{name}").blocking()
+                visits: Any = watcher.get_map(f"visits-of-{name}").blocking()
                 eventually(lambda: visits.contains_key("second"))
                 relay.cut()
                 relay.resume()
@@ -110,7 +114,8 @@ def test_a_section_that_the_client_left_ends_with_an_error_and_the_lease_frees_i
     with pytest.raises(ClusterChanged):
         recipes["exclusively"](client, name, lambda: client.switch_to("green"), lease=1)
     with client_on(blue) as on_blue:
-        eventually(lambda: not on_blue.get_map("locks").blocking().is_locked(name), within=5.0)
+        locks: Any = on_blue.get_map("locks").blocking()
+        eventually(lambda: not locks.is_locked(name), within=5.0)
 
 
 def test_a_lock_can_be_held_twice_on_two_clusters(
@@ -121,20 +126,20 @@ def test_a_lock_can_be_held_twice_on_two_clusters(
 
 
 def test_nothing_is_sold_twice(recipes: dict[str, Any], client: HazelcastClient, name: str) -> None:
-    client.get_map("stock").blocking().set(name, 10)
+    stock_of(client).set(name, 10)
     with ThreadPoolExecutor(8) as pool:
         sold = [
             future.result() for future in [pool.submit(recipes["sell"], client, name, 1) for _ in range(20)]
         ]
     assert sorted(sold) == [False] * 10 + [True] * 10
-    assert client.get_map("stock").blocking().get(name) == 0
+    assert stock_of(client).get(name) == 0
 
 
 def test_two_clusters_that_share_nothing_each_sell_their_own(
     recipes: dict[str, Any], client: HazelcastClient, elsewhere: HazelcastClient, name: str
 ) -> None:
     for each in (client, elsewhere):
-        each.get_map("stock").blocking().set(name, 1)
+        stock_of(each).set(name, 1)
     assert recipes["sell"](client, name, 1)
     client.switch_to("green")
     assert recipes["sell"](client, name, 1)
@@ -170,12 +175,13 @@ def test_prices_are_read_again_after_a_switch(
 ) -> None:
     ext, shown = HazelcastFailover(), []
     app = make_app(blue, green, ext=ext)
-    there = elsewhere.get_map("prices").blocking()
+    there: Any = elsewhere.get_map("prices").blocking()
     there.set(f"{name}-before", 1)
     with client_of(app) as client:
         with app.app_context():
             recipes["follow_prices"](app, ext, lambda *price: shown.append(price))
-        client.get_map("prices").blocking().set(name, 5)
+        prices: Any = client.get_map("prices").blocking()
+        prices.set(name, 5)
         eventually(lambda: (name, 5) in shown)
         client.switch_to("green")
         eventually(lambda: (f"{name}-before", 1) in shown)
