@@ -52,7 +52,8 @@ def share(source: LocalCluster, target: LocalCluster) -> None:
     with client_on(source) as giver, client_on(target) as taker:
         entries: dict[str, Any] = dict(giver.get_map(SESSIONS).blocking().entry_set())
         assert entries
-        taker.get_map(SESSIONS).blocking().put_all(entries)
+        taken: Any = taker.get_map(SESSIONS).blocking()
+        taken.put_all(entries)
 
 
 def switch(app: Flask, label: str) -> None:
