@@ -1,0 +1,94 @@
+"""What the programs of `tests.support.scripts` are made of; they import it in their own processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask_hazelcast_failover import FailoverConfig, HazelcastClient
+
+
+def make_client(clusters: dict[str, list[str]], options: dict[str, Any]) -> HazelcastClient:
+    """Return a client of clusters given by name, in this order."""
+    config = FailoverConfig()
+    for name, addresses in clusters.items():
+        config.add_cluster(name, addresses)
+    return HazelcastClient(config, **options)
+
+
+def child(task: Callable[[], object], within: float = 10.0) -> int:
+    """Run a task in a forked child. Its id; `ends_well` waits for it."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.alarm(int(within))  # a child that hangs ends, and not well
+        task()
+        status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def ends_well(*pids: int) -> None:
+    """Wait for children; each must have done its task."""
+    for pid in pids:
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, f"child {pid} ended with {status}"
+
+
+def in_child(task: Callable[[], object], within: float = 10.0) -> None:
+    """Run a task in a forked child to its end."""
+    ends_well(child(task, within))
+
+
+def soon(condition: Callable[[], object], within: float = 5.0) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.01)
+
+
+def sockets() -> set[int]:
+    """The local ports of this process's open TCP connections."""
+    import psutil
+
+    return {
+        connection.laddr.port
+        for connection in psutil.Process().net_connections("tcp")
+        if connection.status == psutil.CONN_ESTABLISHED
+    }
+
+
+def repeatedly(
+    task: Callable[[], object], stop: threading.Event, errors: list[BaseException]
+) -> threading.Thread:
+    """Do a task on a thread again and again until told to stop."""
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                task()
+            except BaseException as error:
+                errors.append(error)
+                return
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def use_in_process(clusters: dict[str, list[str]], name: str) -> None:
+    """The task of a process of multiprocessing: with the parent's map if it was forked, else with its own."""
+    users = globals().get("users") or make_client(clusters, {}).get_map(name).blocking()
+    assert users.get("parent") == 1
+    users.set("child", 2)
