@@ -9,8 +9,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
-CODE = $(wildcard flask_hazelcast_failover example_app benchmarks tests docs/*.py)
-TYPED = $(wildcard flask_hazelcast_failover example_app benchmarks tests)
+CODE = $(wildcard flask_hazelcast_failover example_app examples benchmarks tests docs/*.py)
+TYPED = $(wildcard flask_hazelcast_failover example_app examples benchmarks tests)
 # The versions that the tests start: the current one, and the last with an open-source CP subsystem.
 MEMBERS := 5.7.0 5.3.8
 
