@@ -116,11 +116,18 @@ class ClusterRecord:
             self.relapses += 1
         if self.link is not None:
             self.members = self.link.members() or self.members
+        if self.began is not None:
+            self.tries += 1  # the attempt that opened it is used up
+        if self.lost_at is None:
+            self.lost_at = now
+        self.last_error = why
+        self.closed()
+
+    def closed(self) -> None:
+        """There is no link any more."""
         self.link = None
-        self.lost_at = now
         self.fit_since = None
         self.latency = None
-        self.last_error = why
         self._healthy()
 
     def begin_search(self, now: float) -> None:

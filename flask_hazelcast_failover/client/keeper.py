@@ -13,15 +13,13 @@ dials → ``AttemptEnded`` → ``_search`` finds the best cluster → ``_move`` 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hazelcast.errors import HazelcastClientNotActiveError
-
-from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
 from flask_hazelcast_failover.client.chronicle import Chronicle
+from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
+from flask_hazelcast_failover.client.dialler import Dialler
 from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
 from flask_hazelcast_failover.client.happenings import (
     AttemptEnded,
@@ -37,24 +35,17 @@ from flask_hazelcast_failover.client.happenings import (
     Wish,
 )
 from flask_hazelcast_failover.client.options import Failback, Options, Standby
-from flask_hazelcast_failover.client.return_home import (
-    failback_target,
-    forgive,
-    has_moved,
-    renew_addresses,
-)
+from flask_hazelcast_failover.client.return_home import WayBack, forgive, has_moved, renew_addresses
 from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.search import Dialling, Search
 from flask_hazelcast_failover.client.status import ClientStatus
+from flask_hazelcast_failover.client.wishes import Wishes
 from flask_hazelcast_failover.client.world import World
-from flask_hazelcast_failover.errors import ClientOfflineException
 
 __all__ = ["Keeper"]
 
 # How long the best of several clusters is waited for when any is better than none, seconds.
 _OFFLINE_PATIENCE = 0.5
-# How often a way back is considered, seconds.
-_FAILBACK_PACE = 0.1
 
 
 @dataclass
@@ -84,7 +75,6 @@ class Keeper:
         self.current: ClusterRecord | None = None  # where operations went last
         self.state = State.IDLE
         self.epoch = 0
-        self.held = False  # moved on purpose: no failback until reset
         self._options = options
         self._world = world
         self._worker = worker
@@ -93,11 +83,11 @@ class Keeper:
         self._looked_at = 0.0  # when the search last looked at the clusters
         self._move_now: _Move | None = None
         self._left_at: tuple[Reason, float] | None = None  # why and when operations had to stop
-        self._wishes: deque[Wish] = deque()
-        self._dialled_for: Wish | None = None
+        self._draining: set[KeptLink] = set()  # left, and not closed nor used again since
+        self._wishes = Wishes(world)
+        self._dialler = Dialler(options, world)
+        self._way_back = WayBack(options, world)
         self._chronicle = Chronicle(records, world)
-        self._attempts = 0
-        self._answers: list[tuple[Wish, Exception | None]] = []
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Begin: lambda _: self._begin(),
             LinkDown: self._link_down,
@@ -118,9 +108,7 @@ class Keeper:
         if self.state is not State.IDLE:
             self._do_what_is_due()
         self._world.show(self.status())
-        answers, self._answers = self._answers, []
-        for wish, error in answers:
-            self._world.answer(wish, error)
+        self._wishes.tell()
 
     def next_due(self) -> float | None:
         """When something is due although no event comes, monotonic seconds."""
@@ -128,19 +116,16 @@ class Keeper:
         if self._search_now is not None and self._move_now is None:
             ends = self._search_now.patience_ends(self.records)
             due += [at for at in ends if at > self._looked_at]
-        if self._options.failback is Failback.AUTO:
-            due.append(self._world.now() + _FAILBACK_PACE)
-        return min((at for at in due if at is not None), default=None)
+        if self._may_fail_back():
+            due += self._way_back.due(self._higher())
+        return min((at for at in due if at is not None and at < math.inf), default=None)
 
     def close(self) -> None:
         """Answer everybody who still waits: nothing more will happen."""
         self.state = State.CLOSED
         self.active = None
-        wishes = [*self._wishes, self._dialled_for, self._move_now.wish if self._move_now else None]
         self._world.show(self.status())
-        for wish in wishes:
-            if wish is not None:
-                self._world.answer(wish, HazelcastClientNotActiveError("the client was shut down"))
+        self._wishes.close(self._move_now.wish if self._move_now else None)
 
     def status(self) -> ClientStatus:
         """How things stand."""
@@ -167,6 +152,7 @@ class Keeper:
         now = self._world.now()
         if self._left_at is None:
             self._left_at = reason, now
+        self._wishes.put_off()
         for record in self.records:
             record.begin_search(now)
         indexes = tuple(record.index for record in order)
@@ -184,19 +170,11 @@ class Keeper:
         self._looked_at = self._world.now()
         outcome = search.look(self.records, self._looked_at)
         for record in outcome.dial:
-            self._dial(record)
+            self._dialler.dial(record)
         if outcome.found is not None and outcome.found.link is not None:
             self._move(outcome.found, outcome.found.link, search.reason)
         elif outcome.is_over:
             self._give_up()
-
-    def _dial(self, record: ClusterRecord) -> None:
-        self._attempts += 1
-        record.attempt = self._attempts
-        record.dial_at = None
-        if record.began is None:
-            record.began = self._world.now()
-        self._world.dial(record.index, self._attempts)
 
     def _give_up(self) -> None:
         self._search_now = None
@@ -207,7 +185,6 @@ class Keeper:
         for record in self.records:
             self._dial_later(record)
         self._chronicle.exhausted(errors)
-        self._serve_wishes()
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         record = self.records[event.index]
@@ -228,37 +205,34 @@ class Keeper:
         record.failed(why)
         record.refusing = refusing
         searched = self._search_now is not None and self._search_now.may_come(record)
-        wished = self._dialled_for is not None and self._dialled_for.index == record.index
-        if (searched or wished) and record.tries < self._tries and self.state is not State.OFFLINE:
-            longest = min(1.0, self._options.retry_delay * 2 ** (record.tries - 1))
-            record.dial_at = self._world.now() + longest * self._world.chance()
+        wish = self._wishes.dialled if self._wishes.wants(record) else None
+        if (searched or wish) and record.tries < self._tries and self.state is not State.OFFLINE:
+            self._dialler.dial_again(record)
         else:
             self._dial_later(record)
-            if wished:
-                self._refuse_wish(why)
+            if wish is not None:
+                self._wishes.dialled = None
+                self._wishes.refuse(wish, record.label, why)
         self._search()
 
     def _connected(self, record: ClusterRecord, link: KeptLink) -> None:
-        now = self._world.now()
-        record.connected(link, now)
-        wish = self._dialled_for
+        record.connected(link, self._world.now())
+        wish = self._wishes.dialled
         if wish is not None and wish.index == record.index:
-            self._dialled_for = None
-            self._wishes.appendleft(wish)
-            if self._move_now is None:
-                self._serve(self._wishes.popleft())
+            self._wishes.dialled = None
+            self._move(record, link, wish.reason, wish)
         elif self._search_now is not None:
             self._search()
         elif self.state is State.OFFLINE:
             self._search_again()
         elif not self._is_kept(record):
-            record.link = None
-            self._world.discard(link)
+            self._close(record)
         else:
             self._chronicle.connected(record, self.active)
 
     def _search_again(self) -> None:
         """Something is reachable again: look shortly whether it is the best there is."""
+        self._wishes.put_off()
         now = self._world.now()
         for record in self.records:
             record.begin_search(now)
@@ -295,14 +269,17 @@ class Keeper:
         if event.why is None:
             self._arrive(move)
             return
+        self._fail(move, event.why)
+        if move.record.link is move.link:
+            self._lose(move.record, move.link, Reason.CONNECTION_LOST, event.why)
+        self._search()
+
+    def _fail(self, move: _Move, why: str) -> None:
         self._move_now = None
         if move.replacing is not None:
-            self._world.discard(move.link)
-        elif move.record.link is move.link:
-            move.record.tries += 1
-            self._lose(move.record, move.link, Reason.CONNECTION_LOST, event.why)
-        self._end_wish(move.wish, event.why)
-        self._search()
+            self._discard(move.link)
+        if move.wish is not None:
+            self._wishes.refuse(move.wish, move.record.label, why)
 
     def _arrive(self, move: _Move) -> None:
         now, record, before, previous = self._world.now(), move.record, self.active, self.current
@@ -319,35 +296,52 @@ class Keeper:
         if previous is not None and (previous is not record or move.replacing is not None):
             switch = ClusterSwitched(previous.label, record.label, reason, now - since, self.epoch)
             self._chronicle.switched(switch)
-        self._on_wish_granted(move)
+        if move.wish is not None:
+            record.restarted = False  # whoever moves here on purpose has seen it
+            self._wishes.grant(move.wish)
         self._world.show(self.status())
+        self._draining.discard(move.link)
         self._world.publish(move.link)
         if before is not None:
+            self._draining.add(before)
             self._world.leave(before)
         self._chronicle.arrived(record, move.link, switch)
         for other in self.records:
-            self._drop_passed_over(other, before)
+            self._close_unless_of_use(other)
             self._dial_later(other)
-        self._serve_wishes()
 
-    def _drop_passed_over(self, record: ClusterRecord, before: KeptLink | None) -> None:
+    def _close_unless_of_use(self, record: ClusterRecord) -> None:
         """Close a link that a search found and did not take, unless it may stand by."""
         link = record.link
-        if link is not None and link not in (self.active, before) and not self._is_kept(record):
-            record.link = None
-            self._world.discard(link)
+        if link is None or link is self.active or link in self._draining or self._is_kept(record):
+            return
+        self._close(record)
 
     def _drained(self, event: Drained) -> None:
         """A link that was left may stand by, unless something still is in flight on it."""
-        record = self._record_of(event.link)
-        if event.link.epoch != event.epoch:
-            return  # it has been the active one again since
-        if record is not None and not event.operations and self._is_kept(record):
-            return
-        self._world.discard(event.link)
-        if record is not None:
-            record.link = None
+        link, move = event.link, self._move_now
+        if link not in self._draining or link.epoch != event.epoch:
+            return  # closed, or the active one again since
+        self._draining.discard(link)
+        if move is not None and move.link is link:
+            return  # about to be
+        record = self._record_of(link)
+        if record is None:
+            self._discard(link)
+        elif event.operations or not self._is_kept(record):
+            self._close(record)
             self._dial_later(record)
+
+    def _close(self, record: ClusterRecord) -> None:
+        """Close a link that is not needed any more."""
+        link = record.link
+        record.closed()
+        if link is not None:
+            self._discard(link)
+
+    def _discard(self, link: KeptLink) -> None:
+        self._draining.discard(link)
+        self._world.discard(link)
 
     # Losing.
 
@@ -355,9 +349,8 @@ class Keeper:
         record = self._record_of(event.link)
         if record is not None:
             self._lose(record, event.link, Reason.CONNECTION_LOST, "the connection was lost")
-        move = self._move_now
-        if move is not None and move.link is event.link:
-            self._prepared(Prepared(event.link, "the connection was lost"))
+        elif self._move_now is not None and self._move_now.link is event.link:
+            self._fail(self._move_now, "the connection was lost")
 
     def _checked(self, event: Checked) -> None:
         record = self._record_of(event.link)
@@ -381,12 +374,10 @@ class Keeper:
             self.active = None
             self._left_at = reason, self._world.now()
             self._suspend()
-        self._world.discard(link)
+        self._discard(link)
         self._chronicle.lost(record, was_active, reason)
-        move = self._move_now
-        if move is not None and move.link is link:
-            self._move_now = None
-            self._end_wish(move.wish, why)
+        if self._move_now is not None and link in (self._move_now.link, self._move_now.replacing):
+            self._fail(self._move_now, why)
         if was_active:
             self._begin_search(self._after(record, reason), reason)
         elif self._search_now is None:
@@ -405,99 +396,72 @@ class Keeper:
     # Wishes: a switch or a reset on purpose.
 
     def _wished(self, wish: Wish) -> None:
-        self._wishes.append(wish)
-        if self.state is State.IDLE:
-            self._begin()
-        else:
-            self._serve_wishes()
+        self._wishes.add(wish)
+        self._begin()
 
     def _serve_wishes(self) -> None:
-        while self._wishes and self._move_now is None and self._search_now is None:
-            if self._dialled_for is not None:
-                return
-            self._serve(self._wishes.popleft())
+        while self._is_at_rest() and (wish := self._wishes.take()) is not None:
+            self._serve(wish)
 
     def _serve(self, wish: Wish) -> None:
         record = self.records[wish.index]
         if record.link is not None and record.link is self.active:
-            self._end_wish(wish, None)
+            self._wishes.grant(wish)
         elif record.link is not None:
             self._move(record, record.link, wish.reason, wish)
         else:
-            self._dialled_for = wish
+            self._wishes.dialled = wish
             record.begin_search(self._world.now())
             if record.attempt is None:
-                self._dial(record)
-
-    def _refuse_wish(self, why: str) -> None:
-        wish, self._dialled_for = self._dialled_for, None
-        self._end_wish(wish, why)
-        self._serve_wishes()
-
-    def _end_wish(self, wish: Wish | None, why: str | None) -> None:
-        if wish is None:
-            return
-        if why is None:
-            self.held = wish.holds
-            self._answers.append((wish, None))
-            return
-        label = self.records[wish.index].label
-        message = f"{label} cannot be reached: {why}"
-        self._answers.append((wish, ClientOfflineException(message)))
-
-    def _on_wish_granted(self, move: _Move) -> None:
-        if move.wish is not None:
-            move.record.restarted = False  # whoever moves here on purpose has seen it
-        self._end_wish(move.wish, None)
+                self._dialler.dial(record)
 
     # What time brings: attempts, lookups, the way back.
 
     def _do_what_is_due(self) -> None:
         now = self._world.now()
         for record in self.records:
-            if record.dial_at is not None and record.dial_at <= now and record.attempt is None:
-                self._dial(record)
+            if record.dial_at is not None and record.dial_at <= now:
+                self._dialler.dial(record)
             if record.resolve_at is not None and record.resolve_at <= now:
                 record.resolve_at = None
                 self._world.resolve(record.index)
         self._search()
-        if self._options.failback is Failback.AUTO and not self.held and self.active is not None:
-            self._consider_failback(now)
+        self._serve_wishes()
+        if self._may_fail_back():
+            target = self._way_back.target(self._higher(), now)
+            if target is not None and target.link is not None:
+                self._move(target, target.link, Reason.FAILBACK)
 
-    def _consider_failback(self, now: float) -> None:
-        current = self.current
-        if current is None or not self._is_at_rest():
-            return
-        record = failback_target(self.records[: current.index], self._options.failback_after, now)
-        if record is None or record.link is None:
-            return
-        if self._options.ready_check is None:
-            self._move(record, record.link, Reason.FAILBACK)
-        elif now - record.ready_asked_at >= max(1.0, self._options.health_check_interval):
-            record.ready_asked_at = math.inf  # until it has answered
-            self._world.ask_ready(record.link)
+    def _may_fail_back(self) -> bool:
+        if self._options.failback is Failback.MANUAL or self._wishes.held:
+            return False
+        return self.active is not None and self._is_at_rest()
+
+    def _higher(self) -> Sequence[ClusterRecord]:
+        return self.records[: self.current.index] if self.current is not None else ()
 
     def _ready_answered(self, event: ReadyAnswered) -> None:
         record = self._record_of(event.link)
         if record is None:
             return
-        record.ready_asked_at = self._world.now()
-        if event.ready and self._is_at_rest() and not self.held and self.active not in (None, record.link):
+        now = record.ready_asked_at = self._world.now()
+        if event.ready and self._may_fail_back() and self._way_back.said_ready(self._higher(), record, now):
             self._move(record, event.link, Reason.FAILBACK)
 
     def _scouted(self, event: Scouted) -> None:
         record = self.records[event.index]
         here = record.link
-        if here is None or not self._is_at_rest() or not has_moved(record, event.link):
-            self._world.discard(event.link)
+        is_of_use = here is not None and here not in self._draining and event.link.is_connected()
+        if here is None or not is_of_use or not self._is_at_rest() or not has_moved(record, event.link):
+            self._discard(event.link)
         elif here is self.active:
             self._move(record, event.link, Reason.DNS, replacing=here)
         else:
             record.replaced(event.link, self._world.now())
-            self._world.discard(here)
+            self._discard(here)
 
     def _is_at_rest(self) -> bool:
-        return self._move_now is None and self._search_now is None and self._dialled_for is None
+        return self._move_now is None and self._search_now is None and self._wishes.dialled is None
 
     def _record_of(self, link: KeptLink) -> ClusterRecord | None:
         return next((record for record in self.records if record.link is link), None)
@@ -506,10 +470,10 @@ class Keeper:
         """Try a cluster by and by, if anybody wants it: at once if nobody has yet."""
         if record.link is not None or record.attempt is not None or record.dial_at is not None:
             return
+        if self.state is State.SWITCHING and self._search_now is not None:
+            return  # a search has its own count of attempts, and dials later when it is over
         if self.state is State.OFFLINE or self._is_kept(record):
-            never = record.began is None and record.last_error is None
-            pause = 0.0 if never else record.background_pause(self._world.chance())
-            record.dial_at = self._world.now() + pause
+            self._dialler.dial_later(record)
 
 
 def _nothing_reachable(errors: dict[str, str]) -> str:

@@ -2,21 +2,70 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
 from flask_hazelcast_failover.client.events import AddressesChanged
 from flask_hazelcast_failover.client.happenings import Resolved
+from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.client.world import World
 
-if TYPE_CHECKING:
-    from flask_hazelcast_failover.client.world import World
-
-__all__ = ["failback_target", "fitness_wait", "forgive", "has_moved", "renew_addresses"]
+__all__ = ["WayBack", "fitness_wait", "forgive", "has_moved", "renew_addresses"]
 
 _LONGEST_WAIT = 3600.0
+# How often the ready check is asked at most, seconds.
+_READY_PACE = 1.0
 # Answers running of a name that leads elsewhere, until the client believes it.
 _STRANGERS = 2
+
+
+class WayBack:
+    """Says which cluster of higher priority to return to, and when. Of the keeper's thread.
+
+    :param options: the client's options
+    :param world: runs the ready check
+    """
+
+    def __init__(self, options: Options, world: World) -> None:
+        self._after = options.failback_after
+        self._check = options.ready_check
+        self._pace = max(_READY_PACE, options.health_check_interval)
+        self._world = world
+
+    def target(self, higher: Sequence[ClusterRecord], now: float) -> ClusterRecord | None:
+        """The cluster to return to now. With a ready check that is asked first, see ``said_ready``."""
+        for record in higher:
+            if now < self._due_at(record):
+                if record.ready_asked_at == math.inf:
+                    break  # the best one may still say yes
+            elif self._check is None:
+                return record
+            elif record.link is not None:
+                record.ready_asked_at = math.inf  # until it has answered
+                self._world.ask_ready(record.link)
+                break
+        return None
+
+    def said_ready(self, higher: Sequence[ClusterRecord], record: ClusterRecord, now: float) -> bool:
+        """Whether to return to a cluster that is ready: not if it has become unfit meanwhile."""
+        return record in higher and now >= _fit_at(record, self._after)
+
+    def due(self, higher: Sequence[ClusterRecord]) -> list[float]:
+        """When ``target`` may have another answer than now."""
+        times = [self._due_at(record) for record in higher]
+        asked = [index for index, record in enumerate(higher) if record.ready_asked_at == math.inf]
+        return times[: asked[0]] if asked else times
+
+    def _due_at(self, record: ClusterRecord) -> float:
+        fit_at = _fit_at(record, self._after)
+        return fit_at if self._check is None else max(fit_at, record.ready_asked_at + self._pace)
+
+
+def _fit_at(record: ClusterRecord, failback_after: float) -> float:
+    if record.link is None or record.fit_since is None or record.impaired:
+        return math.inf
+    return record.fit_since + fitness_wait(record, failback_after)
 
 
 def fitness_wait(record: ClusterRecord, failback_after: float) -> float:
@@ -24,18 +73,6 @@ def fitness_wait(record: ClusterRecord, failback_after: float) -> float:
     if failback_after >= _LONGEST_WAIT:
         return failback_after
     return min(_LONGEST_WAIT, failback_after * 2.0 ** min(record.relapses, 64))
-
-
-def failback_target(
-    higher: Sequence[ClusterRecord], failback_after: float, now: float
-) -> ClusterRecord | None:
-    """The first of the clusters of higher priority that is fit to return to."""
-    for record in higher:
-        if record.link is None or record.fit_since is None or record.impaired:
-            continue
-        if now - record.fit_since >= fitness_wait(record, failback_after):
-            return record
-    return None
 
 
 def forgive(record: ClusterRecord, now: float) -> None:

@@ -59,7 +59,7 @@ class Search:
             if self.dialling is Dialling.ONE_BY_ONE:
                 return Outcome(None, dial, is_over=False)
             began = now if record.began is None else record.began
-            is_held_up = is_held_up or now - began < self.patience
+            is_held_up = is_held_up or now < began + self.patience
         is_over = not any(self.may_come(record) for record in records)
         return Outcome(None, dial, is_over)
 
@@ -73,4 +73,4 @@ class Search:
 
     def patience_ends(self, records: Sequence[ClusterRecord]) -> list[float]:
         """When a worse cluster need not wait for each of the better ones any longer."""
-        return [record.began + self.patience for record in records if record.began and self.may_come(record)]
+        return [record.began + self.patience for record in records if record.began is not None and self.may_come(record)]

@@ -1,0 +1,71 @@
+"""Wishes: who wants to be on which cluster, in what order, and how each wish ended."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hazelcast.errors import HazelcastClientNotActiveError
+
+from flask_hazelcast_failover.client.cluster import ClusterRecord
+from flask_hazelcast_failover.client.happenings import Wish
+from flask_hazelcast_failover.client.world import World
+from flask_hazelcast_failover.errors import ClientOfflineException
+
+__all__ = ["Wishes"]
+
+
+class Wishes:
+    """The wishes that somebody waits for, in order. Each is answered once. Of the keeper's thread.
+
+    :param world: tells whoever waits
+    """
+
+    def __init__(self, world: World) -> None:
+        self.held = False  # moved on purpose: no failback until reset
+        self.dialled: Wish | None = None  # the one whose cluster is being dialled
+        self._world = world
+        self._queue: deque[Wish] = deque()
+        self._answers: list[tuple[Wish, Exception | None]] = []
+
+    def add(self, wish: Wish) -> None:
+        """Take a wish in, after those before."""
+        self._queue.append(wish)
+
+    def take(self) -> Wish | None:
+        """The next wish to carry out, if there is one."""
+        return self._queue.popleft() if self._queue else None
+
+    def wants(self, record: ClusterRecord) -> bool:
+        """Whether a cluster is being dialled because of a wish."""
+        return self.dialled is not None and self.dialled.index == record.index
+
+    def put_off(self) -> None:
+        """Let a search go first: it decides whom to dial."""
+        if self.dialled is not None:
+            self._queue.appendleft(self.dialled)
+            self.dialled = None
+
+    def grant(self, wish: Wish) -> None:
+        """Operations go where somebody wanted to be."""
+        self.held = wish.holds
+        self._answers.append((wish, None))
+
+    def refuse(self, wish: Wish, label: str, why: str) -> None:
+        """The cluster cannot be reached, and nothing has changed."""
+        self._answers.append((wish, ClientOfflineException(f"{label} cannot be reached: {why}")))
+
+    def tell(self) -> None:
+        """Answer those whose wishes have ended. Last of all, since they look at how things stand."""
+        answers, self._answers = self._answers, []
+        for wish, error in answers:
+            self._world.answer(wish, error)
+
+    def close(self, under_way: Wish | None) -> None:
+        """Answer everybody who still waits: nothing more will happen.
+
+        :param under_way: the wish that is being carried out
+        """
+        self.tell()
+        for wish in (under_way, self.dialled, *self._queue):
+            if wish is not None:
+                self._world.answer(wish, HazelcastClientNotActiveError("the client was shut down"))
