@@ -21,6 +21,7 @@ from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.status import Condition
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.fleet.boards import read_once
+from flask_hazelcast_failover.fleet.name import is_server_worker
 from flask_hazelcast_failover.fleet.pulse import Member, Pulse, View
 from flask_hazelcast_failover.fleet.records import Desired, Origin, WorkerRecord, for_all, for_some
 from flask_hazelcast_failover.steering import (
@@ -125,11 +126,12 @@ class Fleet:
         """Where the fleet wants to be: a late starter goes there first."""
         if not self._takes_part:
             return None
+        member = self._own_pulse().member
         try:
-            reading = read_once(client, self.name, _ANSWER)
+            reading = read_once(client, member.fleet, _ANSWER)
         except Exception:
             return None
-        if reading.desired is None or not (self._is_named or reading.records):
+        if reading.desired is None or not (member.has_past or reading.records):
             return None
         return reading.desired.fleet.label
 
@@ -282,7 +284,9 @@ class Fleet:
             if self._pulse is None:
                 cold = self._options.standby is Standby.COLD
                 host, labels = socket.gethostname(), self._labels()
-                member = Member(self._name_of(), self._is_named, host, os.getpid(), labels, cold)
+                has_past = self._is_named or is_server_worker()
+                name, pid = self._name_of(), os.getpid()
+                member = Member(name, self._is_named, has_past, host, pid, labels, cold)
                 self._pulse = Pulse(self._client, member, lambda: self._serves)
             return self._pulse
 

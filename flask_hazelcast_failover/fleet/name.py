@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["server_name"]
+__all__ = ["is_server_worker", "server_name"]
 
 _lock = threading.Lock()
 _numbers: defaultdict[tuple[str, tuple[str, ...]], Iterator[int]] = defaultdict(
@@ -36,6 +36,23 @@ def server_name(app_name: str, *identity: str) -> Callable[[], str]:
         return f"{app_name}@{socket.gethostname()}/{parent}-{digest}"
 
     return name
+
+
+def is_server_worker() -> bool:
+    """Whether the parent process is a server that has forked this one, and forks others after it.
+
+    A shell, or a program that starts this one as another program, is none.
+    """
+    own, parent = _command("self"), _command(str(os.getppid()))
+    titles = b"gunicorn: "  # with setproctitle, which tells a master from a worker
+    return own != b"" and (own == parent or (own.startswith(titles) and parent.startswith(titles)))
+
+
+def _command(process: str) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _machine() -> str:

@@ -29,8 +29,9 @@ __all__ = ["Member", "Pulse", "View"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
-# Between two beats, seconds: usually, and while something is under way.
-_PACE, _BRISK = 1.0, 0.4
+# Between two beats, seconds: usually, and for a while after somebody has moved.
+_PACE, _BRISK = 1.0, 0.15
+_WHILE = 2.0
 # How long a cluster may take to answer, seconds.
 _ANSWER = 0.5
 # How often a wish is written again when somebody else was faster.
@@ -45,6 +46,7 @@ class Member:
 
     :param fleet: the fleet's name
     :param is_named: whether it was given, and so outlives this server
+    :param has_past: whether what processes wanted that are gone holds for this one
     :param host: this host's name
     :param pid: this process
     :param labels: of the clusters, in order of priority
@@ -53,6 +55,7 @@ class Member:
 
     fleet: str
     is_named: bool
+    has_past: bool
     host: str
     pid: int
     labels: Sequence[str]
@@ -243,15 +246,15 @@ class Pulse:
         if self._failback_to_tell(status) is None:
             self._go(place, now)
         self._show(bool(readings))
-        is_quiet = not self.view.is_split and self._rules.is_at_rest
-        self._next_at = now + (_PACE if is_quiet else _BRISK) * random.uniform(0.9, 1.1)
+        pace = _PACE if now - self._rules.moved_at > _WHILE else _BRISK
+        self._next_at = now + pace * random.uniform(0.9, 1.1)
 
     def _hear(self, readings: Sequence[Reading], has_fellows: bool, worker: str, now: float) -> None:
         for reading in readings:
-            if reading.desired is not None and (self._has_met or has_fellows or self.member.is_named):
+            if reading.desired is not None and (self._has_met or has_fellows or self.member.has_past):
                 self._rules.hear(reading.desired, worker, now)
             elif reading.desired is not None:
-                # Nobody is left of those who wanted that: a server that begins is where its app says.
+                # Nobody is left of those who wanted that.
                 self._rules.hear(for_all(reading.desired, None, "nobody", Origin.NOBODY), worker, now)
         self._has_met = self._has_met or bool(readings)
 

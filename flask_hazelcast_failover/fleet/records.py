@@ -109,7 +109,9 @@ class Desired:
 
     def is_newer_than(self, other: Desired | None) -> bool:
         """Whether it wins; all processes agree on that."""
-        return other is None or self._rank > other._rank
+        if other is None or self.generation != other.generation:
+            return other is None or self.generation > other.generation
+        return self != other and self._rank > other._rank
 
     def order_for(self, worker: str) -> Order:
         """The order that one process goes by."""
@@ -135,9 +137,9 @@ class Desired:
             return None
 
     @property
-    def _rank(self) -> tuple[int, int, str]:
+    def _rank(self) -> tuple[int, str]:
         newest = max([self.fleet, *self.apart.values()], key=lambda order: order.generation)
-        return self.generation, newest.origin, self.as_text()
+        return newest.origin, self.as_text()
 
 
 def for_all(

@@ -13,6 +13,7 @@ pulls nobody back, and who starts late finds the others.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ class Rules:
     """All of it belongs to one thread."""
 
     desired: Desired | None = None
+    moved_at: float = -math.inf  # when somebody moved, or was told to
     _seen: dict[str, _Seen] = field(default_factory=dict)
     _majority: tuple[str, float] | None = None  # where it is, since when
     _pending: Order | None = None  # what this process was told and has not done yet
@@ -105,6 +107,8 @@ class Rules:
             if seen is None:
                 self._seen[worker] = _Seen(record, now)
             elif record.beat > seen.record.beat:
+                if record.current_cluster != seen.record.current_cluster:
+                    self.moved_at = now
                 seen.record, seen.changed_at = record, now
         self._count(now)
         self._reach(place.reach, now)
@@ -126,6 +130,7 @@ class Rules:
         is_new = self._done is None or (order != self._done and order.generation >= self._done.generation)
         self._pending = order if order.is_asked_for and is_new else None
         self._failed = _Attempts()
+        self.moved_at = now
         if order.is_asked_for and self._majority is not None:
             # Everybody gets the time to go there before it is counted who has.
             self._majority = self._majority[0], now
@@ -144,11 +149,6 @@ class Rules:
     def majority(self) -> str | None:
         """The cluster that the strict majority is on."""
         return None if self._majority is None else self._majority[0]
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether this process has done all that it was told."""
-        return self._pending is None
 
     # What follows.
 
