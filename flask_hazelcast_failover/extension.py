@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Flask, current_app, has_app_context
@@ -96,6 +97,20 @@ class HazelcastFailover:
         Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
         """
         return self._state().steering
+
+    @contextmanager
+    def substitute(self, app: Flask, client: Any) -> Iterator[None]:
+        """For unit tests without Hazelcast: have ``ext.client`` be something else for an app in the block.
+
+        ``client`` is whatever offers what the app uses. Raises ``RuntimeError`` without ``init_app`` for the app.
+        """
+        with app.app_context():
+            state = self._state()
+        self._states[app] = replace(state, client=client)
+        try:
+            yield
+        finally:
+            self._states[app] = state
 
     def _state(self) -> _State:
         if not has_app_context():
