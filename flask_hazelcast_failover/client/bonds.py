@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import ref
 
 from flask_hazelcast_failover.client.link import Link, ProxyKey
 from flask_hazelcast_failover.client.methods import Bond
@@ -17,20 +18,31 @@ from flask_hazelcast_failover.errors import ClusterChanged
 __all__ = ["Bonds", "Holder", "holder_of"]
 
 Holder = tuple[ProxyKey, int, str]
-"""The structure, the thread that holds the lock, and the key that it is of."""
+"""The structure, the thread that is bound, and the key of the lock that it holds."""
 
-# Locks taken with a lease end by themselves and are never given back; the oldest are forgotten.
-_LOCKS_REMEMBERED = 10_000
+# Locks taken with a lease end by themselves and are never given back, and threads end without a
+# word: the oldest are forgotten.
+_REMEMBERED = 10_000
+
+
+class _Lock(NamedTuple):
+    """Where a lock was taken."""
+
+    link: ref[Link]
+    label: str
+    epoch: int
 
 
 class Bonds:
-    """Which threads are in a section, which locks they hold, which sequences were handed out."""
+    """Which threads are in a section, which locks they hold, which sequences they know."""
 
     def __init__(self) -> None:
         self.sections: dict[int, int] = {}  # thread -> epoch; each thread its own entry
         self._lock = threading.Lock()
-        self._locks: OrderedDict[Holder, int] = OrderedDict()  # -> epoch; under _lock
-        self._sequences: dict[ProxyKey, int] = {}  # -> data; under _lock
+        self._locks: OrderedDict[Holder, _Lock] = OrderedDict()  # under _lock
+        # On which data the sequences are of use that a thread knows, and those handed out last; under _lock.
+        self._known: OrderedDict[tuple[ProxyKey, int], int] = OrderedDict()
+        self._sequences: dict[ProxyKey, int] = {}
 
     def check_section(self, link: Link, epoch: int | None) -> None:
         """Refuse an operation of a section that was entered in another epoch."""
@@ -40,46 +52,75 @@ class Bonds:
                 " same_cluster() section began: begin it again"
             )
 
-    def before(self, bond: Bond, key: ProxyKey, holder: Holder, link: Link) -> None:
+    def before(self, bond: Bond, holder: Holder, link: Link) -> None:
         """Refuse an operation on what belongs to a cluster that was left."""
         if bond is Bond.UNLOCK:
-            self._check_lock(holder, key, link)
+            self._check_lock(holder, link)
         elif bond is Bond.TAKES_SEQUENCE:
-            self._check_sequence(key, link)
+            self._check_sequence(holder, link)
 
-    def after(self, bond: Bond, key: ProxyKey, holder: Holder, link: Link, result: object) -> None:
+    def after(self, bond: Bond, holder: Holder, link: Link, result: object) -> None:
         """Remember what an operation has tied to ``link``."""
         with self._lock:
             if bond is Bond.GIVES_SEQUENCE:
-                self._sequences[key] = link.data
+                self._know_sequence(holder, link)
+            elif bond is Bond.UNLOCK:
+                self._gave_back(holder, link)
             elif bond is Bond.LOCK and (result is None or result):
-                self._locks[holder] = link.epoch
-                if len(self._locks) > _LOCKS_REMEMBERED:
-                    self._locks.popitem(last=False)
+                self._took(holder, link)
 
-    def _check_lock(self, holder: Holder, key: ProxyKey, link: Link) -> None:
+    def _took(self, holder: Holder, link: Link) -> None:
+        self._locks[holder] = _Lock(ref(link), link.label, link.epoch)
+        link.locks[holder] = link.locks.get(holder, 0) + 1
+        if len(self._locks) > _REMEMBERED:
+            forgotten, lock = self._locks.popitem(last=False)
+            where = lock.link()
+            if where is not None:
+                where.locks.pop(forgotten, None)
+
+    def _gave_back(self, holder: Holder, link: Link) -> None:
+        left = link.locks.get(holder, 1) - 1
+        if left:
+            link.locks[holder] = left
+        else:
+            link.locks.pop(holder, None)
+            self._locks.pop(holder, None)
+
+    def _check_lock(self, holder: Holder, link: Link) -> None:
         with self._lock:
-            epoch = self._locks.get(holder)
-            if epoch is None or epoch == link.epoch:
+            lock = self._locks.get(holder)
+            if lock is None or lock.link() is link:
                 return
             del self._locks[holder]
+        key = holder[0]
         raise ClusterChanged(
-            f"the lock of {key.structure} {key.name!r} was taken in epoch {epoch} and is lost: the client"
-            f" is on {link.label} now, in epoch {link.epoch}"
+            f"the lock of {key.structure} {key.name!r} was taken on {lock.label} in epoch {lock.epoch} and"
+            f" is lost: the client is on {link.label} now, in epoch {link.epoch}"
         )
 
-    def _check_sequence(self, key: ProxyKey, link: Link) -> None:
+    def _know_sequence(self, holder: Holder, link: Link) -> None:
+        key, thread, _ = holder
+        self._known[key, thread] = self._sequences[key] = link.data
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _check_sequence(self, holder: Holder, link: Link) -> None:
+        key, thread, _ = holder
         with self._lock:
-            data = self._sequences.setdefault(key, link.data)
-        if data != link.data:
-            raise ClusterChanged(
-                f"the sequence belongs to the ring buffer {key.name!r} of a cluster that the client has"
-                f" left; ask head_sequence() or tail_sequence() on {link.label}"
-            )
+            data = self._known.get((key, thread), self._sequences.get(key, link.data))
+            if data == link.data:
+                self._know_sequence(holder, link)
+                return
+        raise ClusterChanged(
+            f"the sequence belongs to the ring buffer {key.name!r} of a cluster that the client has"
+            f" left; ask head_sequence() or tail_sequence() on {link.label}"
+        )
 
 
-def holder_of(key: ProxyKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Holder:
-    """Who would hold the lock that these arguments name, when the calling thread takes it."""
-    locked = args[0] if args else kwargs.get("key")
-    # A key of a map need not be hashable. A FencedLock is the lock itself.
-    return key, threading.get_ident(), repr(locked) if key.service else ""
+def holder_of(bond: Bond, key: ProxyKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Holder:
+    """Who is bound when the calling thread calls a method with these arguments."""
+    thread = threading.get_ident()
+    if bond not in (Bond.LOCK, Bond.UNLOCK) or not key.service:
+        return key, thread, ""  # a FencedLock is the lock itself
+    # A key of a map need not be hashable.
+    return key, thread, repr(args[0] if args else kwargs.get("key"))

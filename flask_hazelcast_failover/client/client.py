@@ -20,6 +20,7 @@ from hazelcast.lifecycle import LifecycleState
 from hazelcast.proxy.base import Proxy
 
 from flask_hazelcast_failover.client.companion import Companion
+from flask_hazelcast_failover.client.drop_in import stands_in_for
 from flask_hazelcast_failover.client.engine import Engine
 from flask_hazelcast_failover.client.environment import check_environment
 from flask_hazelcast_failover.client.events import Event, Reason
@@ -89,8 +90,12 @@ class HazelcastClient(Face):
         self._announcer = Runner("hazelcast-failover-announcer")
         self._operations = Operations(self._route, self._options, self._worker_runner)
         self._listeners = Listeners(self._operations, self._listener_runner)
-        self._members = FollowingClusterService(self._operations, self._listeners)
-        self._lifecycle = FollowingLifecycle(self._is_running, self._listener_runner)
+        self._members = FollowingClusterService(
+            self._operations, self._listeners, self._configured("membership_listeners")
+        )
+        self._lifecycle = FollowingLifecycle(
+            self._is_running, self._listener_runner, self._configured("lifecycle_listeners")
+        )
         self._proxies = ProxySource(self._operations, self._listeners)
         self._failover = ReadOnlyFailover(self._clusters, self._current_index)
         self._engine = self._new_engine()
@@ -230,23 +235,25 @@ class HazelcastClient(Face):
         """The open official clients by label: of the active cluster and of those that stand by."""
         return self._engine.connected_clusters()
 
+    @stands_in_for(Face.add_distributed_object_listener)
     def add_distributed_object_listener(
         self, listener_func: Callable[[DistributedObjectEvent], None]
     ) -> Future[str]:
-        """Adds a listener which will be notified when a new distributed object is created or destroyed."""
         return self._listeners.add(CLIENT, "add_distributed_object_listener", (listener_func,), {})
 
+    @stands_in_for(Face.remove_distributed_object_listener)
     def remove_distributed_object_listener(self, registration_id: str) -> Future[bool]:
-        """Removes the specified distributed object listener."""
         return self._listeners.remove(registration_id)
 
+    @stands_in_for(Face.get_distributed_objects)
     def get_distributed_objects(self) -> list[Proxy[Any]]:
-        """Returns all distributed objects such as; queue, map, set, list, topic, lock, multimap."""
+        # Members know of a structure once it is used: those handed out are to be among the answer.
+        self._proxies.make_all()
         found = self._ask("get_distributed_objects", Kind.READ)
         return [self._proxies.get_or_create(real.service_name, real.name) for real in found]
 
+    @stands_in_for(Face.create_vector_collection_config)
     def create_vector_collection_config(self, *args: Any, **kwargs: Any) -> None:
-        """Creates a vector collection with the given configuration, on the active cluster."""
         self._ask("create_vector_collection_config", Kind.REPEATABLE, *args, **kwargs)
 
     def __enter__(self) -> HazelcastClient:
@@ -266,6 +273,21 @@ class HazelcastClient(Face):
         raise TypeError(
             "a HazelcastClient cannot be copied or pickled: make one in each process that needs one"
         )
+
+    def __getattr__(self, name: str) -> Any:
+        # What the official client keeps private belongs to the one of the active cluster.
+        route = self.__dict__.get("_route")
+        if not name.startswith("_") or name.startswith("__") or route is None or route.link is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(route.link.client, name)
+
+    def _configured(self, option: str) -> list[Any]:
+        """The listeners that configurations hold: they listen to this client, whatever the cluster."""
+        holders = [self._options.client_options, *(one.client_options for one in self._clusters.clusters)]
+        found: list[Any] = []
+        for holder in holders:
+            found += [listener for listener in holder.get(option) or () if listener not in found]
+        return found
 
     def _ask(self, name: str, kind: Kind, *args: Any, **kwargs: Any) -> Any:
         def start(client: Any, _: Link) -> Future[Any]:

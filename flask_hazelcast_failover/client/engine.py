@@ -285,6 +285,7 @@ class Engine:
         link = _own(link)
         was_connected = self._route.link is not None
         self._route.publish(link)
+        self._listeners.complete(link)
         self._members.follow(link)
         if not was_connected:
             self._lifecycle.fire(LifecycleState.CONNECTED)
@@ -304,7 +305,7 @@ class Engine:
                 time.sleep(_DRAIN_PACE)
             if link.epoch == epoch:
                 link.client.forget_near_caches()
-            self.post(Drained(link, epoch, len(link.calls)))
+            self.post(Drained(link, epoch, link.remains))
 
         self._spawn(run, "drain")
 

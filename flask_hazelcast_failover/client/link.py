@@ -25,7 +25,6 @@ __all__ = [
     "on_thread",
 ]
 
-# Numbers for operations in flight; drawing one is atomic.
 call_numbers = itertools.count(1).__next__
 
 
@@ -79,13 +78,15 @@ class Link:
         # Each thread writes and deletes its own numbers, the keeper reads: single steps of a dict.
         self.calls: dict[int, Call] = {}
         self._reals: dict[ProxyKey, Any] = {CLIENT: client}  # likewise
-        # Listener id -> the id that the official client gave it here; under the lock of Listeners.
-        self.registrations: dict[str, Future[Any]] = {}
+        # Listener id -> how it is registered here; under the lock of Listeners.
+        self.registrations: dict[str, Any] = {}
+        # Who holds a lock here, how often; under the lock of Bonds.
+        self.locks: dict[Any, int] = {}
         self.follows_members = False  # set once, by the keeper
 
     def members(self) -> frozenset[UUID]:
         """The members that the cluster says it has."""
-        return frozenset(member.uuid for member in self.client.member_list())
+        return frozenset(member.uuid for member in self.client.member_list() if member.uuid)
 
     def member_addresses(self) -> frozenset[str]:
         """Where these members are, "host:port"."""
@@ -101,13 +102,12 @@ class Link:
 
     def obtain(self, key: ProxyKey) -> Future[Any]:
         """Have the real proxy made; the future ends with the link at the latest."""
-        if key.service and self.client.has_near_cache(key.service, key.name):
-            # Its constructor waits for a listener, which a thread of the official client may not.
-            made = on_thread(lambda: self.client.get_map(key.name))
-        elif key.service:
-            made = self.client.create_proxy(key.service, key.name)
-        else:
+        if not key.service:
             made = on_thread(lambda: self._cp_proxy(key))
+        elif self.client.waits_in_constructor(key.service, key.name):
+            made = on_thread(lambda: self.client.construct(key.service, key.name))
+        else:
+            made = self.client.create_proxy(key.service, key.name)
         return made.continue_with(lambda future: self._reals.setdefault(key, future.result()))
 
     def forget(self, key: ProxyKey) -> None:
@@ -130,6 +130,15 @@ class Link:
         for call in list(self.calls.values()):
             if call is not STARTING and not call.future.done():
                 call.future.set_exception(LinkEnded(f"the connection to {self.label} is gone"))
+
+    def left(self, number: int) -> None:
+        """Count an operation out that may have been counted out already."""
+        self.calls.pop(number, None)
+
+    @property
+    def remains(self) -> int:
+        """What would be lost with this link: operations in flight and locks held."""
+        return len(self.calls) + len(self.locks)
 
     @property
     def is_idle(self) -> bool:

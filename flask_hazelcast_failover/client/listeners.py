@@ -2,11 +2,12 @@
 
 What a listener was registered with is kept as a recipe. Events arrive on threads of the official
 client and are handed to one thread of our own, which calls the listeners in order and only with
-events of the active link. Events in the gap of a switch are lost.
+events of the active link in its present epoch. Events in the gap of a switch are lost.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import time
@@ -14,15 +15,18 @@ import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from hazelcast.future import Future, ImmediateFuture
-from hazelcast.proxy.base import TopicMessage
-from hazelcast.proxy.reliable_topic import ReliableMessageListener
+from hazelcast.errors import HazelcastClientNotActiveError
+from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client.link import Link, ProxyKey
 from flask_hazelcast_failover.client.methods import Kind, Method
+from flask_hazelcast_failover.client.operation import LOSSES, Operation
 from flask_hazelcast_failover.client.operations import Operations
+from flask_hazelcast_failover.client.reliable import ReliableListener, is_reliable_listener
+from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.runner import Runner
-from flask_hazelcast_failover.client.waiting import wait_for
+from flask_hazelcast_failover.client.waiting import wait_until_done
+from flask_hazelcast_failover.errors import ClientOfflineException, OperationOutcomeUnknown
 
 __all__ = ["Listeners"]
 
@@ -33,8 +37,8 @@ _REMOVE = {
     "add_listener": "remove_listener",
     "add_distributed_object_listener": "remove_distributed_object_listener",
 }
-# The official sequence for "only what is published from now on".
-_FROM_NOW_ON = -1
+# What a removal may end with when its link goes, and the listener with it.
+_GONE = (*LOSSES, ClientOfflineException, OperationOutcomeUnknown)
 
 
 class _Recipe(NamedTuple):
@@ -45,6 +49,17 @@ class _Recipe(NamedTuple):
     add: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+
+class _Registration(NamedTuple):
+    """A listener on one link; the future gives the id that the official client knows it by."""
+
+    recipe: _Recipe
+    official_id: Future[Any]
+
+    @property
+    def has_failed(self) -> bool:
+        return self.official_id.done() and not self.official_id.is_success()
 
 
 class Listeners:
@@ -59,16 +74,14 @@ class Listeners:
         self._runner = runner
         self._lock = threading.Lock()
         self._recipes: dict[str, _Recipe] = {}  # under _lock
-        self._reliable: dict[str, _ReliableListener] = {}  # the one last registered; under _lock
+        self._reliable: dict[str, ReliableListener] = {}  # the one last registered; under _lock
 
     def add(self, key: ProxyKey, add: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[str]:
         """Register a listener on the active link, and on each that follows."""
         recipe = _Recipe(str(uuid.uuid4()), key, add, args, kwargs)
         with self._lock:
             self._recipes[recipe.id] = recipe
-        operation = self._operations.operation(
-            key, add, Method(Kind.LISTEN), lambda real, link: self._register(recipe, real, link)
-        )
+        operation = self._registration(recipe)
 
         def added(future: Future[Any]) -> str:
             if not future.is_success():
@@ -83,17 +96,33 @@ class Listeners:
             raise
 
     def remove(self, registration_id: str) -> Future[bool]:
-        """Take a listener off, given by the id first handed out."""
+        """Take a listener off, given by the id first handed out.
+
+        :raises AssertionError: the id is ``None``, as in the official client
+        """
+        if registration_id is None:
+            raise AssertionError("registration_id: expected the id of a listener, got None")
+        if self._operations.route.state is State.CLOSED:
+            raise HazelcastClientNotActiveError("the client was shut down")
         recipe = self._forget(registration_id)
         if recipe is None:
             return ImmediateFuture(False)
+        if self._operations.route.link is None:
+            return ImmediateFuture(True)  # it is registered nowhere that counts
         operation = self._operations.operation(
             recipe.key,
             _REMOVE[recipe.add],
             Method(Kind.UNLISTEN),
-            lambda real, link: self._take_off(recipe, real, link),
+            lambda real, link: self._take_off(link, registration_id),
         )
-        return self._operations.submit(operation)
+        return self._operations.submit(operation).continue_with(_is_removed)
+
+    def forget(self, key: ProxyKey) -> None:
+        """Carry the listeners of a structure along no more: it was destroyed."""
+        with self._lock:
+            for recipe in [recipe for recipe in self._recipes.values() if recipe.key == key]:
+                del self._recipes[recipe.id]
+                self._reliable.pop(recipe.id, None)
 
     def renew(self) -> None:
         """Go on in a forked child, with the same listeners."""
@@ -103,31 +132,65 @@ class Listeners:
         """Whether there is nothing to carry along."""
         return not self._recipes
 
+    def has(self, registration_id: str) -> bool:
+        """Whether a listener has not been removed."""
+        return registration_id in self._recipes
+
     def carry_to(self, link: Link, timeout: float) -> None:
         """Register every listener on a link that is about to become the active one.
 
         :param timeout: seconds to wait for the members
         :raises TimeoutError: they did not answer
         """
-        with self._lock:
-            recipes = list(self._recipes.values())
         deadline = time.monotonic() + timeout
+        recipes = self._all()
         keys = {recipe.key for recipe in recipes}
-        wait_for([link.obtain(key) for key in keys if link.real(key) is None], deadline)
-        wait_for([self._register(recipe, link.real(recipe.key), link) for recipe in recipes], deadline)
+        reals = {key: link.obtain(key) for key in keys if link.real(key) is None}
+        wait_until_done(list(reals.values()), deadline)
+        registered = [self._carry(recipe, link, reals.get(recipe.key)) for recipe in recipes]
+        wait_until_done(registered, deadline)
+        for recipe, future in zip(recipes, registered, strict=True):
+            if future.is_success():
+                continue
+            error = future.exception()
+            if isinstance(error, (*LOSSES, OSError)):
+                raise error
+            _logger.error(
+                "%s of %s %r fails on %s, which gets on without it: %s",
+                recipe.add,
+                recipe.key.structure,
+                recipe.key.name,
+                link.label,
+                error,
+            )
+
+    def complete(self, link: Link) -> None:
+        """Register those that were added while listeners were carried to ``link``. Waits for nothing."""
+        for recipe in self._all():
+            if recipe.id not in link.registrations:
+                self._operations.submit_later(self._registration(recipe))
 
     def drop_from(self, link: Link) -> None:
         """Take every listener off a link that was left and stays open. Waits for nothing."""
         with self._lock:
-            recipes = list(self._recipes.values())
-        for recipe in recipes:
-            self._take_off(recipe, link.real(recipe.key), link)
+            registrations = list(link.registrations.values())
+            link.registrations.clear()
+        for registration in registrations:
+            _deregister(link, registration)
 
-    def deliver(self, link: Link, receive: Callable[..., object], *event: object) -> None:
-        """Have a listener called in its turn, if ``link`` still is the active one by then."""
+    def deliver(
+        self, link: Link, receive: Callable[..., object], *event: object, id_: str | None = None
+    ) -> None:
+        """Have a listener called in its turn, if by then ``link`` still is the active one.
+
+        :param id_: of the listener, which may have been removed by then
+        """
+        epoch = link.epoch
 
         def call() -> None:
-            if self._operations.route.link is not link:
+            if self._operations.route.link is not link or link.epoch != epoch:
+                return
+            if id_ is not None and not self.has(id_):
                 return
             try:
                 receive(*event)
@@ -136,106 +199,98 @@ class Listeners:
 
         self._runner.submit(call)
 
+    def call(self, receive: Callable[[], object]) -> None:
+        """Have something of a listener's called in its turn, wherever the client is."""
+        self._runner.submit(receive)
+
+    def _registration(self, recipe: _Recipe) -> Operation:
+        return self._operations.operation(
+            recipe.key,
+            recipe.add,
+            Method(Kind.LISTEN),
+            lambda real, link: self._register(recipe, real, link),
+        )
+
+    def _carry(self, recipe: _Recipe, link: Link, made: Future[Any] | None) -> Future[Any]:
+        try:
+            real = link.real(recipe.key) if made is None else made.result()
+            return self._register(recipe, real, link)
+        except Exception as error:
+            return ImmediateExceptionFuture(error)
+
+    def _all(self) -> list[_Recipe]:
+        with self._lock:
+            return list(self._recipes.values())
+
     def _register(self, recipe: _Recipe, real: Any, link: Link) -> Future[Any]:
         with self._lock:
             if recipe.id not in self._recipes:
                 return ImmediateFuture(None)  # removed meanwhile
             # A listener that is being added can be carried along at the same time.
-            registered: Future[Any] | None = link.registrations.get(recipe.id)
-            if registered is not None and (not registered.done() or registered.is_success()):
-                return registered
-            promise: Future[Any] = Future()
-            link.registrations[recipe.id] = promise
+            known: _Registration | None = link.registrations.get(recipe.id)
+            if known is not None and not known.has_failed:
+                return known.official_id
+            registration = _Registration(recipe, Future())
+            link.registrations[recipe.id] = registration
         try:
-            args = tuple(self._gated(recipe, value, link) for value in recipe.args)
-            kwargs = {name: self._gated(recipe, value, link) for name, value in recipe.kwargs.items()}
-            getattr(real, recipe.add)(*args, **kwargs).add_done_callback(lambda done: _copy(done, promise))
+            method = getattr(real, recipe.add)
+            arguments = inspect.signature(method).bind(*recipe.args, **recipe.kwargs).arguments
+            gated = {name: self._gated(recipe, name, value, link) for name, value in arguments.items()}
+            method(**gated).add_done_callback(lambda done: self._registered(link, registration, done))
         except BaseException as error:
-            promise.set_exception(error)  # type: ignore[arg-type]
+            registration.official_id.set_exception(error)  # type: ignore[arg-type]
             raise
-        return promise
+        return registration.official_id
 
-    def _take_off(self, recipe: _Recipe, real: Any, link: Link) -> Future[Any]:
-        registered = link.registrations.pop(recipe.id, None)
-        if registered is None or real is None:
-            return ImmediateFuture(True)
-        return registered.continue_with(lambda done: getattr(real, _REMOVE[recipe.add])(done.result()))
+    def _registered(self, link: Link, registration: _Registration, done: Future[Any]) -> None:
+        if registration.official_id.done():
+            return
+        if not done.is_success():
+            error = done.exception()
+            assert error is not None
+            registration.official_id.set_exception(error, done.traceback())  # type: ignore[arg-type]
+            return
+        registration.official_id.set_result(done.result())
+        if not self.has(registration.recipe.id):
+            self._take_off(link, registration.recipe.id)  # removed meanwhile
+
+    def _take_off(self, link: Link, registration_id: str) -> Future[Any]:
+        with self._lock:
+            registration = link.registrations.pop(registration_id, None)
+        return ImmediateFuture(True) if registration is None else _deregister(link, registration)
 
     def _forget(self, registration_id: str) -> _Recipe | None:
         with self._lock:
             self._reliable.pop(registration_id, None)
             return self._recipes.pop(registration_id, None)
 
-    def _gated(self, recipe: _Recipe, value: Any, link: Link) -> Any:
+    def _gated(self, recipe: _Recipe, name: str, value: Any, link: Link) -> Any:
         if recipe.key.structure == "ReliableTopic":
             return self._reliable_listener(recipe, value, link)
-        if not callable(value) or isinstance(value, type):
+        if not (name.endswith("_func") or name == "on_message") or not callable(value):
             return value
-        return lambda *event: self.deliver(link, value, *event)
+        return lambda *event: self.deliver(link, value, *event, id_=recipe.id)
 
     def _reliable_listener(self, recipe: _Recipe, listener: Any, link: Link) -> Any:
-        if not callable(listener) and not isinstance(listener, ReliableMessageListener):
+        if not is_reliable_listener(listener):
             return listener  # the official method says what is wrong with it
         with self._lock:
             before = self._reliable.get(recipe.id)
-            following = _ReliableListener(self, recipe.id, listener, link, before)
+            following = ReliableListener(self, recipe.id, listener, link, before)
             self._reliable[recipe.id] = following
         return following
 
 
-class _ReliableListener(ReliableMessageListener[Any]):
-    """A listener of a reliable topic on one link.
+def _deregister(link: Link, registration: _Registration) -> Future[Any]:
+    recipe = registration.recipe
 
-    It goes on after the last message where the data are the same, else from now on: a sequence of
-    another cluster means nothing.
-    """
+    def remove(done: Future[Any]) -> Any:
+        return getattr(link.real(recipe.key), _REMOVE[recipe.add])(done.result())
 
-    def __init__(
-        self, listeners: Listeners, id_: str, listener: Any, link: Link, before: _ReliableListener | None
-    ) -> None:
-        self._listeners = listeners
-        self._id = id_
-        self._user = listener if isinstance(listener, ReliableMessageListener) else None
-        self._receive = listener.on_message if self._user else listener
-        self._link = link
-        self._before = before if before is not None and before._link.data == link.data else None
-        self._is_first = before is None
-        self._sequence: int | None = None  # of the last message; written by the reactor's thread
-
-    def on_message(self, message: TopicMessage[Any]) -> None:
-        self._listeners.deliver(self._link, self._guarded, message)
-
-    def retrieve_initial_sequence(self) -> int:
-        if self._is_first and self._user:
-            return self._user.retrieve_initial_sequence()
-        if self._before is not None and self._before._sequence is not None:
-            return self._before._sequence + 1
-        return _FROM_NOW_ON
-
-    def store_sequence(self, sequence: int) -> None:
-        self._sequence = sequence
-        if self._user:
-            self._user.store_sequence(sequence)
-
-    def is_loss_tolerant(self) -> bool:
-        return self._user.is_loss_tolerant() if self._user else False
-
-    def is_terminal(self, error: Exception) -> bool:
-        return self._user.is_terminal(error) if self._user else False
-
-    def _guarded(self, message: TopicMessage[Any]) -> None:
-        try:
-            self._receive(message)
-        except Exception as error:
-            if self.is_terminal(error):
-                self._listeners.remove(self._id)
-            raise
+    return registration.official_id.continue_with(remove)
 
 
-def _copy(done: Future[Any], promise: Future[Any]) -> None:
-    if done.is_success():
-        promise.set_result(done.result())
-    else:
-        error = done.exception()
-        assert error is not None
-        promise.set_exception(error, done.traceback())
+def _is_removed(future: Future[Any]) -> bool:
+    if not future.is_success() and isinstance(future.exception(), _GONE):
+        return True
+    return bool(future.result())

@@ -26,6 +26,7 @@ class Kind(Enum):
     LISTEN = "registers a listener, which the client carries along"
     UNLISTEN = "takes a listener off"
     LOCAL = "asks no cluster"
+    BOUND = "belongs to a transaction or a cursor, and ends with it"
 
 
 class Bond(Enum):
@@ -55,15 +56,13 @@ class Next(Enum):
 class Method:
     """One row of the table.
 
-    ``resent`` marks what the official client itself sends again over another connection, so that its
-    refusal to send does not prove that nothing was sent. ``waits`` is how long the method itself may block on the member: ``0.0`` seconds, ``math.inf``,
-    or the name of the argument that says it.
+    ``waits`` is how long the method itself may block on the member: ``0.0`` seconds, ``math.inf``, or
+    the name of the argument that says it.
     """
 
     kind: Kind
     waits: float | str = 0.0
     bond: Bond | None = None
-    resent: bool = False
 
 
 def method_of(structure: str, name: str) -> Method:
@@ -79,9 +78,11 @@ def repeats(kind: Kind, policy: Repeat, fate: Fate, where: Next) -> bool:
     """Whether an operation that was lost is done again."""
     if fate is Fate.NOT_RUN:
         return True
+    if kind in (Kind.LISTEN, Kind.UNLISTEN):
+        return True
     if policy is Repeat.NONE:
         return False
-    if kind in (Kind.READ, Kind.LISTEN, Kind.UNLISTEN):
+    if kind is Kind.READ:
         return True
     if policy is Repeat.READS:
         return False
@@ -102,9 +103,10 @@ def _rows(
     listen: str = "",
     unlisten: str = "",
     local: str = "",
+    bound: str = "",
     special: Mapping[str, Method] | None = None,
 ) -> dict[str, Method]:
-    rows = {"blocking": Method(Kind.LOCAL), "destroy": Method(Kind.REPEATABLE)}
+    rows: dict[str, Method] = {}
     for kind, names in (
         (Kind.READ, read),
         (Kind.REPEATABLE, repeatable),
@@ -113,20 +115,24 @@ def _rows(
         (Kind.LISTEN, listen),
         (Kind.UNLISTEN, unlisten),
         (Kind.LOCAL, local),
+        (Kind.BOUND, bound),
     ):
         rows.update({name: Method(kind) for name in names.split()})
     rows.update(special or {})
     return rows
 
 
+_COMMON = {"blocking": Method(Kind.LOCAL), "destroy": Method(Kind.REPEATABLE)}
+
 _LOCKS = {
-    "lock": Method(Kind.ONCE, waits=math.inf, bond=Bond.LOCK, resent=True),
-    "try_lock": Method(Kind.ONCE, waits="timeout", bond=Bond.LOCK, resent=True),
-    "unlock": Method(Kind.ONCE, bond=Bond.UNLOCK, resent=True),
+    "lock": Method(Kind.ONCE, waits=math.inf, bond=Bond.LOCK),
+    "try_lock": Method(Kind.ONCE, waits="timeout", bond=Bond.LOCK),
+    "unlock": Method(Kind.ONCE, bond=Bond.UNLOCK),
 }
 
 TABLE: Mapping[str, Mapping[str, Method]] = {
-    "Map": _rows(
+    "Map": _COMMON
+    | _rows(
         read="get get_all contains_key contains_value size is_empty is_locked key_set values"
         " entry_set get_entry_view project aggregate",
         repeatable="set put_all put_transient delete remove_all set_ttl evict_all clear flush"
@@ -138,19 +144,21 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
         unlisten="remove_entry_listener",
         special=_LOCKS
         | {
-            "force_unlock": Method(Kind.ONCE, resent=True),
+            "force_unlock": Method(Kind.ONCE),
             "try_put": Method(Kind.ONCE, waits="timeout"),
             "try_remove": Method(Kind.ONCE, waits="timeout"),
         },
     ),
-    "ReplicatedMap": _rows(
+    "ReplicatedMap": _COMMON
+    | _rows(
         read="get contains_key contains_value size is_empty key_set values entry_set",
         repeatable="put_all clear",
         elsewhere="put remove",
         listen="add_entry_listener",
         unlisten="remove_entry_listener",
     ),
-    "MultiMap": _rows(
+    "MultiMap": _COMMON
+    | _rows(
         read="get contains_key contains_value contains_entry size is_locked key_set values"
         " entry_set value_count",
         repeatable="clear",
@@ -158,9 +166,10 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
         once="put put_all remove",
         listen="add_entry_listener",
         unlisten="remove_entry_listener",
-        special=_LOCKS | {"force_unlock": Method(Kind.ONCE, resent=True)},
+        special=_LOCKS | {"force_unlock": Method(Kind.ONCE)},
     ),
-    "Queue": _rows(
+    "Queue": _COMMON
+    | _rows(
         read="peek size is_empty iterator contains contains_all remaining_capacity",
         repeatable="clear",
         elsewhere="remove_all retain_all",
@@ -174,7 +183,8 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
             "poll": Method(Kind.ONCE, waits="timeout"),
         },
     ),
-    "List": _rows(
+    "List": _COMMON
+    | _rows(
         read="get get_all contains contains_all index_of last_index_of iterator list_iterator"
         " sub_list size is_empty",
         repeatable="clear",
@@ -183,14 +193,16 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
         listen="add_listener",
         unlisten="remove_listener",
     ),
-    "Set": _rows(
+    "Set": _COMMON
+    | _rows(
         read="contains contains_all get_all size is_empty",
         repeatable="clear",
         elsewhere="add add_all remove remove_all retain_all",
         listen="add_listener",
         unlisten="remove_listener",
     ),
-    "Ringbuffer": _rows(
+    "Ringbuffer": _COMMON
+    | _rows(
         read="capacity size remaining_capacity",
         special={
             "add": Method(Kind.ONCE, bond=Bond.GIVES_SEQUENCE),
@@ -198,64 +210,99 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
             "head_sequence": Method(Kind.READ, bond=Bond.GIVES_SEQUENCE),
             "tail_sequence": Method(Kind.READ, bond=Bond.GIVES_SEQUENCE),
             "read_one": Method(Kind.READ, waits=math.inf, bond=Bond.TAKES_SEQUENCE),
-            "read_many": Method(Kind.READ, waits=math.inf, bond=Bond.TAKES_SEQUENCE),
+            "read_many": Method(Kind.READ, waits="min_count", bond=Bond.TAKES_SEQUENCE),
         },
     ),
-    "Topic": _rows(once="publish publish_all", listen="add_listener", unlisten="remove_listener"),
-    "ReliableTopic": _rows(once="publish publish_all", listen="add_listener", unlisten="remove_listener"),
-    "PNCounter": _rows(
+    "Topic": _COMMON | _rows(once="publish publish_all", listen="add_listener", unlisten="remove_listener"),
+    "ReliableTopic": _COMMON
+    | _rows(once="publish publish_all", listen="add_listener", unlisten="remove_listener"),
+    "PNCounter": _COMMON
+    | _rows(
         read="get",
         once="get_and_add add_and_get get_and_subtract subtract_and_get get_and_decrement"
         " decrement_and_get get_and_increment increment_and_get",
         local="reset",
     ),
-    "FlakeIdGenerator": _rows(repeatable="new_id"),
-    "VectorCollection": _rows(
+    "FlakeIdGenerator": _COMMON | _rows(repeatable="new_id"),
+    "VectorCollection": _COMMON
+    | _rows(
         read="get size search_near_vector",
         repeatable="set put_all delete clear optimize",
         elsewhere="put remove",
         once="put_if_absent",
     ),
-    "Executor": _rows(
+    "Executor": _COMMON
+    | _rows(
         read="is_shutdown",
         repeatable="shutdown",
         once="execute_on_key_owner execute_on_member execute_on_members execute_on_all_members",
     ),
-    "AtomicLong": _rows(
+    "AtomicLong": _COMMON
+    | _rows(
         read="get apply",
         repeatable="set",
         once="add_and_get get_and_add get_and_set get_and_increment get_and_decrement"
         " increment_and_get decrement_and_get compare_and_set alter alter_and_get get_and_alter",
     ),
-    "AtomicReference": _rows(
+    "AtomicReference": _COMMON
+    | _rows(
         read="get contains is_none apply",
         repeatable="set clear",
         once="compare_and_set get_and_set alter alter_and_get get_and_alter",
     ),
-    "CountDownLatch": _rows(
+    "CountDownLatch": _COMMON
+    | _rows(
         read="get_count",
         special={
-            "count_down": Method(Kind.ONCE, resent=True),
-            "try_set_count": Method(Kind.ONCE, resent=True),
+            "count_down": Method(Kind.ONCE),
+            "try_set_count": Method(Kind.ONCE),
             "await_latch": Method(Kind.READ, waits="timeout"),
         },
     ),
-    "FencedLock": _rows(
+    "FencedLock": _COMMON
+    | _rows(
         read="is_locked is_locked_by_current_thread get_lock_count",
         local="get_group_id",
         special=_LOCKS,
     ),
-    "Semaphore": _rows(
+    "Semaphore": _COMMON
+    | _rows(
         read="available_permits",
-        local="get_group_id",
         special={
-            name: Method(Kind.ONCE, resent=True)
+            name: Method(Kind.ONCE)
             for name in ["init", "release", "drain_permits", "increase_permits", "reduce_permits"]
         }
         | {
-            "acquire": Method(Kind.ONCE, waits=math.inf, resent=True),
-            "try_acquire": Method(Kind.ONCE, waits="timeout", resent=True),
+            "acquire": Method(Kind.ONCE, waits=math.inf),
+            "try_acquire": Method(Kind.ONCE, waits="timeout"),
         },
     ),
+    # A query is a READ, which only its text tells.
     "SqlService": _rows(once="execute"),
+    "SqlResult": _rows(bound="close iterator", local="get_row_metadata is_row_set update_count"),
+    "Transaction": _rows(
+        repeatable="begin",
+        bound="commit rollback",
+        local="get_list get_map get_multi_map get_queue get_set",
+    ),
+    "TransactionalList": _rows(bound="add remove size"),
+    "TransactionalMap": _rows(
+        bound="contains_key delete get get_for_update is_empty key_set put put_if_absent remove"
+        " remove_if_same replace replace_if_same set size values"
+    ),
+    "TransactionalMultiMap": _rows(bound="get put remove remove_all size value_count"),
+    "TransactionalQueue": _rows(bound="offer peek poll size take"),
+    "TransactionalSet": _rows(bound="add remove size"),
+    "HazelcastClient": _rows(
+        read="get_distributed_objects",
+        repeatable="create_vector_collection_config",
+        listen="add_distributed_object_listener",
+        unlisten="remove_distributed_object_listener",
+        local="get_executor get_flake_id_generator get_list get_map get_multi_map get_pn_counter"
+        " get_queue get_reliable_topic get_replicated_map get_ringbuffer get_set get_topic"
+        " get_vector_collection new_transaction shutdown",
+    ),
+    "CPSubsystem": _rows(
+        local="get_atomic_long get_atomic_reference get_count_down_latch get_lock get_semaphore"
+    ),
 }

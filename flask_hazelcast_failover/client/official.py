@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -34,14 +33,19 @@ from hazelcast.future import Future
 from hazelcast.invocation import Invocation
 from hazelcast.lifecycle import LifecycleService
 from hazelcast.partition import PartitionService
+from hazelcast.protocol.client_message import (
+    _OUTBOUND_MESSAGE_MESSAGE_TYPE_OFFSET as _TYPE_OFFSET,
+)
 from hazelcast.protocol.client_message import ClientMessageBuilder, InboundMessage
 from hazelcast.protocol.codec import (
     client_authentication_codec,
     client_authentication_custom_codec,
     client_create_proxy_codec,
+    ringbuffer_read_many_codec,
 )
 from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
 from hazelcast.proxy.map import Map
+from hazelcast.serialization import LE_INT
 from hazelcast.sql import HazelcastSqlError, SqlService, _SqlErrorCode
 from hazelcast.transaction import Transaction
 
@@ -74,6 +78,8 @@ FutureGuard = Callable[[], Future[Any]]
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.05, 0.5
 _PROBE = "hz.failover_probe"
 
+_READ_MANY = ringbuffer_read_many_codec._REQUEST_MESSAGE_TYPE
+
 CREDENTIALS_FAILED = _AuthenticationStatus.CREDENTIALS_FAILED
 SERIALIZATION_MISMATCH = _AuthenticationStatus.SERIALIZATION_VERSION_MISMATCH
 NOT_ALLOWED = _AuthenticationStatus.NOT_ALLOWED_IN_CLUSTER
@@ -97,7 +103,7 @@ class OfficialClient(_HazelcastClient):
         super().__init__(config)
 
     def _start(self) -> None:
-        close_in_child(self, OfficialClient.close_files)
+        close_in_child(self, OfficialClient.release_files)
         put_waker_right(self._reactor)
         manager: Any = self._connection_manager
         manager.connect_to_all_cluster_members = self._connect_to_members
@@ -105,7 +111,8 @@ class OfficialClient(_HazelcastClient):
         invocations: Any = self._invocation_service
         invocations._should_retry = partial(_may_resend, invocations._should_retry)
         if self._ended:
-            self.close_files()
+            for close in self.release_files():
+                _close_quietly(close)
             raise TimeoutError("the attempt ended before the connection was opened")
         self._began = time.monotonic()
         super()._start()  # type: ignore[no-untyped-call]
@@ -164,6 +171,9 @@ class OfficialClient(_HazelcastClient):
         if service == PN_COUNTER_SERVICE:
             proxy._get_max_configured_replica_count()  # asked for once, by whoever adds first
             proxy._check_invocation_result = partial(_count_once, proxy)
+        if service == RELIABLE_TOPIC_SERVICE:
+            for add in ("_add_with_backoff", "_add_messages_with_backoff"):
+                setattr(proxy, add, partial(_publish, getattr(proxy, add)))
         return proxy
 
     def unlisted_map(self, name: str) -> Map[Any, Any]:
@@ -196,17 +206,22 @@ class OfficialClient(_HazelcastClient):
         self._invocation_service.shutdown()
         self.shutdown()
 
-    def close_files(self) -> None:
-        """Close sockets and pipes without a word to the member, as a forked child has to."""
+    def release_files(self) -> list[Callable[[], object]]:
+        """Let go of sockets and pipes without a word to the member, and give what closes them."""
         reactor = getattr(self, "_reactor", None)
         if reactor is None:
-            return
-        reactor._loop._is_live = False  # its greenlet lives on in a child
-        for dispatcher in list(reactor.map.values()):
-            _close_quietly(dispatcher.socket.close)
-            if hasattr(dispatcher, "_write_fd"):
-                _close_quietly(partial(os.close, dispatcher._write_fd))
+            return []
+        # The reactor's greenlet lives on in a child: it must neither read what is the parent's, nor run
+        # its timers again and again.
+        dispatchers = list(reactor.map.values())
         reactor.map.clear()
+        self._internal_lifecycle_service.running = False
+        reactor._loop._is_live = False
+        reactor._loop._timers.clear()
+        reactor._loop._new_timers.clear()
+        closers: list[Callable[[], object]] = [dispatcher.socket.close for dispatcher in dispatchers]
+        pipes = [waker._write_fd for waker in dispatchers if hasattr(waker, "_write_fd")]
+        return closers + [partial(os.close, pipe) for pipe in pipes]
 
 
 class Face(_HazelcastClient):
@@ -294,7 +309,21 @@ class _GuardedInvocations:
 
 def _may_resend(official: Callable[[Any, Exception], bool], invocation: Any, error: Exception) -> bool:
     """What was sent over a connection that is gone may have run: who asked decides what to do."""
-    return not isinstance(error, TargetDisconnectedError) and official(invocation, error)
+    if isinstance(error, TargetDisconnectedError):
+        # Reliable topics read in this way, and would give up.
+        return bool(LE_INT.unpack_from(invocation.request.buf, _TYPE_OFFSET)[0] == _READ_MANY)
+    return official(invocation, error)
+
+
+def _publish(add: Callable[[Any], Future[Any]], messages: Any) -> Future[None]:
+    """The official reliable topic returns the error of a message that it could not publish."""
+
+    def published(future: Future[Any]) -> None:
+        error = future.result()
+        if isinstance(error, Exception):
+            raise error
+
+    return add(messages).continue_with(published)
 
 
 def _count_once(proxy: Any, future: Future[Any], delegated_future: Future[Any], **rest: Any) -> None:
@@ -311,6 +340,9 @@ def _count_once(proxy: Any, future: Future[Any], delegated_future: Future[Any], 
 def without_waiting() -> Iterator[None]:
     """Treat the calling thread as one of the official client's, where waiting for a future raises."""
     flags: Any = Future._threading_locals
+    if is_reactor_thread():
+        yield
+        return
     flags.is_reactor_thread = True
     try:
         yield

@@ -15,38 +15,60 @@ from typing import Any
 
 from hazelcast import cp, proxy
 from hazelcast.future import Future
+from hazelcast.proxy.cp.atomic_long import AtomicLong
+from hazelcast.proxy.cp.atomic_reference import AtomicReference
+from hazelcast.proxy.cp.count_down_latch import CountDownLatch
+from hazelcast.proxy.cp.fenced_lock import FencedLock
+from hazelcast.proxy.cp.semaphore import Semaphore
+from hazelcast.proxy.executor import Executor
+from hazelcast.proxy.flake_id_generator import FlakeIdGenerator
+from hazelcast.proxy.list import List
 from hazelcast.proxy.map import Map
+from hazelcast.proxy.multi_map import MultiMap
+from hazelcast.proxy.pn_counter import PNCounter
+from hazelcast.proxy.queue import Queue
+from hazelcast.proxy.reliable_topic import ReliableTopic
+from hazelcast.proxy.replicated_map import ReplicatedMap
+from hazelcast.proxy.ringbuffer import Ringbuffer
+from hazelcast.proxy.set import Set
+from hazelcast.proxy.topic import Topic
+from hazelcast.proxy.vector_collection import VectorCollection
 
+from flask_hazelcast_failover.client.drop_in import stands_in_for
 from flask_hazelcast_failover.client.link import STARTING, Call, Link, ProxyKey, call_numbers, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Fate, Kind, Method, method_of
-from flask_hazelcast_failover.client.operations import LOSSES, Operation, Operations, bound, waits
+from flask_hazelcast_failover.client.official import proper_cp_name
+from flask_hazelcast_failover.client.operation import LOSSES, Operation, bound, waits
+from flask_hazelcast_failover.client.operations import Operations
 
 __all__ = ["Follower", "ProxySource", "follower_class"]
 
 _Call = Callable[..., Any]
 _STRUCTURES: dict[str, type[Any]] = {
-    proxy.EXECUTOR_SERVICE: proxy.Executor,
-    proxy.FLAKE_ID_GENERATOR_SERVICE: proxy.FlakeIdGenerator,
-    proxy.LIST_SERVICE: proxy.List,
+    proxy.EXECUTOR_SERVICE: Executor,
+    proxy.FLAKE_ID_GENERATOR_SERVICE: FlakeIdGenerator,
+    proxy.LIST_SERVICE: List,
     proxy.MAP_SERVICE: Map,
-    proxy.MULTI_MAP_SERVICE: proxy.MultiMap,
-    proxy.PN_COUNTER_SERVICE: proxy.PNCounter,
-    proxy.QUEUE_SERVICE: proxy.Queue,
-    proxy.RELIABLE_TOPIC_SERVICE: proxy.ReliableTopic,
-    proxy.REPLICATED_MAP_SERVICE: proxy.ReplicatedMap,
-    proxy.RINGBUFFER_SERVICE: proxy.Ringbuffer,
-    proxy.SET_SERVICE: proxy.Set,
-    proxy.TOPIC_SERVICE: proxy.Topic,
-    proxy.VECTOR_SERVICE: proxy.VectorCollection,
+    proxy.MULTI_MAP_SERVICE: MultiMap,
+    proxy.PN_COUNTER_SERVICE: PNCounter,
+    proxy.QUEUE_SERVICE: Queue,
+    proxy.RELIABLE_TOPIC_SERVICE: ReliableTopic,
+    proxy.REPLICATED_MAP_SERVICE: ReplicatedMap,
+    proxy.RINGBUFFER_SERVICE: Ringbuffer,
+    proxy.SET_SERVICE: Set,
+    proxy.TOPIC_SERVICE: Topic,
+    proxy.VECTOR_SERVICE: VectorCollection,
 }
 _CP_STRUCTURES: dict[str, type[Any]] = {
-    cp.ATOMIC_LONG_SERVICE: cp.AtomicLong,
-    cp.ATOMIC_REFERENCE_SERVICE: cp.AtomicReference,
-    cp.COUNT_DOWN_LATCH_SERVICE: cp.CountDownLatch,
-    cp.LOCK_SERVICE: cp.FencedLock,
-    cp.SEMAPHORE_SERVICE: cp.Semaphore,
+    cp.ATOMIC_LONG_SERVICE: AtomicLong,
+    cp.ATOMIC_REFERENCE_SERVICE: AtomicReference,
+    cp.COUNT_DOWN_LATCH_SERVICE: CountDownLatch,
+    cp.LOCK_SERVICE: FencedLock,
+    cp.SEMAPHORE_SERVICE: Semaphore,
 }
+# Classes are hashable, which the type checker does not know of type[Any].
+_cached: Callable[[_Call], _Call] = functools.cache
 _NO_LINK: tuple[Link | None, Any] = (None, None)
 
 
@@ -68,9 +90,20 @@ class ProxySource:
         key = ProxyKey(official.__name__, service, name)
         known = self._followers.get(key)
         if known is None:
-            follower = follower_class(official)(self._operations, self._listeners, key)
+            follower = follower_class(official)(self, self._operations, self._listeners, key)
             known = self._followers.setdefault(key, follower)
         return known
+
+    def make_all(self) -> None:
+        """Have members know of every structure that a proxy was handed out for."""
+        for follower in list(self._followers.values()):
+            if follower.service_name:
+                _real(follower)
+
+    def forget(self, key: ProxyKey) -> None:
+        """Drop the follower of a structure that was destroyed, and its listeners."""
+        self._followers.pop(key, None)
+        self._listeners.forget(key)
 
 
 class _CPProxySource:
@@ -79,7 +112,7 @@ class _CPProxySource:
 
     def get_or_create(self, service: str, name: str) -> Any:
         # CP objects belong to no service that a proxy could be created in beforehand.
-        return self._source.follower(_CP_STRUCTURES[service], "", name)
+        return self._source.follower(_CP_STRUCTURES[service], "", proper_cp_name(name))
 
 
 class Follower:
@@ -87,31 +120,38 @@ class Follower:
 
     _blocking_class: type[Any]
 
-    def __init__(self, operations: Operations, listeners: Listeners, key: ProxyKey) -> None:
+    def __init__(
+        self, source: ProxySource, operations: Operations, listeners: Listeners, key: ProxyKey
+    ) -> None:
+        self._source = source
         self._ops = operations
         self._listeners = listeners
         self._key = key
         self._bound = _NO_LINK  # replaced as a whole; a stale one is noticed by its link
+        self._blocking: Any = None  # made once; two at the same time do no harm
         self.name = key.name
         self.service_name = key.service
 
     def blocking(self) -> Any:
         """Returns a version of this proxy with only blocking method calls."""
-        return self._blocking_class(self)
+        if self._blocking is None:
+            self._blocking = self._blocking_class(self)
+        return self._blocking
 
     def __repr__(self) -> str:
         return f'{type(self).__name__.removeprefix("Blocking")}(name="{self.name}")'
 
     def __getattr__(self, name: str) -> Any:
-        # What the official proxy has beyond its public methods belongs to the real one of the moment.
-        if name.startswith("__") or "_ops" not in self.__dict__:
-            raise AttributeError(name)
+        # What the official proxy keeps private belongs to the real one of the moment.
+        ops = self.__dict__.get("_ops")
+        if not name.startswith("_") or name.startswith("__") or ops is None or ops.route.link is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(_real(self), name)
 
 
 class _BlockingFollower(Follower):
     def __init__(self, wrapped: Follower) -> None:
-        Follower.__init__(self, wrapped._ops, wrapped._listeners, wrapped._key)
+        Follower.__init__(self, wrapped._source, wrapped._ops, wrapped._listeners, wrapped._key)
         self._wrapped = wrapped
 
     def blocking(self) -> Any:
@@ -119,7 +159,7 @@ class _BlockingFollower(Follower):
         return self
 
 
-@functools.cache
+@_cached
 def follower_class(official: type[Any]) -> type[Any]:
     """The following version of an official proxy class such as ``hazelcast.proxy.map.Map``."""
     blocking_name = f"Blocking{official.__name__}"
@@ -140,7 +180,7 @@ def _subclass(
         method = method_of(structure, name)
         # CP objects are destroyed by an operation like any other, the rest by a blocking call.
         makes = _destroy if name == "destroy" and hasattr(official, "service_name") else make
-        methods[name] = functools.wraps(function)(makes(name, method))
+        methods[name] = stands_in_for(function)(makes(name, method))
     return type(official.__name__, (base, official), methods)
 
 
@@ -206,12 +246,12 @@ def _local(name: str) -> _Call:
 def _destroy(name: str, method: Method) -> _Call:
     def call(self: Any) -> bool:
         def start(real: Any, link: Link) -> Future[bool]:
+            # So that neither this link nor anybody who asks meanwhile goes on with the real one.
+            link.forget(self._key)
             return on_thread(real.destroy)
 
         result: bool = self._ops.run(self._ops.operation(self._key, name, method, start))
-        link = self._ops.route.link
-        if link is not None:
-            link.forget(self._key)
+        self._source.forget(self._key)
         self._bound = _NO_LINK
         return result
 
@@ -233,7 +273,7 @@ def _operation(
     return bound(operation, args, kwargs) if method.bond else operation
 
 
-@functools.cache
+@_cached
 def _position(follower: type[Any], name: str, argument: str) -> int:
     """Where an argument stands among the positional ones of a method."""
     return list(inspect.signature(getattr(follower, name)).parameters).index(argument) - 1

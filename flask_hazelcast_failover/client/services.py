@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -33,11 +33,17 @@ class FollowingClusterService(ClusterService):
     A move to another cluster is told as its members leaving and the other's joining.
     """
 
-    def __init__(self, operations: Operations, listeners: Listeners) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        listeners: Listeners,
+        given: Iterable[tuple[_MemberListener | None, _MemberListener | None]] = (),
+    ) -> None:
         self._operations = operations
         self._events = listeners
         self._lock = threading.Lock()
-        self._listeners: dict[str, tuple[_MemberListener | None, _MemberListener | None]] = {}  # under _lock
+        # Under _lock, with those of the configuration.
+        self._listeners = {str(uuid.uuid4()): (added, removed) for added, removed in given}
         self._members: dict[UUID, MemberInfo] = {}  # those told of; under _lock
 
     def add_listener(
@@ -60,9 +66,7 @@ class FollowingClusterService(ClusterService):
         with self._lock:
             return self._listeners.pop(registration_id, None) is not None
 
-    def get_members(
-        self, member_selector: Callable[[MemberInfo], bool] | None = None
-    ) -> list[MemberInfo]:
+    def get_members(self, member_selector: Callable[[MemberInfo], bool] | None = None) -> list[MemberInfo]:
         """Lists the current members in the cluster."""
         if self._operations.route.state is State.CLOSED:
             return []
@@ -87,10 +91,10 @@ class FollowingClusterService(ClusterService):
         if not link.follows_members:
             link.follows_members = True
             service.add_listener(
-                lambda member: self._changed(link, {member.uuid: member}, {}),
-                lambda member: self._changed(link, {}, {member.uuid: member}),
+                lambda member: self._changed(link, _by_id(member), {}),
+                lambda member: self._changed(link, {}, _by_id(member)),
             )
-        now = {member.uuid: member for member in service.get_members()}
+        now = _by_id(*service.get_members())
         with self._lock:
             known = dict(self._members)
         self._changed(link, now, {id_: member for id_, member in known.items() if id_ not in now})
@@ -134,19 +138,23 @@ class FollowingPartitions(PartitionService):
             return getattr(client.partition_service, method)(*args)
 
         name = f"partition_service.{method}"
-        return self._operations.run(
-            self._operations.operation(CLIENT, name, Method(Kind.READ), start)
-        )
+        return self._operations.run(self._operations.operation(CLIENT, name, Method(Kind.READ), start))
 
 
 class FollowingLifecycle(LifecycleService):
     """The state of this client, and listeners for it: the client outlives its connections."""
 
-    def __init__(self, is_running: Callable[[], bool], runner: Runner) -> None:
+    def __init__(
+        self,
+        is_running: Callable[[], bool],
+        runner: Runner,
+        given: Iterable[Callable[[str], None]] = (),
+    ) -> None:
         self._is_running = is_running
         self._runner = runner
         self._lock = threading.Lock()
-        self._listeners: dict[str, Callable[[str], None]] = {}  # under _lock
+        # Under _lock, with those of the configuration.
+        self._listeners = {str(uuid.uuid4()): listener for listener in given}
 
     def renew(self) -> None:
         """Go on in a forked child, with the same listeners."""
@@ -181,3 +189,7 @@ def _called(listener: Callable[[str], None], state: str) -> None:
         listener(state)
     except Exception:
         _logger.exception("a lifecycle listener raised")
+
+
+def _by_id(*members: MemberInfo) -> dict[UUID, MemberInfo]:
+    return {member.uuid: member for member in members if member.uuid is not None}

@@ -6,19 +6,21 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from hazelcast.errors import HazelcastError, TargetDisconnectedError
-from hazelcast.future import Future
+from hazelcast.errors import HazelcastError, OperationTimeoutError, TargetDisconnectedError
+from hazelcast.future import Future, ImmediateFuture
 from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 
+from flask_hazelcast_failover.client.drop_in import stands_in_for
 from flask_hazelcast_failover.client.link import CLIENT, Call, Link, LinkEnded, Overdue, call_numbers
-from flask_hazelcast_failover.client.methods import Kind, Method
+from flask_hazelcast_failover.client.methods import Kind, Method, method_of
 from flask_hazelcast_failover.client.official import is_connection_problem
+from flask_hazelcast_failover.client.operation import LOSSES
 from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.errors import ClusterChanged
 
 __all__ = ["FollowingSql"]
 
-_READS = ("SELECT", "SHOW", "EXPLAIN", "VALUES")
+_QUERIES = ("SELECT", "SHOW", "EXPLAIN", "VALUES")
 
 
 class FollowingSql(SqlService):
@@ -27,23 +29,27 @@ class FollowingSql(SqlService):
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
+    @stands_in_for(SqlService.execute)
     def execute(self, sql: str, *params: Any, **options: Any) -> Future[SqlResult]:
-        """Executes an SQL statement.
-
-        A query that was lost before its first row is repeated, every other statement is not.
-        """
-        is_query = isinstance(sql, str) and sql.lstrip().upper().startswith(_READS)
-        kind = Kind.READ if is_query else Kind.ONCE
+        # A query that was lost before its first row is repeated, every other statement is not.
+        method = Method(Kind.READ) if _is_query(sql) else method_of("SqlService", "execute")
 
         def start(client: Any, link: Link) -> Future[Any]:
             executed: Future[Any] = client.sql.execute(sql, *params, **options)
             return executed.continue_with(lambda future: _result(self._operations, link, future))
 
-        waits = max(0.0, options.get("timeout") or 0.0)
         operation = self._operations.operation(
-            CLIENT, "sql.execute", Method(kind), start, waits=waits
+            CLIENT, "sql.execute", method, start, waits=_seconds(options.get("timeout"))
         )
         return self._operations.submit(operation)
+
+
+def _is_query(sql: object) -> bool:
+    return isinstance(sql, str) and sql.lstrip("( \t\r\n").upper().startswith(_QUERIES)
+
+
+def _seconds(timeout: object) -> float:
+    return max(0.0, float(timeout)) if isinstance(timeout, (int, float)) else 0.0
 
 
 def _result(operations: Operations, link: Link, executed: Future[Any]) -> SqlResult:
@@ -51,7 +57,7 @@ def _result(operations: Operations, link: Link, executed: Future[Any]) -> SqlRes
         return _Cursor(operations, link, executed.result())
     except HazelcastError as error:
         if is_connection_problem(error):
-            raise TargetDisconnectedError(str(error)) from error
+            raise TargetDisconnectedError(str(error.args[0])) from error
         raise
 
 
@@ -64,7 +70,7 @@ class _Cursor(SqlResult):
         self._real = real
 
     def iterator(self) -> Iterator[Future[SqlRow]]:
-        return self._futures(self._real.iterator())
+        return _Futures(self, self._real.iterator())
 
     def is_row_set(self) -> bool:
         return self._real.is_row_set()
@@ -76,58 +82,79 @@ class _Cursor(SqlResult):
         return self._real.get_row_metadata()
 
     def close(self) -> Future[None]:
-        return self._real.close()
+        if not self._link.is_connected():
+            return ImmediateFuture(None)  # closed with its connection
+        return self.counted(self._real.close())
 
     def __iter__(self) -> Iterator[SqlRow]:
-        return self._rows(self._real.iterator())
+        return _Rows(_Futures(self, self._real.iterator()))
 
     def __enter__(self) -> SqlResult:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A cursor of a cluster that is gone is closed there already.
+        closed = self.close()
+        # Nobody needs to know how closing goes on a cluster that was left.
         if self._operations.route.link is self._link:
-            self._waited(self.close())
+            self.told(closed)
 
-    def _futures(self, futures: Iterator[Future[SqlRow]]) -> Iterator[Future[SqlRow]]:
-        for future in futures:
-            self._check()
-            yield future.continue_with(self._told)
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_real" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self._real, name)
 
-    def _rows(self, futures: Iterator[Future[SqlRow]]) -> Iterator[SqlRow]:
-        for future in futures:
-            self._check()
-            try:
-                row = self._waited(future)
-            except StopIteration:
-                return
-            yield row
+    def counted(self, future: Future[Any]) -> Future[Any]:
+        """The future among those in flight, so that it ends with its link or in time."""
+        if not future.done():
+            number = call_numbers()
+            self._link.calls[number] = Call(future, time.monotonic(), self._operations.limit)
+            future.add_done_callback(lambda _: self._link.left(number))
+        return future
 
-    def _waited(self, future: Future[Any]) -> Any:
-        number = call_numbers()
-        self._link.calls[number] = Call(future, time.monotonic(), self._operations.limit)
-        try:
-            return self._told(future)
-        finally:
-            del self._link.calls[number]
-
-    def _told(self, future: Future[Any]) -> Any:
+    def told(self, future: Future[Any]) -> Any:
+        """What the future gives, or the error that says what became of the cursor."""
         try:
             return future.result()
-        except (LinkEnded, TargetDisconnectedError, Overdue) as error:
+        except (Overdue, OperationTimeoutError) as error:
+            raise OperationTimeoutError(f"{self._link.label} did not answer ({error.args[0]})") from None
+        except (LinkEnded, *LOSSES) as error:
             raise self._changed(error) from None
         except HazelcastError as error:
             if is_connection_problem(error):
                 raise self._changed(error) from error
             raise
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse to go on once the client has moved."""
         if self._operations.route.link is not self._link:
+            self._real.close()  # waits for nothing
             raise self._changed(None)
 
     def _changed(self, error: Exception | None) -> ClusterChanged:
-        why = f" ({error})" if error is not None else ""
+        why = f" ({type(error).__name__})" if error is not None else ""
         return ClusterChanged(
             f"the SQL cursor belongs to {self._link.label}, which the client has left or lost{why}:"
             " execute the query again"
         )
+
+
+class _Futures(Iterator[Future[SqlRow]]):
+    """The rows as futures. Goes on raising once it has raised, so that no row seems to be the last."""
+
+    def __init__(self, cursor: _Cursor, real: Iterator[Future[SqlRow]]) -> None:
+        self._cursor = cursor
+        self._real = real
+
+    def __next__(self) -> Future[SqlRow]:
+        self._cursor.check()
+        return self._cursor.counted(next(self._real)).continue_with(self._cursor.told)
+
+
+class _Rows(Iterator[SqlRow]):
+    """The rows, waited for."""
+
+    def __init__(self, futures: Iterator[Future[SqlRow]]) -> None:
+        self._futures = futures
+
+    def __next__(self) -> SqlRow:
+        return next(self._futures).result()

@@ -1,0 +1,91 @@
+"""Listeners of reliable topics, which read a ring buffer from a sequence on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hazelcast.proxy.base import TopicMessage
+from hazelcast.proxy.reliable_topic import ReliableMessageListener
+
+from flask_hazelcast_failover.client.link import Link
+
+if TYPE_CHECKING:
+    from flask_hazelcast_failover.client.listeners import Listeners
+
+__all__ = ["ReliableListener", "is_reliable_listener"]
+
+# The official sequence for "only what is published from now on".
+_FROM_NOW_ON = -1
+
+
+def is_reliable_listener(listener: object) -> bool:
+    """Whether the official client takes it as a listener of a reliable topic."""
+    return callable(listener) or isinstance(listener, ReliableMessageListener)
+
+
+class ReliableListener(ReliableMessageListener[Any]):
+    """A listener of a reliable topic on one link.
+
+    It goes on after the last message that was delivered where the data are the same, else from now
+    on: a sequence of another cluster means nothing.
+
+    :param listeners: calls the user's listener on their thread
+    :param id_: the id that the user knows it by
+    :param listener: the user's, an object or a function
+    :param link: where this one is registered
+    :param before: the one of the same user's listener that was registered before this one
+    """
+
+    def __init__(
+        self, listeners: Listeners, id_: str, listener: Any, link: Link, before: ReliableListener | None
+    ) -> None:
+        self._listeners = listeners
+        self._id = id_
+        self._user = listener if isinstance(listener, ReliableMessageListener) else None
+        self._receive = listener.on_message if self._user else listener
+        self._link = link
+        self._is_first = before is None
+        self._data: int = link.data
+        self._next: int = _FROM_NOW_ON  # what it goes on with
+        if before is not None and before._data == link.data:
+            self._next = before._next
+        self._arriving = _FROM_NOW_ON  # the sequence of the message to come; of the reactor's thread
+
+    def retrieve_initial_sequence(self) -> int:
+        if self._is_first and self._user:
+            self._next = self._user.retrieve_initial_sequence()
+        return self._next
+
+    def store_sequence(self, sequence: int) -> None:
+        self._arriving = sequence
+
+    def on_message(self, message: TopicMessage[Any]) -> None:
+        self._listeners.deliver(self._link, self._deliver, self._arriving, message, id_=self._id)
+
+    def is_loss_tolerant(self) -> bool:
+        return self._user.is_loss_tolerant() if self._user else False
+
+    def is_terminal(self, error: Exception) -> bool:
+        return False  # asked in _deliver, where the user's listener raises
+
+    def on_cancel(self) -> None:
+        left = self._listeners.has(self._id) and not self._link.is_connected()
+        if self._user is not None and hasattr(self._user, "on_cancel") and not left:
+            self._listeners.call(self._user.on_cancel)
+
+    def _deliver(self, sequence: int, message: TopicMessage[Any]) -> None:
+        self._next = sequence + 1
+        try:
+            if self._user:
+                self._user.store_sequence(sequence)
+            self._receive(message)
+        except Exception as error:
+            if self._ends_with(error):
+                self._listeners.remove(self._id)
+            raise
+
+    def _ends_with(self, error: Exception) -> bool:
+        try:
+            return bool(self._user and self._user.is_terminal(error))
+        except Exception:
+            return True
