@@ -106,7 +106,7 @@ class _Attempt:
         self._config = build_config(addresses)
         self._context = _tls_context(self._config)
         self._inbox: deque[_Looked | Probe | Opening] = deque()  # appended to by any thread
-        self._waker, self._wakes = (close_in_child(end, socket.socket.close) for end in socket.socketpair())
+        self._waker, self._wakes = (close_in_child(end) for end in socket.socketpair())
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakes, selectors.EVENT_READ)
         self._pending = 0  # lookups and probes that have not ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["check_environment"]
+__all__ = ["check_environment", "is_patched"]
 
 _THREADS = ("enable-threads", "threads")
 
@@ -14,13 +14,13 @@ def check_environment() -> None:
 
     :raises RuntimeError: naming what to use or to switch on instead
     """
-    if _is_patched("eventlet.patcher", "is_monkey_patched"):
+    if is_patched("eventlet.patcher", "is_monkey_patched"):
         raise RuntimeError(
             "the Hazelcast client does not work with eventlet's monkey patching: use gevent, or threads"
             " (gunicorn: --worker-class gevent or gthread)"
         )
     uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is None or _is_patched("gevent.monkey", "is_module_patched"):
+    if uwsgi is None or is_patched("gevent.monkey", "is_module_patched"):
         return
     # Each of these switches threads on in uWSGI, whatever its value.
     if not set(getattr(uwsgi, "opt", ())).intersection(_THREADS):
@@ -30,7 +30,11 @@ def check_environment() -> None:
         )
 
 
-def _is_patched(module: str, question: str) -> bool:
-    """Whether a library that patches the standard library has taken threads over."""
+def is_patched(module: str, question: str) -> bool:
+    """Whether a library that patches the standard library has taken threads over.
+
+    :param module: the library's, if it was imported
+    :param question: its function that tells
+    """
     ask = getattr(sys.modules.get(module), question, None)
     return ask is not None and bool(ask("thread"))

@@ -115,7 +115,7 @@ class Probe:
         self._done(self)
 
     def _ask(self) -> Answer:
-        plain = close_in_child(socket.socket(socket.AF_INET, socket.SOCK_STREAM), socket.socket.close)
+        plain = close_in_child(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         self._hold(plain)
         try:
             plain.settimeout(_left(self._deadline))
@@ -144,7 +144,7 @@ class Probe:
         name = self.host if self._context.check_hostname else None
         with self._lock:
             secured = self._context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
-            self._connection = close_in_child(secured, ssl.SSLSocket.close)
+            self._connection = close_in_child(secured)
         secured.settimeout(_left(self._deadline))
         secured.do_handshake()
         return secured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import logging
 import os
@@ -9,7 +10,10 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
+
+from flask_hazelcast_failover.client.environment import is_patched
 
 __all__ = ["close_in_child", "forget", "look_after", "watch_for_forks"]
 
@@ -18,6 +22,8 @@ _Connection = TypeVar("_Connection")
 
 # How long the exit of the interpreter may take for all clients together, seconds.
 _EXIT = 1.0
+# How long the parent's greenlets may poll their files in a forked child, seconds: their tick is 10 ms.
+_GREENLETS_END = 0.1
 
 
 class _Living(Protocol):
@@ -30,8 +36,13 @@ class _Living(Protocol):
         """The interpreter ends: be through by ``deadline``, monotonic seconds."""
 
 
+_Closer = Callable[[], object]
 _living: weakref.WeakSet[_Living] = weakref.WeakSet()
-_inherited: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
+_inherited: weakref.WeakKeyDictionary[Any, Callable[[Any], list[_Closer]]] = weakref.WeakKeyDictionary()
+
+
+def _closer_of_socket(connection: Any) -> list[_Closer]:
+    return [connection.close]
 
 
 def look_after(client: _Living) -> None:
@@ -45,13 +56,15 @@ def forget(client: _Living) -> None:
     _living.discard(client)
 
 
-def close_in_child(connection: _Connection, close: Callable[[_Connection], object]) -> _Connection:
+def close_in_child(
+    connection: _Connection, release: Callable[[_Connection], list[_Closer]] = _closer_of_socket
+) -> _Connection:
     """Have a forked child close its copy of a connection, which would keep the parent's from ending.
 
-    :param connection: is returned
-    :param close: closes the files, and says nothing to the other side
+    :param connection: a socket, or whatever ``release`` takes; is returned
+    :param release: has nothing happen on it any more, and gives what closes it without a word
     """
-    _inherited[connection] = close
+    _inherited[connection] = release
     return connection
 
 
@@ -86,12 +99,22 @@ def _forked() -> None:
             client._begin_anew()
         except Exception:
             _logger.exception("unexpected failure in a forked child")
-    for connection, close in list(_inherited.items()):
-        try:
-            close(connection)
-        except OSError as failure:
-            _logger.debug("already closed: %s", failure)
+    closers = [close for connection, release in list(_inherited.items()) for close in release(connection)]
     _inherited.clear()
+    if is_patched("gevent.monkey", "is_module_patched"):
+        _thread.start_new_thread(_close_all, (closers, _GREENLETS_END))
+    else:
+        _close_all(closers)
+
+
+def _close_all(closers: list[_Closer], after: float = 0.0) -> None:
+    # Parent's greenlets are copied with the process. While one still polls a file, its number must not be
+    # given to another one, or the event loop would mix them up.
+    if after:
+        time.sleep(after)
+    for close in closers:
+        with suppress(OSError):
+            close()
 
 
 @atexit.register
