@@ -2,6 +2,7 @@
 
 A check is a read of a map that nobody created, on a partition that the member owns, so it goes the
 way of an operation and leaves no trace. A lite member owns no partition: its connection counts.
+Of a paused process's own time nothing counts but what it has run.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _PROBED = "hazelcast-failover-health"
 _PACE = 0.05
 # A look that comes later than this by more says that our own process was held up, seconds.
 _LATE = 0.1
+# How long members may take to share the partitions out at their first use at least, seconds.
+_FIRST_USE = 1.0
 # Keys are drawn until every partition has one; most clusters have 271.
 _KEYS = 4096
 
@@ -40,6 +43,7 @@ class _Round:
 
     link: Link
     began: float  # by the watch's own time
+    patience: float  # seconds for the answers
     waiting: dict[UUID, Future[Any]] = field(default_factory=dict)
     failed: set[UUID] = field(default_factory=set)
     latency: float = 0.0  # of the slowest answer; written by threads of the official client
@@ -115,7 +119,10 @@ class Watch:
         links = list(self._links())
         self._keys = {link: self._keys.get(link) or _Keys(link) for link in links}
         for link in links:
-            round_ = _Round(link, self._time)
+            patience = self._options.health_check_timeout
+            if not self._keys[link].are_shared_out():
+                patience = max(patience, _FIRST_USE)
+            round_ = _Round(link, self._time, patience)
             self._rounds.append(round_)
             connected = link.client.connected_members()
             for member in link.client.member_list():
@@ -126,9 +133,9 @@ class Watch:
                     round_.failed.add(uuid)
 
     def _check(self, round_: _Round, member: UUID) -> None:
-        key = self._keys[round_.link].owned_by(member)
+        key = self._keys[round_.link].asking(member)
         if key is None:
-            return  # it owns no partition yet
+            return  # nothing that it could be asked for
         began = time.monotonic()
 
         def answered(future: Future[Any]) -> None:
@@ -151,7 +158,7 @@ class Watch:
                     del round_.waiting[member]
                     if not _is_alive(future):
                         round_.failed.add(member)
-            if round_.waiting and self._time - round_.began >= self._options.health_check_timeout:
+            if round_.waiting and self._time - round_.began >= round_.patience:
                 round_.failed.update(round_.waiting)
                 round_.waiting.clear()
             if not round_.waiting:
@@ -169,16 +176,24 @@ class _Keys:
         self._known: dict[int, int] = {}  # partition -> key
         self._drawn = 0
 
-    def owned_by(self, member: UUID) -> int | None:
-        """A key in a partition that the member owns."""
+    def are_shared_out(self) -> bool:
+        """Whether partitions have owners: the members see to that at their first use only."""
+        owner = self._partitions.get_partition_owner
+        return any(owner(partition) for partition in range(self._partitions.get_partition_count()))
+
+    def asking(self, member: UUID) -> int | None:
+        """A key in a partition that the member owns, ``None`` if it owns none."""
+        if not self.are_shared_out():
+            return 0  # the read has them shared out
+        owner = self._partitions.get_partition_owner
         for partition, key in self._known.items():
-            if self._partitions.get_partition_owner(partition) == member:
+            if owner(partition) == member:
                 return key
         while self._drawn < _KEYS:
             key, self._drawn = self._drawn, self._drawn + 1
             partition = self._partitions.get_partition_id(key)
             self._known.setdefault(partition, key)
-            if self._partitions.get_partition_owner(partition) == member:
+            if owner(partition) == member:
                 return key
         return None
 

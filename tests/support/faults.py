@@ -1,0 +1,133 @@
+"""Clients whose clusters a test can take away and give back."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.client.events import Event
+from flask_hazelcast_failover.client.status import ClusterStatus
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.relay import Relay
+
+__all__ = ["QUICK", "Load", "Recorder", "Relayed", "cluster_of", "connected_to", "failing_in_ms", "relayed"]
+
+QUICK: dict[str, Any] = {
+    "try_count": 1,
+    "retry_delay": 0.02,
+    "connect_timeout": 1.0,
+    "health_check_interval": 0.1,
+    "health_check_timeout": 0.2,
+    "health_check_failures": 3,
+}
+"""Options with which nothing takes long."""
+
+Kind = TypeVar("Kind", bound=Event)
+
+
+class Recorder:
+    """Keeps the events of a client."""
+
+    def __init__(self, client: HazelcastClient) -> None:
+        self.events: list[Event] = []  # appended to by the client's thread
+        client.subscribe(self.events.append)
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """Those of one kind, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def names(self) -> list[str]:
+        """Their kinds, in order."""
+        return [type(event).__name__ for event in self.events]
+
+
+class Relayed(NamedTuple):
+    """A client, what it told, and the relays between it and the first member of each cluster."""
+
+    client: HazelcastClient
+    told: Recorder
+    relays: Sequence[Relay]
+
+
+@contextmanager
+def relayed(*clusters: LocalCluster, **options: Any) -> Iterator[Relayed]:
+    """Give a connected client that reaches each cluster through a relay of its own."""
+    with ExitStack() as stack:
+        relays = [stack.enter_context(Relay(cluster.addresses[0])) for cluster in clusters]
+        addresses = {cluster.name: [relay.address] for cluster, relay in zip(clusters, relays, strict=True)}
+        client, told = stack.enter_context(connected_to(addresses, **options))
+        yield Relayed(client, told, relays)
+
+
+@contextmanager
+def connected_to(
+    addresses: dict[str, list[str]], **options: Any
+) -> Iterator[tuple[HazelcastClient, Recorder]]:
+    """Give a connected client on clusters by name, in this order."""
+    failover = FailoverConfig()
+    for name, members in addresses.items():
+        failover.add_cluster(name, members)
+    client = HazelcastClient(failover, **{**QUICK, **options})
+    told = Recorder(client)
+    with client:
+        yield client, told
+
+
+def cluster_of(client: HazelcastClient, label: str) -> ClusterStatus:
+    """How one cluster is."""
+    return next(cluster for cluster in client.status().clusters if cluster.label == label)
+
+
+def failing_in_ms(client: HazelcastClient) -> list[float]:
+    """How long calls take that fail because nothing is reachable, milliseconds."""
+    numbers: Any = client.get_map("faults").blocking()
+    took = []
+    for _ in range(20):
+        began = time.monotonic()
+        try:
+            numbers.get("key")
+        except ClientOfflineException:
+            took.append((time.monotonic() - began) * 1000)
+        else:
+            raise AssertionError("a call was answered")
+    return took
+
+
+class Load:
+    """Threads that read and write without a pause while it is entered, and keep what failed.
+
+    :param name: of the map
+    """
+
+    def __init__(self, client: HazelcastClient, name: str, threads: int = 8) -> None:
+        self._numbers: Any = client.get_map(name).blocking()
+        self.errors: list[Exception] = []  # appended to by all threads
+        self.calls = 0
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, thread: int) -> None:
+        for turn in itertools.count():
+            if self._ended.is_set():
+                return
+            try:
+                self._numbers.set(thread, turn)
+                self._numbers.get(thread)
+            except Exception as error:
+                self.errors.append(error)
+            self.calls += 1

@@ -1,0 +1,253 @@
+"""Loss seen by health checks, and no false alarm."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from flask_hazelcast_failover import HazelcastClient
+from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.conftest import StartCluster
+from tests.support.faults import cluster_of, connected_to, relayed
+from tests.support.relay import Relay
+from tests.support.waiting import eventually
+
+# Three failed checks, one every 0.1 s with 0.2 s each, and what a busy machine adds.
+SEEN_WITHIN = 2.0
+
+
+def is_on(client: HazelcastClient, label: str) -> Callable[[], bool]:
+    return lambda: client.status().current_cluster == label
+
+
+def are_owned(client: HazelcastClient) -> None:
+    """Wait until the members have shared the partitions out, and the client knows: they do it at the first use."""
+    eventually(lambda: client.partition_service.get_partition_owner(0), 10.0)
+
+
+class TestAClusterThatNoLongerAnswers:
+    def test_a_half_open_connection_is_seen_and_left(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with relayed(blue, green) as (client, told, relays):
+            are_owned(client)
+            relays[0].freeze()
+            began = time.monotonic()
+            eventually(is_on(client, "green"), SEEN_WITHIN)
+            assert time.monotonic() - began > 0.2, "one failed check is not enough"
+            lost = told.of(ClusterLost)
+            assert (lost[0].cluster, lost[0].active, lost[0].reason) == ("blue", True, "health-check")
+            assert client.status().history[-1].reason == "health-check"
+            error = cluster_of(client, "blue").last_error
+            assert error is not None
+
+    def test_failed_checks_were_the_tries_so_the_switch_follows_at_once(
+        self, blue: LocalCluster, green: LocalCluster
+    ) -> None:
+        with relayed(blue, green, try_count=9, retry_delay=1.0) as (client, told, relays):
+            are_owned(client)
+            relays[0].freeze()
+            eventually(is_on(client, "green"), SEEN_WITHIN)
+            switched = eventually(lambda: told.of(ClusterSwitched))
+            assert switched[0].duration < 0.3
+            assert switched[0].reason == "health-check"
+
+    def test_a_frozen_cluster_is_left_and_operations_in_flight_end_at_once(
+        self, start_cluster: StartCluster, green: LocalCluster
+    ) -> None:
+        blue = start_cluster("blue")
+        addresses = {"blue": blue.addresses, "green": green.addresses}
+        with connected_to(addresses, operation_timeout=30.0) as (client, _):
+            numbers: Any = client.get_map("health").blocking()
+            numbers.set("key", "of blue")
+            are_owned(client)
+            blue.freeze()
+            began = time.monotonic()
+            assert numbers.get("key") is None  # of green
+            assert time.monotonic() - began < SEEN_WITHIN
+
+    def test_a_standby_that_no_longer_answers_is_lost_without_a_switch(
+        self, blue: LocalCluster, green: LocalCluster
+    ) -> None:
+        with relayed(blue, green) as (client, told, relays):
+            eventually(lambda: cluster_of(client, "green").state == "standby")
+            eventually(lambda: cluster_of(client, "green").latency_ms)
+            relays[1].freeze()
+            lost = eventually(lambda: told.of(ClusterLost), SEEN_WITHIN)
+            assert (lost[0].cluster, lost[0].active) == ("green", False)
+            eventually(lambda: cluster_of(client, "green").state == "down")
+            assert client.status().current_cluster == "blue"
+            assert client.status().epoch == 1
+
+    def test_interval_zero_turns_the_checks_off(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with relayed(blue, green, health_check_interval=0, operation_timeout=0.5) as (client, told, relays):
+            are_owned(client)
+            relays[0].freeze()
+            with pytest.raises(Exception, match="no answer"):
+                client.get_map("health").blocking().get("key")  # type: ignore[arg-type]
+            assert client.status().current_cluster == "blue"
+            assert not told.of(ClusterLost)
+
+
+class TestSomeMembersOfMany:
+    def test_less_than_half_of_the_members_make_it_impaired_and_half_of_them_lose_it(
+        self, start_cluster: StartCluster, green: LocalCluster
+    ) -> None:
+        blue = start_cluster("blue", members=3)
+        with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, told):
+            are_owned(client)
+            for index in range(3):  # each of them is asked, wherever the client connected first
+                blue.freeze(index)
+                eventually(lambda: cluster_of(client, "blue").impaired, SEEN_WITHIN)
+                blue.thaw(index)
+                eventually(lambda: not cluster_of(client, "blue").impaired, SEEN_WITHIN)
+            blue.kill(0)
+            eventually(lambda: cluster_of(client, "blue").members == 2, 10.0)
+            eventually(lambda: not cluster_of(client, "blue").impaired, SEEN_WITHIN)
+            assert client.status().current_cluster == "blue"
+            assert not told.of(ClusterLost)
+            blue.freeze(1)
+            eventually(is_on(client, "green"), SEEN_WITHIN)
+            assert told.of(ClusterLost)[0].reason == "health-check"
+
+    def test_a_lite_member_is_watched_by_its_connection_and_no_check_leaves_a_trace(
+        self, start_cluster: StartCluster
+    ) -> None:
+        blue = start_cluster("blue", lite_members=1)
+        with connected_to({"blue": blue.addresses}) as (client, told):
+            are_owned(client)
+            assert cluster_of(client, "blue").members == 2
+            # It owns no partition, so that no answer comes from it: frozen it is no failure.
+            blue.freeze(1)
+            wait_for_checks(client)
+            assert not cluster_of(client, "blue").impaired
+            assert not told.of(ClusterLost)
+            blue.thaw(1)
+            assert client.get_distributed_objects() == []
+
+
+def wait_for_checks(client: HazelcastClient) -> None:
+    """Wait until as many rounds have ended as would be needed to lose a cluster."""
+    seen = set()
+
+    def enough() -> bool:
+        seen.add(client.status().clusters[0].latency_ms)
+        return len(seen) > 12
+
+    eventually(enough, 10.0)
+
+
+class TestNoFalseAlarm:
+    def test_a_pause_shorter_than_the_limit_is_no_loss(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with relayed(blue, green, health_check_failures=8) as (client, told, relays):
+            for _ in range(2):
+                relays[0].freeze()
+                time.sleep(0.5)  # the pause itself: longer than two checks, shorter than eight
+                relays[0].resume()
+                wait_for_checks(client)
+            assert not told.of(ClusterLost)
+            assert client.status().epoch == 1
+
+    def test_a_process_that_was_stopped_blames_nobody(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with paused_script(blue, green) as process:
+            for pause in (1.2, 0.4):
+                os.kill(process.pid, signal.SIGSTOP)
+                time.sleep(pause)  # the pause itself
+                os.kill(process.pid, signal.SIGCONT)
+                assert report(process) == "blue 1 0 0", "on blue, in epoch 1, nothing lost, no call failed"
+
+    def test_two_clusters_that_fail_at_once_take_twice_as_many_failures(
+        self, blue: LocalCluster, green: LocalCluster
+    ) -> None:
+        options = {"health_check_failures": 5, "health_check_timeout": 0.15}
+
+        def seconds_until_lost(*frozen: int) -> float:
+            with relayed(blue, green, **options) as (client, told, relays):
+                eventually(lambda: all(c.latency_ms for c in client.status().clusters))
+                for index in frozen:
+                    relays[index].freeze()
+                began = time.monotonic()
+                eventually(lambda: told.of(ClusterLost), 5.0)
+                return time.monotonic() - began
+
+        assert seconds_until_lost(0) < 0.95
+        assert 0.95 < seconds_until_lost(0, 1) < 3.0
+
+    def test_all_clusters_frozen_at_once_are_lost_in_the_end(
+        self, blue: LocalCluster, green: LocalCluster
+    ) -> None:
+        with relayed(blue, green) as (client, _, relays):
+            eventually(lambda: all(c.latency_ms for c in client.status().clusters))
+            for relay in relays:
+                relay.freeze()
+            eventually(lambda: client.status().state == "offline", 5.0)
+            for relay in relays:
+                relay.resume()
+            eventually(is_on(client, "blue"), 3.0)
+
+
+SCRIPT = """
+import sys, threading
+from flask_hazelcast_failover import FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.client.events import ClusterLost
+
+failover = FailoverConfig()
+failover.add_cluster("blue", [sys.argv[1]])
+failover.add_cluster("green", [sys.argv[2]])
+client = HazelcastClient(
+    failover, health_check_interval=0.1, health_check_timeout=0.1, health_check_failures=2, operation_timeout=0.3
+)
+lost, failed = [], []
+client.subscribe(lambda event: lost.append(event) if isinstance(event, ClusterLost) else None)
+client.start()
+numbers = client.get_map("health-paused").blocking()
+
+def call():
+    while True:
+        try:
+            numbers.get(1)
+        except Exception as error:
+            failed.append(error)
+
+threading.Thread(target=call, daemon=True).start()
+print("ready", flush=True)
+for _ in sys.stdin:
+    threading.Event().wait(0.5)  # the time in which a false alarm would be raised
+    status = client.status()
+    print(status.current_cluster, status.epoch, len(lost), len(failed), flush=True)
+"""
+
+
+@contextmanager
+def paused_script(blue: LocalCluster, green: LocalCluster) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), blue.addresses[0], green.addresses[0]]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def report(process: subprocess.Popen[str]) -> str:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def test_the_latency_is_shown(blue: LocalCluster) -> None:
+    with Relay(blue.addresses[0]) as relay, connected_to({"blue": [relay.address]}) as (client, _):
+        eventually(lambda: cluster_of(client, "blue").latency_ms)
+        relay.delay(0.05)
+        eventually(lambda: 90 < (cluster_of(client, "blue").latency_ms or 0) < 190)
