@@ -37,7 +37,7 @@ class FailedAttempts:
     def refused_for(self, address: str) -> float:
         """How many more seconds an address is refused unheard; 0 if it is heard."""
         with self._lock:
-            failed = self._failed.get(address, ())
-            if len(failed) < _ALLOWED:
+            failed = self._failed.get(address)
+            if failed is None or len(failed) < _ALLOWED:
                 return 0.0
             return max(0.0, failed[0] + _WINDOW - self._now())
