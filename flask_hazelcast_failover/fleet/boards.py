@@ -19,9 +19,12 @@ from flask_hazelcast_failover.client.official import OfficialClient
 from flask_hazelcast_failover.client.waiting import wait_for
 from flask_hazelcast_failover.fleet.records import Desired, WorkerRecord
 
-__all__ = ["Board", "Boards", "Reading", "map_name", "read_once"]
+__all__ = ["MAP_PREFIX", "Board", "Boards", "Reading", "map_name", "read_once"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
+
+MAP_PREFIX = "hazelcast-failover-fleet."
+"""What the names of fleets' maps begin with."""
 
 _DESIRED, _WORKER, _ARRIVED = "desired", "worker/", "arrived"
 
@@ -38,7 +41,7 @@ _FRESH = 3.0
 
 def map_name(fleet: str) -> str:
     """The name of the map of a fleet."""
-    return f"flask_hazelcast_failover.fleet.{fleet}"
+    return MAP_PREFIX + fleet
 
 
 class Reading:

@@ -182,7 +182,9 @@ class Fleet:
         with pulse.staying():
             has_moved = me in told and self._move(label, holds, wish.precondition)
             desired = self._want(wish, label, holds, told, has_moved)
-        done = self._followed(told, label, me if has_moved else None)
+        done = (me,) if has_moved else ()
+        if others:
+            done = self._followed(told, label, done)
         return Outcome(desired.generation, told, done, tuple(w for w in told if w not in done))
 
     def _join(self) -> View:
@@ -240,13 +242,13 @@ class Fleet:
         except TimeoutError:
             return make(pulse.view)
 
-    def _followed(self, told: Sequence[str], label: str, me: str | None) -> tuple[str, ...]:
+    def _followed(self, told: Sequence[str], label: str, moved: tuple[str, ...]) -> tuple[str, ...]:
         """Who has arrived, with a little time for it."""
         end = time.monotonic() + _FOLLOWING
         while True:
-            workers = () if set(told) <= {me} else self._look().workers
-            there = {record.id for record in workers if record.current_cluster == label}
-            done = tuple(worker for worker in told if worker in there or worker == me)
+            workers = self._look().workers
+            there = {*moved, *(record.id for record in workers if record.current_cluster == label)}
+            done = tuple(worker for worker in told if worker in there)
             if len(done) == len(told) or time.monotonic() > end:
                 return done
             time.sleep(_LOOK_PACE)
