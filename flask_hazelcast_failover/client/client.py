@@ -80,6 +80,7 @@ class HazelcastClient(Face):
         self._clusters = _taken_over(config)
         self._options = given.with_try_count(self._clusters.try_count)
         self._worker = _worker_id()
+        self._locks_of: object = threading.RLock  # gevent's patches put another one in its place
         self._lock = threading.RLock()  # guards the engine's beginning, exchange and end
         self._ended = threading.Event()  # shutting down is over
         self._receivers: list[Receiver] = []  # only ever grows
@@ -117,9 +118,9 @@ class HazelcastClient(Face):
         :raises ClientOfflineException: no cluster can be reached; the client may be started again
         :raises HazelcastClientNotActiveError: the client was shut down
         """
-        with self._lock:
-            was_idle, engine = self._route.state is State.IDLE, self._engine
-            self.connect_soon()
+        was_idle = self._route.state is State.IDLE
+        self.connect_soon()
+        engine = self._engine
         try:
             self._route.active(deadline=float("inf"))
         except ClientOfflineException as failure:
@@ -134,6 +135,8 @@ class HazelcastClient(Face):
 
     def connect_soon(self) -> None:
         """Start connecting, if nothing has yet, and do not wait for it."""
+        if self._route.state is State.IDLE and self._locks_of is not threading.RLock:
+            self._begin_anew()  # greenlets have come meanwhile, which our locks know nothing of
         with self._lock:
             if self._route.state is State.IDLE:
                 check_environment()
@@ -396,6 +399,7 @@ class HazelcastClient(Face):
         """In a forked child: connect at the first use, and leave the parent's connections alone."""
         inherited = self._engine
         self._worker = _worker_id()
+        self._locks_of = threading.RLock
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._route.renew()

@@ -96,6 +96,7 @@ class OfficialClient(_HazelcastClient):
     _began = 0.0  # when it began to connect, monotonic seconds
 
     def __init__(self, config: Config) -> None:
+        _let_each_greenlet_be_a_thread()
         config.async_start = False
         config.reconnect_mode = ReconnectMode.ASYNC
         config.cluster_connect_timeout = 0
@@ -440,6 +441,12 @@ def put_waker_right(reactor: Any) -> None:
         waker.awake = False
 
     waker.handle_read = handle_read
+
+
+def _let_each_greenlet_be_a_thread() -> None:
+    """Greenlets may come after the import, as in gunicorn's workers: then not all of them are the reactor."""
+    if type(Future._threading_locals) is not threading.local:
+        Future._threading_locals = threading.local()
 
 
 def is_reactor_thread() -> bool:
