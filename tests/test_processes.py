@@ -2,8 +2,10 @@
 
 import multiprocessing
 import sys
+import time
 import types
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import script_client
 from tests.support.relay import Relay
 from tests.support.scripts import run, running
+from tests.support.serving import serve
 from tests.support.waiting import eventually
 
 GEVENT = "from gevent import monkey; monkey.patch_all()\n"
@@ -248,6 +251,32 @@ def test_200_greenlets_read_on_through_the_loss_of_their_cluster(
             script.expect("reading")
             relay.refuse()
             script.ends(20)
+
+
+@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+def test_workers_forked_from_a_preloaded_app_survive_their_cluster(
+    pair: tuple[LocalCluster, LocalCluster], worker_class: str
+) -> None:
+    def answers() -> dict[int, dict[str, Any]]:
+        with ThreadPoolExecutor(8) as requests:
+            return {answer["pid"]: answer for _, answer in requests.map(server.get, ["/read"] * 16)}
+
+    def all_moved() -> bool:
+        moved.update({pid: answer for pid, answer in answers().items() if answer["on"] == "green"})
+        return len(moved) == 2
+
+    app, moved = "tests.support.preloaded_app:app", dict[int, dict[str, Any]]()
+    with serve(*pair, workers=2, worker_class=worker_class, app=app, arguments=("--preload",)) as server:
+        before = answers()
+        assert {answer["value"] for answer in before.values()} == {server.process.pid}
+        assert {(answer["on"], answer["epoch"]) for answer in before.values()} == {("blue", 1)}
+        pair[0].kill()
+        eventually(all_moved, within=10)
+        assert {answer["epoch"] for answer in moved.values()} == {2}
+        assert server.process.pid not in moved
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 4 and server.process.returncode == 0
 
 
 # Where it cannot work.

@@ -50,7 +50,12 @@ class Served:
 
 @contextmanager
 def serve(
-    *clusters: LocalCluster | str, workers: int = 1, worker_class: str = "gthread", script_name: str = ""
+    *clusters: LocalCluster | str,
+    workers: int = 1,
+    worker_class: str = "gthread",
+    script_name: str = "",
+    app: str = "tests.support.served_app:create_app()",
+    arguments: tuple[str, ...] = (),
 ) -> Iterator[Served]:
     """Serve an app on these clusters, or on absent ones given by name; each worker has been used once."""
     port = free_port()
@@ -63,9 +68,11 @@ def serve(
         "SCRIPT_NAME": script_name,
     }
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
-    command += ["--worker-class", worker_class, "--threads", "4", "--graceful-timeout", "2"]
+    command += ["--worker-class", worker_class, "--graceful-timeout", "2", *arguments]
+    if worker_class == "gthread":
+        command += ["--threads", "4"]
     with tempfile.TemporaryFile() as log:
-        command.append("tests.support.served_app:create_app()")
+        command.append(app)
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         served = Served(f"http://127.0.0.1:{port}{script_name}", process)
         try:
