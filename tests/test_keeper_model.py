@@ -58,6 +58,7 @@ class KeeperModel(RuleBasedStateMachine):
             failback=failback,
             failback_after=3.0,
             ready_check=ready_check,
+            health_check_interval=2.0,
             health_check_failures=2,
             drain_timeout=2.0,
         )

@@ -205,14 +205,13 @@ class Keeper:
         record.failed(why)
         record.refusing = refusing
         searched = self._search_now is not None and self._search_now.may_come(record)
-        wish = self._wishes.dialled if self._wishes.wants(record) else None
-        if (searched or wish) and record.tries < self._tries and self.state is not State.OFFLINE:
+        wished = self._wishes.wants(record)
+        if (searched or wished) and record.tries < self._tries and self.state is not State.OFFLINE:
             self._dialler.dial_again(record)
         else:
             self._dial_later(record)
-            if wish is not None:
-                self._wishes.dialled = None
-                self._wishes.refuse(wish, record.label, why)
+            if wished:
+                self._wishes.unreachable(record.label, why)
         self._search()
 
     def _connected(self, record: ClusterRecord, link: KeptLink) -> None:
@@ -380,7 +379,7 @@ class Keeper:
             self._fail(self._move_now, why)
         if was_active:
             self._begin_search(self._after(record, reason), reason)
-        elif self._search_now is None:
+        else:
             self._dial_later(record)
 
     def _after(self, lost: ClusterRecord, reason: Reason) -> list[ClusterRecord]:

@@ -54,6 +54,15 @@ class Wishes:
         """The cluster cannot be reached, and nothing has changed."""
         self._answers.append((wish, ClientOfflineException(f"{label} cannot be reached: {why}")))
 
+    def unreachable(self, label: str, why: str) -> None:
+        """Refuse the wish whose cluster was dialled, and those that wait for the same."""
+        dialled, self.dialled = self.dialled, None
+        if dialled is None:
+            return
+        for wish in (dialled, *(other for other in self._queue if other.index == dialled.index)):
+            self.refuse(wish, label, why)
+        self._queue = deque(other for other in self._queue if other.index != dialled.index)
+
     def tell(self) -> None:
         """Answer those whose wishes have ended. Last of all, since they look at how things stand."""
         answers, self._answers = self._answers, []

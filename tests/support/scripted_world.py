@@ -143,7 +143,8 @@ class ScriptedWorld:
         self.events: list[Event] = []
         self.dials: list[tuple[float, int]] = []
         self.in_search: Counter[int] = Counter()  # attempts at each cluster since operations had to wait
-        self.ended: dict[int, tuple[float, bool]] = {}  # when an attempt failed last, and whether refused
+        self.ended: dict[int, tuple[float, bool]] = {}  # when an attempt ended last, and whether refused
+        self.offline_since = 0.0
         self.shown: ClientStatus | None = None
         self.asked: list[Asked] = []
         self._creep = creep
@@ -240,8 +241,7 @@ class ScriptedWorld:
             link, why, refusing = self._reached(index, began)
             if link is None and not why:
                 return False
-            if link is None:
-                self.ended[index] = self.time, refusing
+            self.ended[index] = self.time, refusing
             self.posted.append(AttemptEnded(index, attempt, link, why, refusing))
             return True
 
@@ -310,6 +310,8 @@ class ScriptedWorld:
     def offline(self, why: str) -> None:
         assert self.moving is None
         assert all(cluster.label in why for cluster in self.clusters)
+        if self.state is not State.OFFLINE:
+            self.offline_since = self.time
         self.route, self.state = None, State.OFFLINE
 
     def leave(self, link: KeptLink) -> None:

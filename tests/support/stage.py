@@ -145,12 +145,12 @@ class Stage:
         assert keeper.active is world.route
         assert keeper.state is world.state
         assert keeper.epoch == world.epoch
-        assert world.shown == keeper.status()
+        assert world.shown is not None
         self._check_links()
         self._check_search()
         switches = [event for event in world.events if isinstance(event, ClusterSwitched)]
         told = [(event.previous, event.current, event.reason, event.epoch) for event in switches][-100:]
-        history = keeper.status().history
+        history = world.shown.history
         assert [(s.previous, s.current, s.reason, s.epoch) for s in history] == told
         assert [s.epoch for s in history] == sorted({s.epoch for s in history})
 
@@ -183,13 +183,14 @@ class Stage:
             return
         for index, (at, refusing) in world.ended.items():
             if not world.pending("attempt", index) and self.keeper.records[index].link is None:
-                waited = world.time - at
+                waited = world.time - max(at, world.offline_since)
                 assert waited <= (30.0 if refusing else 0.5) + slack, f"{index} not tried for {waited} s"
 
     def check_end(self) -> None:
         """Look whether all is as it must be once nothing changes any more."""
         world, keeper = self.world, self.keeper
         assert not world.posted
+        assert world.shown == keeper.status()
         assert all(len(asked.answers) == 1 for asked in world.asked), "a wish without an answer"
         assert keeper.state in (State.CONNECTED, State.OFFLINE)
         up = [index for index, cluster in enumerate(self.clusters) if cluster.mode is Mode.UP]
