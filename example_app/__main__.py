@@ -41,8 +41,10 @@ def main() -> int:
 def _welcome(shop: Shop) -> str:
     admin, sign_in = f"{shop.url}/hazelcast", f"-H 'Authorization: Bearer {shop.admin_token}'"
     clusters = ", ".join(f"{cluster.name} on {' '.join(cluster.addresses)}" for cluster in shop.clusters)
+    # A command reads no cookies and serves no admin routes, so any key does for it.
+    secrets = {"FLASK_SECRET_KEY": "any", "FLASK_HAZELCAST_FAILOVER_ADMIN_TOKEN": "any"}
     configured = " ".join(
-        f"{name}={shlex.quote(value)}" for name, value in shop.configuration.items() if "TOKEN" not in name
+        f"{name}={shlex.quote(value)}" for name, value in {**shop.configuration, **secrets}.items()
     )
     return f"""
   The shop        {shop.url}/

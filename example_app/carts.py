@@ -35,9 +35,11 @@ def load() -> Cart:
         lines = found.loads()
         _remember(lines)
         return Cart(lines)
-    if pieces():
-        session["cart"] = {"cluster": _cluster(), "pieces": 0, "why_empty": _why_missing()}
-    return Cart({}, session.get("cart", {}).get("why_empty"))
+    seen = session.get("cart", {})
+    if not seen.get("pieces"):
+        return Cart({})
+    session["cart"] = seen | {"is_missing": True}
+    return Cart({}, _why_missing(seen["cluster"], _cluster()))
 
 
 def change(product: str, by: int) -> None:
@@ -70,8 +72,8 @@ def put_back(lines: dict[str, int]) -> None:
 
 def pieces() -> int:
     """Return how many pieces were in the cart when it was last seen, without asking a cluster."""
-    count: int = session.get("cart", {}).get("pieces", 0)
-    return count
+    seen = session.get("cart", {})
+    return 0 if seen.get("is_missing") else int(seen.get("pieces", 0))
 
 
 def _save(lines: dict[str, int]) -> None:
@@ -84,11 +86,10 @@ def _carts() -> BlockingMap[str, HazelcastJsonValue]:
 
 
 def _remember(lines: dict[str, int]) -> None:
-    session["cart"] = {"cluster": _cluster(), "pieces": sum(lines.values()), "why_empty": None}
+    session["cart"] = {"cluster": _cluster(), "pieces": sum(lines.values())}
 
 
-def _why_missing() -> str:
-    before, now = session["cart"]["cluster"], _cluster()
+def _why_missing(before: str, now: str | None) -> str:
     if before == now:
         return (
             f"The cluster {now} no longer has your cart: it was restarted and is empty, or a day has gone by."

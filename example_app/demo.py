@@ -11,9 +11,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from example_app.ending import Stopped, stop_on_signals
@@ -23,40 +25,43 @@ from flask_hazelcast_failover.testing import LocalClusterError
 
 _SHOPPERS = 6
 _ROW = 0.5  # seconds that one line of the timeline stands for
+_ROWS_BETWEEN = 3  # lines before, between and after the acts
 _WARM_UP = 1.0  # seconds
+_PATIENCE = 10.0  # seconds
 _LINES_OF_LOG = 40
 
 
 @dataclass(frozen=True)
 class Act:
-    """Something that is done to the clusters, ``at`` so many seconds after the start of the timeline."""
+    """Something that is done to the clusters."""
 
-    at: float
     title: str
     do: Callable[[Shop], object]
 
 
 def _reset(shop: Shop) -> None:
-    """Bring all processes of the shop back to the primary, as an operator's script would."""
-    connection = http.client.HTTPConnection("127.0.0.1", shop.port, timeout=10.0)
-    try:
-        connection.request(
-            "POST", "/hazelcast/reset", headers={"Authorization": f"Bearer {shop.admin_token}"}
-        )
-        answer = connection.getresponse()
-        told = answer.read().decode()
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise ShopError(f"the reset was refused: {told}")
+    """Bring all processes of the shop back to the primary, as an operator's script would: until all can reach it."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", shop.port, timeout=_PATIENCE)
+        with closing(connection):
+            connection.request(
+                "POST", "/hazelcast/reset", headers={"Authorization": f"Bearer {shop.admin_token}"}
+            )
+            answer = connection.getresponse()
+            told = answer.read().decode()
+        if answer.status == HTTPStatus.OK:
+            return
+        if answer.status != HTTPStatus.CONFLICT or time.monotonic() > deadline:
+            raise ShopError(f"the reset was refused: {told}")
+        time.sleep(_ROW)
 
 
 ACTS = (
-    Act(2.0, "kill -9: every member of blue, the primary", lambda shop: shop.clusters[0].kill()),
-    Act(4.0, "blue restarts, empty", lambda shop: shop.clusters[0].restart()),
-    Act(6.5, "POST /hazelcast/reset: back to blue", _reset),
+    Act("kill -9: every member of blue, the primary", lambda shop: shop.clusters[0].kill()),
+    Act("blue restarts, empty", lambda shop: shop.clusters[0].restart()),
+    Act("POST /hazelcast/reset: back to blue", _reset),
 )
-_LENGTH = 8.5  # seconds
 
 
 def main() -> int:
@@ -93,23 +98,31 @@ def _play(shop: Shop) -> list[Visit]:
     time.sleep(_WARM_UP)
     visits = _taken_from(told)
     print(f"\n{'s':>4}  {'requests/s':>10}  {'failed':>6}  {'slowest':>8}  served by")
-    start, ahead = time.monotonic(), list(ACTS)
-    with ThreadPoolExecutor(1) as stagehand:  # a cluster takes a while to start, and the timeline goes on
-        played = []
-        for row in range(int(_LENGTH / _ROW)):
-            while ahead and ahead[0].at <= row * _ROW:
-                act = ahead.pop(0)
-                print(f"{act.at:4.1f}  ---- {act.title} ----", flush=True)
-                played.append(stagehand.submit(act.do, shop))
-            time.sleep(max(0.0, start + (row + 1) * _ROW - time.monotonic()))
-            recent = _taken_from(told)
-            print(_row_of((row + 1) * _ROW, recent), flush=True)
-            visits += recent
-        for shopper in shoppers:
-            shopper.stop()
-        for outcome in played:
-            outcome.result()
+    start = time.monotonic()
+    for row, _ in enumerate(_acting(shop), start=1):
+        time.sleep(max(0.0, start + row * _ROW - time.monotonic()))
+        recent = _taken_from(told)
+        print(_row_of(row * _ROW, recent), flush=True)
+        visits += recent
+    for shopper in shoppers:
+        shopper.stop()
     return visits + _taken_from(told)
+
+
+def _acting(shop: Shop) -> Iterator[None]:
+    """Play the acts, one after the other with some rows before, between and after them; yield once for each row.
+
+    Raises what an act raises.
+    """
+    with ThreadPoolExecutor(1) as stagehand:  # a cluster takes a while to start, and the timeline goes on
+        for act in ACTS:
+            yield from [None] * _ROWS_BETWEEN
+            print(f"      ---- {act.title} ----", flush=True)
+            playing = stagehand.submit(act.do, shop)
+            while not playing.done():
+                yield
+            playing.result()
+        yield from [None] * _ROWS_BETWEEN
 
 
 def _taken_from(told: queue.SimpleQueue[Visit]) -> list[Visit]:

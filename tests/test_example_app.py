@@ -273,6 +273,8 @@ def test_the_shop_goes_on_through_a_kill_closes_without_clusters_and_opens_by_it
         with shop.app_context():
             ext.client.reset()
         assert served_by(visitor.get("/")) == "blue"
+        send(other, "/cart", product="cup", by=1)
+        assert "Stoneware cup" in other.get("/cart").text
         eventually(lambda: "ALERT over: the shop is back on its primary cluster blue" in caplog.text)
     alerts = [record.getMessage() for record in caplog.records if record.name == "example_app"]
     assert "ALERT: the shop moved from blue to green (connection-lost" in alerts[0]
