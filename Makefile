@@ -39,7 +39,7 @@ format: $(VENV)/.check ## Put the code into the form that `make check` wants
 	$(RUN) -m ruff check --fix $(CODE)
 	$(RUN) -m ruff format $(CODE)
 
-bench: $(VENV)/.test ## Measure, beside the official client in the same run
+bench: $(VENV)/.bench ## Measure, beside the official client in the same run
 	$(RUN) -m benchmarks $(ARGS)
 
 docs: $(VENV)/.docs ## Build the documentation into docs/_build
@@ -68,6 +68,10 @@ $(VENV)/.test: $(VENV)/.run
 	sh tests/system-packages.sh
 	$(PIP) install --group test
 	$(RUN) -m flask_hazelcast_failover.testing --sql $(MEMBERS)
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	$(PIP) install --group bench
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.run

@@ -1,0 +1,47 @@
+"""``python -m benchmarks [NAME …] [--runs N]``: print a table, each figure beside a peer in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+from collections.abc import Callable, Mapping
+
+import hazelcast
+
+from benchmarks import cost, failover, redis_peer, served, threads
+from benchmarks.table import Row, print_table
+
+BENCHMARKS: Mapping[str, Callable[[int], list[Row]]] = {
+    "cost": cost.measure,
+    "threads": threads.measure,
+    "kill": failover.measure_kill,
+    "redis": redis_peer.measure,
+    "freeze": failover.measure_freeze,
+    "graceful": failover.measure_graceful,
+    "nothing": failover.measure_nothing,
+    "served": served.measure,
+}
+
+
+def main() -> None:
+    """Run what was asked for, all of it by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--runs", type=int, default=3, help="medians are over so many runs")
+    chosen = parser.parse_args()
+    for name in chosen.names:
+        if name not in BENCHMARKS:
+            parser.error(f"there is no benchmark {name!r}; there is {', '.join(BENCHMARKS)}")
+    logging.getLogger("hazelcast").setLevel(logging.CRITICAL)
+    logging.getLogger("flask_hazelcast_failover").setLevel(logging.CRITICAL)
+    rows: list[Row] = []
+    for name in chosen.names or BENCHMARKS:
+        rows += BENCHMARKS[name](chosen.runs)
+    print(f"Python {platform.python_version()}, hazelcast-python-client {hazelcast.__version__},")
+    print(f"{platform.machine()}, medians over {chosen.runs} runs\n")
+    print_table(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What one get costs over the official client, on the same connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.clusters import connected, pair
+from benchmarks.table import Row, median
+
+__all__ = ["measure"]
+
+_BLOCKS, _GETS = 40, 100
+
+
+def measure(runs: int) -> list[Row]:
+    """Alternate blocks of gets through the follower and through the real proxy under it."""
+    ratios, ours, theirs = [], [], []
+    with pair() as (blue, green), connected(blue, green) as client:
+        follower: Any = client.get_map("bench").blocking()
+        follower.set("key", "value")
+        real: Any = client.connected_clusters()["blue"].get_map("bench").blocking()
+        for _ in range(runs):
+            a, b = _alternating(lambda: follower.get("key"), lambda: real.get("key"))
+            ours.append(a)
+            theirs.append(b)
+            ratios.append(a / b)
+    return [
+        Row(
+            "one `get`, one thread",
+            f"{median(ours) * 1e6:.0f} µs, {median(ratios):.3f}x",
+            f"official client, same connection: {median(theirs) * 1e6:.0f} µs",
+            "≤ 1.02x",
+        )
+    ]
+
+
+def _alternating(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
+    took: dict[Callable[[], object], list[float]] = {ours: [], theirs: []}
+    for block in range(_BLOCKS):
+        for call in (ours, theirs) if block % 2 else (theirs, ours):
+            began = time.perf_counter()
+            for _ in range(_GETS):
+                call()
+            took[call].append((time.perf_counter() - began) / _GETS)
+    return median(took[ours]), median(took[theirs])

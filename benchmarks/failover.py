@@ -1,0 +1,157 @@
+"""From the death, the freezing or the leaving of a cluster to the first answer from the next."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.clusters import connected, pair, until
+from benchmarks.table import Row, median
+from flask_hazelcast_failover import HazelcastClient
+from flask_hazelcast_failover.testing import LocalCluster
+
+__all__ = ["measure_freeze", "measure_graceful", "measure_kill", "measure_nothing"]
+
+_THREADS = 8
+_TUNED = {"health_check_interval": 0.1, "health_check_timeout": 0.1, "health_check_failures": 2}
+
+
+class _Load:
+    """Threads that read and write as fast as they can."""
+
+    def __init__(self, client: HazelcastClient, threads: int) -> None:
+        self.took: list[tuple[float, float]] = []  # (when it began, how long it took)
+        self.errors: list[Exception] = []
+        self._stop = threading.Event()
+        shop: Any = client.get_map("bench").blocking()
+        self._threads = [threading.Thread(target=self._work, args=(shop, n)) for n in range(threads)]
+
+    def __enter__(self) -> _Load:
+        for thread in self._threads:
+            thread.start()
+        time.sleep(0.3)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def first_answer_after(self, moment: float) -> float:
+        """Seconds from a moment to the end of the first operation that began after it."""
+        return min(began + took for began, took in self.took if began > moment) - moment
+
+    def high(self, share: float) -> float:
+        """A percentile of how long operations took."""
+        took = sorted(took for _, took in self.took)
+        return took[min(len(took) - 1, int(len(took) * share))]
+
+    def _work(self, shop: Any, number: int) -> None:
+        while not self._stop.is_set():
+            began = time.perf_counter()
+            try:
+                shop.get(number)
+                shop.set(number, number)
+            except Exception as error:
+                self.errors.append(error)
+            self.took.append((began, time.perf_counter() - began))
+
+
+def measure_kill(runs: int) -> list[Row]:
+    """SIGKILL."""
+    return [
+        _failover(runs, "killed, defaults", LocalCluster.kill, "≤ 400 ms", {}),
+        _failover(runs, "killed, `try_count=1`", LocalCluster.kill, "≤ 30 ms", {"try_count": 1}),
+    ]
+
+
+def measure_freeze(runs: int) -> list[Row]:
+    """SIGSTOP."""
+    return [
+        _failover(runs, "frozen, defaults", LocalCluster.freeze, "≤ 6.5 s", {}),
+        _failover(runs, "frozen, checks every 0.1 s", LocalCluster.freeze, "≤ 0.5 s", _TUNED),
+    ]
+
+
+def _failover(
+    runs: int, what: str, fault: Callable[[LocalCluster], None], target: str, options: dict[str, Any]
+) -> Row:
+    lone, loaded, failed = [], [], 0
+    for _ in range(runs):
+        for threads, results in ((1, lone), (_THREADS, loaded)):
+            with (
+                pair() as (blue, green),
+                connected(blue, green, **options) as client,
+                _Load(client, threads) as load,
+            ):
+                moment = time.perf_counter()
+                fault(blue)
+                until(lambda client=client: client.status().current_cluster == "green")  # type: ignore[misc]
+                time.sleep(0.2)
+            moment_on_green = [
+                began + took for began, took in load.took if began + took > moment and took > 0.001
+            ]
+            slow = [took for began, took in load.took if began + took > moment]
+            results.append(max(slow) if slow else min(moment_on_green) - moment)
+            failed += len(load.errors)
+    return Row(
+        f"{what} → first answer",
+        f"{median(lone) * 1000:.0f} ms by 1 thread, {median(loaded) * 1000:.0f} ms by {_THREADS}; {failed} failed",
+        "official client: never" if "killed" in what else "official client: 120 s (measured apart)",
+        target,
+    )
+
+
+def measure_graceful(runs: int) -> list[Row]:
+    """A switch and a reset under load, beside the same load without."""
+    quiet, moving, failed = [], [], 0
+    with pair() as (blue, green), connected(blue, green) as client:
+        for _ in range(runs):
+            with _Load(client, _THREADS) as load:
+                time.sleep(1.5)
+            quiet.append(load.high(0.999))
+            with _Load(client, _THREADS) as load:
+                for _ in range(3):
+                    client.switch_to("green")
+                    time.sleep(0.25)
+                    client.reset()
+                    time.sleep(0.25)
+            moving.append(load.high(0.999))
+            failed += len(load.errors)
+    ratio = median(moving) / median(quiet)
+    return [
+        Row(
+            "graceful switches under load, 99.9th percentile",
+            f"{median(moving) * 1000:.1f} ms, {ratio:.2f}x; {failed} failed",
+            f"the same load without switches: {median(quiet) * 1000:.1f} ms",
+            "≤ 2x, 0 failed",
+        )
+    ]
+
+
+def measure_nothing(runs: int) -> list[Row]:
+    """No cluster at all, and one that comes back."""
+    calls, back = [], []
+    for _ in range(runs):
+        with pair() as (blue, green), connected(blue, green, try_count=1) as client:
+            shop: Any = client.get_map("bench").blocking()
+            shop.get("key")
+            blue.kill()
+            green.kill()
+            until(lambda client=client: client.status().state == "offline")  # type: ignore[misc]
+            for _ in range(50):
+                began = time.perf_counter()
+                try:
+                    shop.get("key")
+                except Exception:
+                    calls.append(time.perf_counter() - began)
+            green.restart()
+            began = time.perf_counter()
+            until(lambda client=client: client.status().state == "connected")  # type: ignore[misc]
+            back.append(time.perf_counter() - began)
+    return [
+        Row("nothing reachable: a call fails in", f"{median(calls) * 1000:.2f} ms", "", "≤ 5 ms"),
+        Row("a cluster is back → connected", f"{median(back):.2f} s", "", "≤ 2 s"),
+    ]

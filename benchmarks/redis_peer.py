@@ -1,0 +1,107 @@
+"""The closest Python peer: redis-py's MultiDBClient on two redis servers, killed the same way."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.table import Row, median
+from flask_hazelcast_failover.testing import free_port
+
+__all__ = ["measure"]
+
+_GIVE_UP = 30.0
+
+
+def measure(runs: int) -> list[Row]:
+    """With its defaults, and tuned to fail over as fast as it can."""
+    server = shutil.which("redis-server")
+    try:
+        import redis.multidb.client  # noqa: F401
+    except ImportError:
+        server = None
+    if server is None:
+        return [
+            Row("killed → first answer", "", "redis-py MultiDBClient: not measured, redis is not installed")
+        ]
+    rows = []
+    for what, tuned in (("defaults", False), ("tuned", True)):
+        took = median([_run(server, tuned) for _ in range(runs)])
+        rows.append(
+            Row(f"killed → first answer, redis-py {what}", "", f"MultiDBClient: {took * 1000:,.0f} ms")
+        )
+    return rows
+
+
+def _run(server: str, tuned: bool) -> float:
+    with _redis(server) as (first, primary), _redis(server) as (second, _):
+        client = _client(first, second, tuned)
+        client.set("key", "value")
+        primary.kill()
+        primary.wait()
+        began = time.perf_counter()
+        while time.perf_counter() - began < _GIVE_UP:
+            try:
+                client.get("key")
+                break
+            except Exception:
+                time.sleep(0.001)
+        took = time.perf_counter() - began
+        client.close()
+        return took
+
+
+def _client(first: int, second: int, tuned: bool) -> Any:
+    from redis.backoff import NoBackoff
+    from redis.multidb.client import MultiDBClient
+    from redis.multidb.config import DatabaseConfig, MultiDbConfig
+    from redis.retry import Retry
+
+    databases = [
+        DatabaseConfig(client_kwargs={"host": "127.0.0.1", "port": port}, weight=weight)
+        for port, weight in ((first, 1.0), (second, 0.5))
+    ]
+    options: dict[str, Any] = {"databases_config": databases}
+    if tuned:
+        options |= {
+            "command_retry": Retry(NoBackoff(), 1),
+            "min_num_failures": 1,
+            "failure_rate_threshold": 0.01,
+            "health_check_interval": 0.1,
+            "health_check_probes": 1,
+            "health_check_delay": 0.01,
+            "health_check_timeout": 1,
+        }
+    return MultiDBClient(MultiDbConfig(**options))
+
+
+@contextmanager
+def _redis(server: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            _wait_for(port)
+            yield port, process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(port: int) -> None:
+    import redis
+
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            redis.Redis(port=port).ping()
+            return
+        except redis.ConnectionError:
+            time.sleep(0.02)
+    raise TimeoutError("redis-server did not start")
