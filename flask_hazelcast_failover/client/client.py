@@ -238,6 +238,14 @@ class HazelcastClient(Face):
         """The open official clients by label: of the active cluster and of those that stand by."""
         return self._engine.connected_clusters()
 
+    def try_to_reach(self, index: int) -> None:
+        """Open a connection to a cluster and close it again; nothing else changes.
+
+        :param index: the cluster's place in the order of priority
+        :raises ClientOfflineException: it cannot be reached
+        """
+        self._engine.try_to_reach(index)
+
     @stands_in_for(Face.add_distributed_object_listener)
     def add_distributed_object_listener(
         self, listener_func: Callable[[DistributedObjectEvent], None]

@@ -174,6 +174,19 @@ class Engine:
         """The open connections by label, each the newest one to its cluster."""
         return {link.label: link.client for link in self._open_links() if link.is_connected()}
 
+    def try_to_reach(self, index: int) -> None:
+        """Open a connection to a cluster and close it again.
+
+        :raises ClientOfflineException: it cannot be reached
+        """
+        try:
+            link = self._opened(index)
+        except Exception as failure:
+            raise ClientOfflineException(
+                f"{self._clusters[index].label} cannot be reached, nothing has changed: {failure}"
+            ) from failure
+        self.discard(link)
+
     def _open_links(self) -> list[Link]:
         return list(self._links)
 
