@@ -54,6 +54,8 @@ __all__ = ["HazelcastClient"]
 _SHUTDOWN = 5.0
 # How much of that listeners and receivers that are busy may take, seconds.
 _LAST_WORDS = 1.0
+# How much of that attempts that just began may take, seconds.
+_TIDYING = 0.3
 # How much of that taking leave of other processes may take, seconds.
 _FAREWELL = 0.3
 
@@ -377,6 +379,7 @@ class HazelcastClient(Face):
                 self._companion.leave(min(timeout, _FAREWELL))
             self._lifecycle.fire(LifecycleState.SHUTTING_DOWN)
             self._engine.stop(max(0.0, deadline - time.monotonic()))
+            self._engine.join(_TIDYING)
             self._lifecycle.fire(LifecycleState.SHUTDOWN)
             self._end_runners(min(deadline, time.monotonic() + _LAST_WORDS))
         finally:
@@ -384,17 +387,13 @@ class HazelcastClient(Face):
             self._ended.set()
 
     def _let_go(self, deadline: float) -> None:
-        """The interpreter ends: tell those who wait, and leave the rest to the kernel.
+        """The interpreter ends. Daemon threads may go on with the client until it has.
 
         :param deadline: when to be through, monotonic seconds
         """
-        with self._lock:
-            if self._route.state is State.CLOSED:
-                return
-            self._route.close()
         if self._companion is not None:
             self._companion.leave(max(0.0, min(_FAREWELL, deadline - time.monotonic())))
-        self._engine.stop(max(0.0, deadline - time.monotonic()))
+        self._engine.let_go()
         self._end_runners(deadline)
 
     def _end_runners(self, deadline: float) -> None:

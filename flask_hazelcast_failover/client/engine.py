@@ -160,8 +160,15 @@ class Engine:
     def join(self, timeout: float) -> None:
         """Wait, after ``stop()``, for what still is under way: ``timeout`` seconds at most."""
         deadline = time.monotonic() + timeout
-        for thread in list(self._helpers):
+        for thread in list(self._helpers) if not is_reactor_thread() else ():
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def let_go(self) -> None:
+        """The interpreter ends: decide nothing more. What is open the kernel closes."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._watch.stop()
 
     def abandon_in_child(self) -> None:
         """In a forked child: touch nothing of the parent's, whose locks may be held by threads that are gone."""
