@@ -73,4 +73,8 @@ class Search:
 
     def patience_ends(self, records: Sequence[ClusterRecord]) -> list[float]:
         """When a worse cluster need not wait for each of the better ones any longer."""
-        return [record.began + self.patience for record in records if record.began is not None and self.may_come(record)]
+        return [
+            record.began + self.patience
+            for record in records
+            if record.began is not None and self.may_come(record)
+        ]

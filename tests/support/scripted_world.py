@@ -143,7 +143,7 @@ class ScriptedWorld:
         self.events: list[Event] = []
         self.dials: list[tuple[float, int]] = []
         self.in_search: Counter[int] = Counter()  # attempts at each cluster since operations had to wait
-        self.ended: dict[int, tuple[float, bool]] = {}  # when an attempt ended last, and whether refused
+        self.ended: dict[int, tuple[float, bool]] = {}  # when an attempt or a link ended, and whether refused
         self.offline_since = 0.0
         self.shown: ClientStatus | None = None
         self.asked: list[Asked] = []
@@ -336,6 +336,7 @@ class ScriptedWorld:
         assert not link.is_discarded, f"{link} given up twice"
         assert link is not self.route, f"{link} is in use"
         link.is_discarded = True
+        self.ended[link.index] = self.time, False
         self.close(link)
         if self.moving is link:
             self.moving = None
