@@ -32,6 +32,7 @@ from flask_hazelcast_failover.client.official import (
 from flask_hazelcast_failover.client.probe import Answer, Probe, Verdict
 from flask_hazelcast_failover.client.processes import close_in_child
 from flask_hazelcast_failover.client.tls import tls_context
+from flask_hazelcast_failover.client.turns import Turn, turns
 
 __all__ = ["AttemptFailed", "attempt"]
 
@@ -39,6 +40,7 @@ __all__ = ["AttemptFailed", "attempt"]
 _HEDGE = 0.5
 # How long the threads of a failed attempt are waited for, seconds.
 _TIDYING = 0.1
+_BUSY = "timed out: authenticated, but this process was busy with other connections"
 
 
 class AttemptFailed(Exception):
@@ -114,6 +116,7 @@ class _Attempt:
         self._lookups: list[threading.Thread] = []
         self._probes: list[Probe] = []
         self._members: list[_Member] = []
+        self._turn: Turn | None = None  # from the first member that answers on
         self._opened_last = 0.0
         self._won: OfficialClient | None = None
         for address in addresses:
@@ -126,6 +129,8 @@ class _Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._selector.close()
+        if self._turn is not None:
+            self._turn.end()
         for probe in self._probes:
             probe.end()
         ending = [
@@ -221,6 +226,10 @@ class _Attempt:
         now = time.monotonic()
         if not waiting or (is_opening and now < self._opened_last + self._patience(len(waiting))):
             return
+        if self._turn is None:
+            self._turn = turns.take(self._wake)
+        if not self._turn.has_begun:
+            return
         member, self._opened_last = waiting[0], now
         member.opening = Opening(self._build_config([self._dialled(member.probe)]), done=self._tell)
 
@@ -230,8 +239,8 @@ class _Attempt:
     def _hedge(self) -> float:
         """Seconds until the next member has its turn."""
         waiting = sum(1 for member in self._members if member.opening is None and member.why is None)
-        if not waiting:
-            return float("inf")
+        if not waiting or self._turn is None or not self._turn.has_begun:
+            return float("inf")  # an answer or our turn will wake us
         return max(0.001, self._opened_last + self._patience(waiting) - time.monotonic())
 
     def _dialled(self, probe: Probe) -> str:
@@ -259,6 +268,9 @@ class _Attempt:
 
     def _tell(self, what: _Looked | Probe | Opening) -> None:
         self._inbox.append(what)
+        self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(OSError):  # the attempt is over
             self._waker.send(b"!")
 
@@ -286,7 +298,8 @@ class _Attempt:
                 self._said[_name(probe)] = probe.answer  # how far it has come
         for member in self._members:
             if member.why is None:
-                why = "timed out: authenticated, but no member list came"
+                has_begun = member.opening is not None
+                why = "timed out: authenticated, but no member list came" if has_begun else _BUSY
                 self._give_up(member, Answer(Verdict.ABSENT, why))
         why = "; ".join(f"{name}: {answer.why}" for name, answer in sorted(self._said.items()))
         refusing = any(answer.verdict is Verdict.REFUSING for answer in self._said.values())
