@@ -92,6 +92,13 @@ def test_nothing_is_put_in_over_what_is_there(shop: Flask) -> None:
     assert stock(shop, "cup") == 3
 
 
+def test_of_two_processes_that_miss_a_product_the_slower_one_finds_what_is_left_of_it(shop: Flask) -> None:
+    fill(shop, "cup", 3)  # put in, and partly sold, after the slower one had looked
+    with shop.app_context():
+        assert catalogue._put_stock_in("cup") == 3
+    assert stock(shop, "cup") == 3
+
+
 def test_buying_takes_the_cart_out_of_stock_and_empties_it(shop: Flask) -> None:
     visitor = shop.test_client()
     send(visitor, "/cart", product="sencha", by=2)
