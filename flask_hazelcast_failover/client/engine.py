@@ -303,12 +303,12 @@ class Engine:
 
     def publish(self, link: KeptLink) -> None:
         link = _own(link)
-        was_connected = self._route.link is not None
+        # Told first, so that who listens from now on hears what happens from now on.
+        self._members.follow(link)
+        if self._route.link is None:
+            self._lifecycle.fire(LifecycleState.CONNECTED)
         self._route.publish(link)
         self._listeners.complete(link)
-        self._members.follow(link)
-        if not was_connected:
-            self._lifecycle.fire(LifecycleState.CONNECTED)
 
     def offline(self, why: str) -> None:
         self._route.offline(why)

@@ -199,9 +199,17 @@ class Listeners:
 
         self._runner.submit(call)
 
-    def call(self, receive: Callable[[], object]) -> None:
-        """Have something of a listener's called in its turn, wherever the client is."""
-        self._runner.submit(receive)
+    def call(self, receive: Callable[..., object] | None, *event: object) -> None:
+        """Have a listener called in its turn, wherever the client is by then."""
+
+        def call() -> None:
+            try:
+                if receive is not None:
+                    receive(*event)
+            except Exception:
+                _logger.exception("a listener raised")
+
+        self._runner.submit(call)
 
     def _registration(self, recipe: _Recipe) -> Operation:
         return self._operations.operation(

@@ -11,9 +11,11 @@ import functools
 import inspect
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from hazelcast import cp, proxy
+from hazelcast.errors import HazelcastError
 from hazelcast.future import Future
 from hazelcast.proxy.cp.atomic_long import AtomicLong
 from hazelcast.proxy.cp.atomic_reference import AtomicReference
@@ -98,7 +100,9 @@ class ProxySource:
         """Have members know of every structure that a proxy was handed out for."""
         for follower in list(self._followers.values()):
             if follower.service_name:
-                _real(follower)
+                # Members without vector collections refuse them. Who cannot be asked at all is told next.
+                with suppress(HazelcastError):
+                    _real(follower)
 
     def forget(self, key: ProxyKey) -> None:
         """Drop the follower of a structure that was destroyed, and its listeners."""

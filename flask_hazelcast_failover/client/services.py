@@ -45,6 +45,7 @@ class FollowingClusterService(ClusterService):
         # Under _lock, with those of the configuration.
         self._listeners = {str(uuid.uuid4()): (added, removed) for added, removed in given}
         self._members: dict[UUID, MemberInfo] = {}  # those told of; under _lock
+        self._followed: Link | None = None  # under _lock
 
     def add_listener(
         self,
@@ -84,9 +85,10 @@ class FollowingClusterService(ClusterService):
         """Go on in a forked child, with the same listeners."""
         self._lock = threading.Lock()
         self._members = {}
+        self._followed = None
 
     def follow(self, link: Link) -> None:
-        """Tell of a link that has become the active one. Called by the keeper, waits for nothing."""
+        """Tell of a link that is about to become the active one. Called by the keeper, waits for nothing."""
         service = link.client.cluster_service
         if not link.follows_members:
             link.follows_members = True
@@ -96,22 +98,24 @@ class FollowingClusterService(ClusterService):
             )
         now = _by_id(*service.get_members())
         with self._lock:
+            self._followed = link
             known = dict(self._members)
         self._changed(link, now, {id_: member for id_, member in known.items() if id_ not in now})
 
     def _changed(self, link: Link, here: dict[UUID, MemberInfo], gone: dict[UUID, MemberInfo]) -> None:
-        if self._operations.route.link is not link:
-            return
         with self._lock:
+            if self._followed is not link:
+                return
             gone = {id_: member for id_, member in gone.items() if self._members.pop(id_, None)}
             new = {id_: member for id_, member in here.items() if id_ not in self._members}
             self._members.update(new)
             listeners = list(self._listeners.values())
-        for added, removed in listeners:
-            for member in gone.values() if removed else ():
-                self._events.deliver(link, removed, member)  # type: ignore[arg-type]
-            for member in new.values() if added else ():
-                self._events.deliver(link, added, member)  # type: ignore[arg-type]
+            # In order also if two threads of official clients tell at the same time.
+            for added, removed in listeners:
+                for member in gone.values() if removed else ():
+                    self._events.call(removed, member)
+                for member in new.values() if added else ():
+                    self._events.call(added, member)
 
 
 class FollowingPartitions(PartitionService):

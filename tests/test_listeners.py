@@ -1,0 +1,445 @@
+"""Listeners follow the client, under the ids first given, and hear of the active cluster only."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hazelcast.errors import HazelcastError
+from hazelcast.lifecycle import LifecycleState
+from hazelcast.proxy.reliable_topic import ReliableMessageListener
+
+from flask_hazelcast_failover import ClientConfig, FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.conftest import StartCluster
+from tests.support.moving import QUICK, Outcome, client_on
+from tests.support.waiting import eventually
+
+Add = Callable[[HazelcastClient, Callable[[Any], None]], Any]
+Cause = Callable[[HazelcastClient], Any]
+Remove = Callable[[HazelcastClient, Any], Any]
+
+KINDS: dict[str, tuple[Add, Cause, Remove]] = {
+    "Map": (
+        lambda client, hear: (
+            client.get_map("heard").blocking().add_entry_listener(updated_func=hear, added_func=hear)
+        ),
+        lambda client: client.get_map("heard").blocking().set("k", time.monotonic()),
+        lambda client, id_: client.get_map("heard").blocking().remove_entry_listener(id_),
+    ),
+    "Map of one key": (
+        lambda client, hear: (
+            client.get_map("heard1").blocking().add_entry_listener(True, "k", None, hear, None, hear)
+        ),
+        lambda client: client.get_map("heard1").blocking().set("k", time.monotonic()),
+        lambda client, id_: client.get_map("heard1").blocking().remove_entry_listener(id_),
+    ),
+    "ReplicatedMap": (
+        lambda client, hear: (
+            client.get_replicated_map("heard")
+            .blocking()
+            .add_entry_listener(added_func=hear, updated_func=hear)
+        ),
+        lambda client: client.get_replicated_map("heard").blocking().put("k", time.monotonic()),
+        lambda client, id_: client.get_replicated_map("heard").blocking().remove_entry_listener(id_),
+    ),
+    "MultiMap": (
+        lambda client, hear: client.get_multi_map("heard").blocking().add_entry_listener(True, None, hear),
+        lambda client: client.get_multi_map("heard").blocking().put("k", time.monotonic()),
+        lambda client, id_: client.get_multi_map("heard").blocking().remove_entry_listener(id_),
+    ),
+    "Queue": (
+        lambda client, hear: client.get_queue("heard").blocking().add_listener(True, item_added_func=hear),
+        lambda client: client.get_queue("heard").blocking().add(1),
+        lambda client, id_: client.get_queue("heard").blocking().remove_listener(id_),
+    ),
+    "List": (
+        lambda client, hear: client.get_list("heard").blocking().add_listener(True, hear),
+        lambda client: client.get_list("heard").blocking().add(1),
+        lambda client, id_: client.get_list("heard").blocking().remove_listener(id_),
+    ),
+    "Set": (
+        lambda client, hear: client.get_set("heard").blocking().add_listener(True, hear),
+        lambda client: client.get_set("heard").blocking().add(time.monotonic()),
+        lambda client, id_: client.get_set("heard").blocking().remove_listener(id_),
+    ),
+    "Topic": (
+        lambda client, hear: client.get_topic("heard").blocking().add_listener(hear),
+        lambda client: client.get_topic("heard").blocking().publish("m"),
+        lambda client, id_: client.get_topic("heard").blocking().remove_listener(id_),
+    ),
+    "ReliableTopic": (
+        lambda client, hear: client.get_reliable_topic("heard").blocking().add_listener(hear),
+        lambda client: client.get_reliable_topic("heard").blocking().publish("m"),
+        lambda client, id_: client.get_reliable_topic("heard").blocking().remove_listener(id_),
+    ),
+    "distributed objects": (
+        lambda client, hear: client.add_distributed_object_listener(hear).result(),
+        lambda client: client.get_list(f"new {time.monotonic()}").blocking().size(),
+        lambda client, id_: client.remove_distributed_object_listener(id_).result(),
+    ),
+}
+
+
+class Heard:
+    """What listeners of every kind have heard."""
+
+    def __init__(self, client: HazelcastClient) -> None:
+        self.client = client
+        self.events: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+        self.ids = {kind: add(client, self.events[kind].append) for kind, (add, _, _) in KINDS.items()}
+
+    def clear(self) -> None:
+        for events in self.events.values():
+            events.clear()
+
+    def deaf(self) -> list[str]:
+        """The kinds that have heard nothing yet."""
+        return [kind for kind, events in self.events.items() if not events]
+
+    def assert_hears_everything(self) -> None:
+        self.clear()
+        for _, cause, _ in KINDS.values():
+            cause(self.client)
+        eventually(lambda: not self.deaf(), message=f"{self.deaf()} hear nothing")
+
+
+def test_listeners_of_every_kind_live_through_a_kill(pair: tuple[LocalCluster, LocalCluster]) -> None:
+    blue, green = pair
+    with client_on(blue, green) as client:
+        heard = Heard(client)
+        heard.assert_hears_everything()
+        blue.kill()
+        eventually(lambda: client.status().current_cluster == "green")
+        heard.assert_hears_everything()
+
+
+def test_listeners_of_every_kind_live_through_switches_and_hear_one_cluster_only(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client, client_on(blue) as on_blue, client_on(green) as on_green:
+        heard = Heard(client)
+        for label, stranger in (("green", on_blue), ("blue", on_green), ("green", on_blue)):
+            client.switch_to(label)
+            heard.assert_hears_everything()
+            heard.clear()
+            for _, cause, _ in KINDS.values():
+                cause(stranger)
+            heard_from_here = KINDS["Queue"]
+            heard_from_here[1](client)  # comes after all that the other cluster might have said
+            eventually(lambda: heard.events["Queue"])
+            assert heard.deaf() == [kind for kind in KINDS if kind != "Queue"]
+            assert len(heard.events["Queue"]) == 1
+
+
+def test_listeners_of_every_kind_live_through_a_restart_at_the_same_address(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster("restarting")
+    with client_on(cluster, try_count=100, wait_timeout=30.0, health_check_interval=0) as client:
+        heard = Heard(client)
+        cluster.restart()
+        eventually(lambda: client.status().epoch > 1, within=20)
+        heard.assert_hears_everything()
+
+
+def test_every_kind_is_removed_by_the_id_first_given_after_a_switch(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client:
+        heard = Heard(client)
+        client.switch_to("green")
+        for kind, (_, _, remove) in KINDS.items():
+            assert remove(client, heard.ids[kind]) is True, kind
+            assert remove(client, heard.ids[kind]) is False, kind
+        client.switch_to("blue")
+        probe: list[Any] = []
+        KINDS["Queue"][0](client, probe.append)
+        heard.clear()
+        for _, cause, _ in KINDS.values():
+            cause(client)
+        eventually(lambda: probe)
+        assert heard.deaf() == list(KINDS)
+
+
+def test_a_removal_while_nothing_is_reachable_holds(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("removed")
+    with client_on(cluster, health_check_interval=0) as client:
+        heard: list[Any] = []
+        id_ = client.get_queue("q").blocking().add_listener(item_added_func=heard.append)
+        cluster.kill()
+        eventually(lambda: client.status().state == "offline")
+        assert client.get_queue("q").blocking().remove_listener(id_) is True
+        cluster.restart()
+        eventually(lambda: client.status().state == "connected", within=20)
+        probe: list[Any] = []
+        client.get_queue("q").blocking().add_listener(item_added_func=probe.append)
+        client.get_queue("q").blocking().add(1)
+        eventually(lambda: probe)
+        assert not heard
+
+
+def test_listeners_added_during_switches_are_not_lost(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green) as client:
+        topic = client.get_topic("during").blocking()
+        heard: dict[int, list[Any]] = {}
+        stop = threading.Event()
+
+        def add_many() -> None:
+            while not stop.is_set():
+                number = len(heard)
+                heard[number] = []
+                topic.add_listener(heard[number].append)
+
+        adding = Outcome(add_many)
+        for label in ("green", "blue") * 5:
+            client.switch_to(label)
+        stop.set()
+        assert adding.wait().error is None
+
+        def everybody_hears() -> bool:
+            for events in heard.values():
+                events.clear()
+            topic.publish("all")
+            time.sleep(0.05)
+            return all(events for events in heard.values())
+
+        eventually(everybody_hears, within=10)
+        assert max(len(events) for events in heard.values()) == 1
+
+
+def test_a_slow_listener_delays_no_operation_and_no_health_check(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green, health_check_timeout=0.3, health_check_failures=2) as client:
+        release = threading.Event()
+        client.get_queue("slow").blocking().add_listener(item_added_func=lambda _: release.wait(20))
+        client.get_queue("slow").blocking().add(1)
+        numbers = client.get_map("quick").blocking()
+        began, slowest = time.monotonic(), 0.0
+        while time.monotonic() - began < 1.5:  # several rounds of health checks
+            before = time.monotonic()
+            numbers.get("k")
+            slowest = max(slowest, time.monotonic() - before)
+        assert slowest < 0.5
+        assert (client.status().current_cluster, client.status().epoch) == ("blue", 1)
+        release.set()
+
+
+def test_a_listener_may_call_back_into_the_client(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green) as client:
+        copies = client.get_map("copies").blocking()
+
+        def copy(event: Any) -> None:
+            copies.set(event.item, True)
+            assert client.get_map("copies").contains_key(event.item).result()
+            client.get_topic("made-by-a-listener").blocking().publish("x")
+
+        client.get_queue("sources").blocking().add_listener(True, item_added_func=copy)
+        client.get_queue("sources").blocking().add("one")
+        eventually(lambda: copies.contains_key("one"))
+        client.switch_to("green")
+        client.get_queue("sources").blocking().add("two")
+        eventually(lambda: copies.contains_key("two"))
+
+
+def test_listeners_are_called_in_order_on_one_thread(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        heard: list[tuple[Any, int]] = []
+        topic = client.get_topic("order").blocking()
+        topic.add_listener(lambda message: heard.append((message.message, threading.get_ident())))
+        for number in range(100):
+            topic.publish(number)
+        eventually(lambda: len(heard) == 100)
+        assert [number for number, _ in heard] == list(range(100))
+        assert len({thread for _, thread in heard}) == 1
+
+
+def test_a_listener_that_raises_harms_nobody(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        heard: list[Any] = []
+        topic = client.get_topic("raising").blocking()
+        topic.add_listener(lambda _: 1 / 0)  # type: ignore[arg-type, return-value]
+        topic.add_listener(heard.append)
+        topic.publish("a")
+        topic.publish("b")
+        eventually(lambda: len(heard) == 2)
+
+
+def test_a_listener_that_a_cluster_refuses_does_not_keep_the_client_from_it(
+    start_cluster: StartCluster,
+) -> None:
+    from hazelcast.predicate import sql
+
+    first, second = start_cluster("first"), start_cluster("second")
+    with client_on(first, second) as client:
+        first_map = client.get_map("picky")
+        heard: list[Any] = []
+        first_map.blocking().add_entry_listener(added_func=heard.append)
+        first_map.blocking().add_entry_listener(predicate=sql("this > 1"), added_func=heard.append)
+        client.switch_to("second")
+        first_map.blocking().set("a", 2)
+        eventually(lambda: len(heard) == 2)
+
+
+class Durable(ReliableMessageListener[Any]):
+    """A listener that remembers where it was and ends on request."""
+
+    def __init__(self, initial: int = -1) -> None:
+        self.initial = initial
+        self.messages: list[Any] = []
+        self.stored: list[int] = []
+        self.cancelled = threading.Event()
+
+    def on_message(self, message: Any) -> None:
+        if message.message == "end":
+            raise ValueError("ended")
+        self.messages.append(message.message)
+
+    def retrieve_initial_sequence(self) -> int:
+        return self.initial
+
+    def store_sequence(self, sequence: int) -> None:
+        self.stored.append(sequence)
+
+    def is_loss_tolerant(self) -> bool:
+        return True
+
+    def is_terminal(self, error: Exception) -> bool:
+        return isinstance(error, ValueError)
+
+    def on_cancel(self) -> None:
+        self.cancelled.set()
+
+
+def test_a_reliable_topic_goes_on_after_the_last_message_on_the_same_data(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    from tests.support.moving import client_at
+    from tests.support.relay import Relay
+
+    with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
+        with client_at(
+            ("blue", relay.address), try_count=50, wait_timeout=20.0, health_check_interval=0
+        ) as client:
+            listener = Durable()
+            client.get_reliable_topic("goes-on").blocking().add_listener(listener)
+            publish = other.get_reliable_topic("goes-on").blocking().publish
+            publish("before")
+            eventually(lambda: listener.messages == ["before"])
+            relay.refuse()
+            eventually(lambda: client.status().state != "connected")
+            publish("in the gap")
+            relay.resume()
+            eventually(lambda: client.status().state == "connected", within=20)
+            publish("after")
+            eventually(lambda: listener.messages == ["before", "in the gap", "after"])
+            assert not listener.cancelled.is_set()
+
+
+def test_a_reliable_topic_of_another_cluster_begins_with_what_is_published_now(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client, client_on(green) as other:
+        other.get_reliable_topic("from-now").blocking().publish("long ago")
+        listener = Durable(initial=0)
+        topic = client.get_reliable_topic("from-now").blocking()
+        topic.add_listener(listener)
+        topic.publish("on blue")
+        eventually(lambda: listener.messages == ["on blue"])
+        assert listener.stored == [0]
+        client.switch_to("green")
+        topic.publish("on green")
+        eventually(lambda: listener.messages == ["on blue", "on green"])
+
+
+def test_a_terminal_error_ends_a_reliable_listener_for_good(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green) as client:
+        listener = Durable()
+        topic = client.get_reliable_topic("terminal").blocking()
+        id_ = topic.add_listener(listener)
+        topic.publish("end")
+        assert listener.cancelled.wait(5)
+        client.switch_to("green")
+        topic.publish("too late")
+        assert topic.remove_listener(id_) is False
+        assert listener.messages == []
+
+
+def test_a_reliable_topic_survives_the_loss_of_the_member_that_holds_it(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("three", 3)
+    with client_on(cluster, operation_timeout=20.0) as client:
+        heard: dict[int, list[Any]] = {}
+        for number in range(6):  # on three members, some are held by the one that dies
+            heard[number] = []
+            client.get_reliable_topic(f"t{number}").blocking().add_listener(heard[number].append)
+        cluster.kill(2)
+        eventually(lambda: len(client.cluster_service.get_members()) == 2, within=20)
+        for number in range(6):
+            client.get_reliable_topic(f"t{number}").blocking().publish("still there")
+        eventually(lambda: all(heard.values()), within=20)
+
+
+def test_lifecycle_and_membership_are_those_of_the_client(blue: LocalCluster, green: LocalCluster) -> None:
+    config = FailoverConfig()
+    states: list[str] = []
+    joined: list[int] = []
+    left: list[int] = []
+    given = {
+        "lifecycle_listeners": [states.append],
+        "membership_listeners": [
+            (lambda m: joined.append(m.address.port), lambda m: left.append(m.address.port))
+        ],
+    }
+    config.add_cluster(blue.name, blue.addresses, **given)
+    config.add_cluster(green.name, green.addresses, **given)
+    ports = [int(cluster.addresses[0].rpartition(":")[2]) for cluster in (blue, green)]
+    client = HazelcastClient(config, **QUICK).start()
+    eventually(lambda: joined == ports[:1])
+    eventually(lambda: LifecycleState.CONNECTED in states)
+    assert states == [LifecycleState.STARTING, LifecycleState.STARTED, LifecycleState.CONNECTED]
+    client.switch_to("green")
+    eventually(lambda: joined == ports and left == ports[:1])
+    assert [member.address.port for member in client.cluster_service.get_members()] == ports[1:]
+    assert states[3:] == []
+    assert client.lifecycle_service.is_running()
+    client.shutdown()
+    eventually(lambda: states[3:] == [LifecycleState.SHUTTING_DOWN, LifecycleState.SHUTDOWN])
+    assert not client.lifecycle_service.is_running()
+
+
+def test_listeners_of_a_client_config_are_honoured(blue: LocalCluster) -> None:
+    states: list[str] = []
+    config = ClientConfig.from_dict(
+        {"cluster_name": "blue", "cluster_members": blue.addresses, "lifecycle_listeners": [states.append]}
+    )
+    with HazelcastClient(config):
+        eventually(lambda: LifecycleState.CONNECTED in states)
+
+
+def test_a_loss_is_told_as_disconnected_and_connected(pair: tuple[LocalCluster, LocalCluster]) -> None:
+    blue, green = pair
+    with client_on(blue, green) as client:
+        states: list[str] = []
+        id_ = client.lifecycle_service.add_listener(states.append)
+        blue.kill()
+        eventually(lambda: states == [LifecycleState.DISCONNECTED, LifecycleState.CONNECTED])
+        assert client.lifecycle_service.remove_listener(id_) is True
+        assert client.lifecycle_service.remove_listener(id_) is False
+
+
+def test_a_membership_listener_can_be_told_of_those_who_are_there(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        joined: list[Any] = []
+        id_ = client.cluster_service.add_listener(joined.append, None, fire_for_existing=True)
+        assert [member.uuid for member in joined] == [m.uuid for m in client.cluster_service.get_members()]
+        assert client.cluster_service.remove_listener(id_) is True
+        assert client.cluster_service.remove_listener(id_) is False
+
+
+def test_a_listener_that_cannot_be_registered_is_not_carried_along(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        with pytest.raises((HazelcastError, TypeError, AssertionError)):
+            client.get_topic("t").blocking().add_listener()  # type: ignore[call-arg]
+        assert client._listeners.is_empty()

@@ -1,0 +1,72 @@
+"""A near cache never serves an entry of another cluster, or of an earlier epoch."""
+
+import pytest
+
+from flask_hazelcast_failover import ClientOfflineException
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.conftest import StartCluster
+from tests.support.moving import client_on
+from tests.support.waiting import eventually
+
+CACHED = {"near_caches": {"cached": {}}}
+
+
+def test_hits_are_served_without_the_cluster(blue: LocalCluster) -> None:
+    with client_on(blue, client_options=CACHED) as client:
+        cached = client.get_map("cached")
+        cached.blocking().set("k", "v")
+        assert [cached.blocking().get("k") for _ in range(5)] == ["v"] * 5
+        assert cached.get("k").result() == "v"
+        assert cached._near_cache._hits >= 4
+        assert cached.blocking()._wrapped._near_cache is cached._near_cache
+
+
+def test_an_entry_of_another_cluster_is_never_served(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green, client_options=CACHED) as client:
+        cached = client.get_map("cached").blocking()
+        cached.set("who", "blue")
+        assert cached.get("who") == cached.get("who") == "blue"
+        client.switch_to("green")
+        cached.set("who", "green")
+        assert cached.get("who") == cached.get("who") == "green"
+        client.switch_to("blue")
+        assert cached.get("who") == "blue"
+
+
+def test_there_and_back_again_nothing_of_the_earlier_epoch_is_served(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green, client_options=CACHED) as client, client_on(blue) as other:
+        cached = client.get_map("cached").blocking()
+        cached.set("k", "old")
+        for round_ in range(5):
+            cached.get("k")
+            assert cached.get("k") is not None
+            client.switch_to("green")
+            other.get_map("cached").blocking().set("k", f"new {round_}")
+            client.switch_to("blue")
+            assert cached.get("k") == f"new {round_}"
+
+
+def test_after_a_restart_nothing_is_served_that_the_cluster_has_not(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("cached")
+    with client_on(
+        cluster, client_options=CACHED, try_count=100, wait_timeout=30.0, health_check_interval=0
+    ) as client:
+        cached = client.get_map("cached").blocking()
+        cached.set("k", "v")
+        assert cached.get("k") == cached.get("k") == "v"
+        cluster.restart()
+        assert cached.get("k") is None
+
+
+def test_nothing_is_served_while_nothing_is_reachable(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("cached")
+    with client_on(cluster, client_options=CACHED) as client:
+        cached = client.get_map("cached").blocking()
+        cached.set("k", "v")
+        assert cached.get("k") == cached.get("k") == "v"
+        cluster.kill()
+        eventually(lambda: client.status().state == "offline")
+        with pytest.raises(ClientOfflineException):
+            cached.get("k")

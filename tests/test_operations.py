@@ -1,0 +1,379 @@
+"""What becomes of operations in flight: repeated, told unknown, timed out, and never left hanging."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hazelcast.errors import HazelcastClientNotActiveError, OperationTimeoutError
+from hazelcast.future import Future
+
+from flask_hazelcast_failover import (
+    ClientOfflineException,
+    FailoverConfig,
+    HazelcastClient,
+    OperationOutcomeUnknown,
+)
+from flask_hazelcast_failover.testing import LocalCluster, free_port
+from tests.conftest import StartCluster
+from tests.support.moving import Outcome, client_at, client_on
+from tests.support.relay import Relay
+from tests.support.waiting import eventually
+
+Call = Callable[[HazelcastClient], Any]
+
+READ: Call = lambda client: client.get_map("m").blocking().get("k")  # noqa: E731
+REPEATABLE: Call = lambda client: client.get_map("m").blocking().set("k", 1)  # noqa: E731
+ELSEWHERE: Call = lambda client: client.get_map("m").blocking().put("k", 1)  # noqa: E731
+ONCE: Call = lambda client: client.get_queue("q").blocking().offer(1)  # noqa: E731
+CLASSES = {"READ": READ, "REPEATABLE": REPEATABLE, "REPEATABLE_ELSEWHERE": ELSEWHERE, "ONCE": ONCE}
+
+
+@pytest.fixture
+def relayed(blue: LocalCluster, green: LocalCluster) -> Iterator[tuple[Relay, Relay]]:
+    """Relays to `blue` and `green`: frozen, requests are surely sent and surely not answered."""
+    with Relay(blue.addresses[0]) as first, Relay(green.addresses[0]) as second:
+        yield first, second
+
+
+def warmed(client: HazelcastClient) -> HazelcastClient:
+    for call in CLASSES.values():
+        call(client)
+    client.get_queue("q").blocking().clear()
+    return client
+
+
+def waits_for_answer(client: HazelcastClient, how_many: int = 1) -> bool:
+    link = client._route.link
+    return link is not None and len(link.calls) >= how_many
+
+
+@pytest.mark.parametrize("repeat", ["repeatable", "reads", "none"])
+def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
+    repeat: str, relayed: tuple[Relay, Relay]
+) -> None:
+    repeated = {
+        "repeatable": {"READ", "REPEATABLE", "REPEATABLE_ELSEWHERE"},
+        "reads": {"READ"},
+        "none": set(),
+    }[repeat]
+    addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
+    with client_at(*addresses, repeat=repeat, health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        outcomes = {
+            name: [Outcome(lambda call=call: call(client)) for _ in range(2)]
+            for name, call in CLASSES.items()
+        }
+        eventually(lambda: waits_for_answer(client, 8))
+        relayed[0].refuse()
+        for name, both in outcomes.items():
+            for outcome in both:
+                outcome.wait(5)
+                if name in repeated:
+                    assert outcome.error is None, name
+                else:
+                    assert isinstance(outcome.error, OperationOutcomeUnknown), name
+        eventually(lambda: client.status().current_cluster == "green")
+        assert client.operation_counts().repeated == 2 * len(repeated)
+        assert client.operation_counts().unknown == 8 - 2 * len(repeated)
+
+
+def test_on_the_same_cluster_only_what_does_not_tell_is_repeated(relayed: tuple[Relay, Relay]) -> None:
+    with client_at(("blue", relayed[0].address), health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        outcomes = {name: Outcome(lambda call=call: call(client)) for name, call in CLASSES.items()}
+        eventually(lambda: waits_for_answer(client, 4))
+        relayed[0].cut()
+        relayed[0].resume()
+        for outcome in outcomes.values():
+            outcome.wait(5)
+        assert {name: type(outcome.error) for name, outcome in outcomes.items()} == {
+            "READ": type(None),
+            "REPEATABLE": type(None),
+            "REPEATABLE_ELSEWHERE": OperationOutcomeUnknown,
+            "ONCE": OperationOutcomeUnknown,
+        }
+
+
+def test_the_error_names_structure_method_and_cluster(relayed: tuple[Relay, Relay]) -> None:
+    addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
+    with client_at(*addresses, health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        outcome = Outcome(lambda: ONCE(client))
+        eventually(lambda: waits_for_answer(client))
+        relayed[0].refuse()
+        message = str(outcome.wait().error)
+        assert all(part in message for part in ("Queue.offer", "'q'", "blue", "ONCE")), message
+
+
+def test_operations_are_kept_through_a_switch_of_eight_threads(
+    pair: tuple[LocalCluster, LocalCluster],
+) -> None:
+    blue, green = pair
+    failures: list[BaseException] = []
+    stop = threading.Event()
+    with client_on(blue, green) as client:
+        numbers = client.get_map("load").blocking()
+
+        def work(number: int) -> None:
+            while not stop.is_set():
+                try:
+                    numbers.set(number, number)
+                    assert numbers.get(number) in (number, None)
+                    numbers.put(number, number)
+                except BaseException as error:
+                    failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        blue.kill()
+        eventually(lambda: client.status().current_cluster == "green")
+        time.sleep(0.3)
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+        assert not failures
+
+
+def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("three", 3)
+    with client_on(cluster, operation_timeout=20.0) as client:
+        counter = client.get_pn_counter("hits").blocking()
+        queues = [client.get_queue(f"q{number}") for number in range(12)]
+        numbers = client.get_map("m").blocking()
+        numbers.put_all({number: number for number in range(100)})
+        counter.add_and_get(1)
+        takes = [queue.take() for queue in queues]
+        reads = [Outcome(lambda: [numbers.get(n) for n in range(100)]) for _ in range(4)]
+        eventually(lambda: waits_for_answer(client, 12))
+        cluster.kill(2)
+        for outcome in reads:
+            assert outcome.wait(20).error is None
+        lost = eventually(lambda: [take for take in takes if take.done()])
+        assert all(isinstance(take.exception(), OperationOutcomeUnknown) for take in lost)
+        assert client.status().epoch == 1
+        for queue in queues:
+            queue.blocking().offer("still there")
+        assert all(take.result() == "still there" for take in takes if take not in lost)
+
+
+def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("replicas", 2)
+    with client_on(cluster) as client:
+        counter = client.get_pn_counter("hits")
+        counter.blocking().add_and_get(1)
+        replica = counter._current_target_replica_address
+        index = next(
+            i
+            for i, member in enumerate(cluster.members)
+            if member.address.endswith(f":{replica.address.port}")
+        )
+        cluster.freeze(index)
+        adding = counter.add_and_get(10)
+        eventually(lambda: waits_for_answer(client))
+        cluster.kill(index)
+        with pytest.raises(OperationOutcomeUnknown, match="add_and_get"):
+            adding.result()
+        counter.blocking().reset()  # the state that only the dead member had is gone, which is no fault of ours
+        assert counter.blocking().get() in (0, 1, 10, 11)
+
+
+@pytest.mark.parametrize("first_use", [False, True])
+def test_a_live_cluster_that_does_not_answer(first_use: bool, relayed: tuple[Relay, Relay]) -> None:
+    with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
+        if not first_use:
+            warmed(client)
+        relayed[0].freeze()
+        began = time.monotonic()
+        outcomes = {name: Outcome(lambda call=call: call(client)) for name, call in CLASSES.items()}
+        for name, outcome in outcomes.items():
+            outcome.wait(3)
+            expected = OperationOutcomeUnknown if name == "ONCE" else OperationTimeoutError
+            assert type(outcome.error) is expected, name
+            assert "blue" in str(outcome.error.args[0])
+        assert time.monotonic() - began < 1.5
+        assert client.status().current_cluster == "blue"
+
+
+def test_futures_time_out_as_well(relayed: tuple[Relay, Relay]) -> None:
+    with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
+        warmed(client)
+        relayed[0].freeze()
+        with pytest.raises(OperationTimeoutError):
+            client.get_map("m").get("k").result()
+        with pytest.raises(OperationOutcomeUnknown):
+            client.get_queue("q").offer(1).result()
+
+
+def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None:
+    with client_on(blue, operation_timeout=0.3) as client:
+        queue = client.get_queue("own-timeout").blocking()
+        began = time.monotonic()
+        assert queue.poll(timeout=1.0) is None
+        assert time.monotonic() - began > 0.9
+        locks = client.get_map("own-timeout").blocking()
+        holder = Outcome(lambda: locks.lock("k")).wait()
+        assert holder.error is None
+        assert locks.try_lock("k", timeout=0.8) is False
+        assert locks.try_put("k", 1, timeout=0.8) is False
+        locks.force_unlock("k")
+
+
+def test_a_take_waits_as_long_as_it_takes(blue: LocalCluster) -> None:
+    with client_on(blue, operation_timeout=0.3) as client:
+        queue = client.get_queue("endless")
+        taken = Outcome(lambda: queue.blocking().take())
+        time.sleep(0.8)  # well beyond operation_timeout: nothing may have happened
+        assert not taken.is_over
+        queue.blocking().offer("at last")
+        assert taken.wait().result == "at last"
+
+
+def test_a_ring_buffer_is_waited_for_only_if_items_are(relayed: tuple[Relay, Relay]) -> None:
+    with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.3) as client:
+        buffer = client.get_ringbuffer("waiting").blocking()
+        sequence = buffer.add("first")
+        relayed[0].freeze()
+        with pytest.raises(OperationTimeoutError):
+            buffer.read_many(sequence, 0, 1)
+        waiting = Outcome(lambda: buffer.read_many(sequence, 1, 1))
+        time.sleep(0.6)  # beyond operation_timeout: it may wait for items as long as it takes
+        assert not waiting.is_over
+        relayed[0].resume()
+        assert waiting.wait().result.read_count == 1
+
+
+def test_nothing_reachable_fails_in_milliseconds(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("only")
+    with client_on(cluster) as client:
+        warmed(client)
+        cluster.kill()
+        eventually(lambda: client.status().state == "offline")
+        for call in CLASSES.values():
+            began = time.monotonic()
+            with pytest.raises(ClientOfflineException, match="only"):
+                call(client)
+            assert time.monotonic() - began < 0.1
+        future = client.get_map("m").get("k")
+        with pytest.raises(ClientOfflineException):
+            future.result()
+
+
+def test_what_surely_did_not_run_is_done_whatever_its_class(pair: tuple[LocalCluster, LocalCluster]) -> None:
+    blue, green = pair
+    with client_on(blue, green, repeat="none") as client:
+        warmed(client)
+        blue.kill()
+        eventually(lambda: client.status().current_cluster != "blue")
+        assert ONCE(client) is True
+        assert client.get_map("m").blocking().put_if_absent("new", 1) is None
+
+
+def test_operations_wait_for_a_switch_and_not_longer_than_they_may() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    config = FailoverConfig()
+    config.add_cluster("absent", [address])
+    client = HazelcastClient(config, try_count=50, retry_delay=0.5, wait_timeout=0.3)
+    began = time.monotonic()
+    with pytest.raises(ClientOfflineException):
+        READ(client)
+    assert time.monotonic() - began < 1.5
+    client.shutdown()
+
+
+def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) -> None:
+    addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
+    with client_at(*addresses, health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        calls: list[Future[Any]] = []
+        reads = [client.get_map("m").get("k") for _ in range(200)]
+        offers = [client.get_queue("q").offer(n) for n in range(200)]
+        for future in reads + offers:
+            future.add_done_callback(calls.append)
+        relayed[0].refuse()
+        eventually(lambda: len(calls) == 400)
+        assert all(read.is_success() for read in reads)
+        assert all(isinstance(offer.exception(), OperationOutcomeUnknown) for offer in offers)
+        relayed[0].resume()
+        assert client.get_map("m").blocking().get("k") == 1
+        assert len(calls) == 400
+        assert client._route.link is not None and client._route.link.is_idle
+
+
+def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, Relay]) -> None:
+    addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
+    with client_at(*addresses, health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        seen: list[BaseException] = []
+
+        def ask_again(_: Future[Any]) -> None:
+            try:
+                client.get_map("m").get("k").result()
+            except BaseException as error:
+                seen.append(error)
+
+        client.get_queue("q").offer(1).add_done_callback(ask_again)
+        later = client.get_map("m").get("k")
+        relayed[0].refuse()
+        assert Outcome(later.result).wait(5).error is None
+        eventually(lambda: seen or client.get_map("m").blocking().get("k") == 1)
+
+
+def test_a_future_of_a_first_use_connects_by_itself(blue: LocalCluster) -> None:
+    config = FailoverConfig()
+    config.add_cluster(blue.name, blue.addresses)
+    client = HazelcastClient(config)
+    assert client.get_map("first-future").set("a", 1).result() is None
+    client.shutdown()
+
+
+def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
+    config = FailoverConfig()
+    config.add_cluster(blue.name, blue.addresses)
+    client = HazelcastClient(config)
+    locks = client.get_map("future-locks")
+    locks.lock("k").result()  # connects first, so it is sent by a thread of the client's own
+    assert Outcome(lambda: locks.blocking().try_lock("k")).wait().result is False
+    locks.blocking().unlock("k")
+    assert Outcome(lambda: locks.blocking().try_lock("k")).wait().result is True
+    client.shutdown()
+
+
+def test_after_shutdown_every_call_says_so(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        numbers = client.get_map("m")
+    with pytest.raises(HazelcastClientNotActiveError):
+        numbers.blocking().get("k")
+    with pytest.raises(HazelcastClientNotActiveError):
+        numbers.get("k").result()
+
+
+def test_a_graceful_switch_lets_operations_finish_where_they_are(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client:
+        queue = client.get_queue("graceful")
+        taking = queue.take()
+        client.switch_to("green")
+        queue.blocking().offer("on green")
+        assert not taking.done()
+        with client_on(blue) as other:
+            other.get_queue("graceful").blocking().offer("on blue")
+        assert Outcome(taking.result).wait().result == "on blue"
+        assert queue.blocking().poll() == "on green"
+
+
+def test_drain_timeout_ends_what_is_still_in_flight(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green, drain_timeout=0.3) as client:
+        taking = Outcome(lambda: client.get_queue("drained").blocking().take())
+        eventually(lambda: waits_for_answer(client))
+        client.switch_to("green")
+        assert isinstance(taking.wait(3).error, OperationOutcomeUnknown)
