@@ -1,0 +1,218 @@
+"""Moving on purpose: nothing fails, drain_timeout is kept, and what cannot be done changes nothing."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hazelcast.errors import HazelcastClientNotActiveError
+
+from flask_hazelcast_failover import (
+    ClientOfflineException,
+    HazelcastClient,
+    OperationOutcomeUnknown,
+)
+from flask_hazelcast_failover.client.events import ClusterConnected, ClusterLost, ClusterSwitched
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.faults import Load, cluster_of, connected_to, relayed
+from tests.support.waiting import eventually
+
+
+def is_on(client: HazelcastClient, label: str) -> Callable[[], bool]:
+    return lambda: client.status().current_cluster == label
+
+
+@pytest.mark.parametrize("standby", ["hot", "cold"])
+def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
+    addresses = {"blue": blue.addresses, "green": green.addresses}
+    with connected_to(addresses, standby=standby) as (client, told):
+        with Load(client, "switching-load", threads=8) as load:
+            for _ in range(5):
+                client.switch_to("green")
+                assert client.status().current_cluster == "green"
+                client.reset()
+                assert client.status().on_primary
+        assert load.errors == []
+        assert load.calls > 100
+        history = client.status().history
+        assert [(switch.previous, switch.current) for switch in history] == [
+            ("blue", "green"),
+            ("green", "blue"),
+        ] * 5
+        assert {switch.reason for switch in history} == {"manual"}
+        assert client.status().epoch == 11
+        assert not told.of(ClusterLost)
+        if standby == "cold":
+            eventually(lambda: cluster_of(client, "green").state == "idle")
+
+
+def test_a_switch_to_where_the_client_is_does_nothing(blue: LocalCluster, green: LocalCluster) -> None:
+    with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, _):
+        client.switch_to("blue")
+        client.reset()
+        assert client.status().epoch == 1
+        assert client.status().history == ()
+
+
+def test_a_blocked_take_keeps_drain_timeout_and_steals_no_item_later(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    addresses = {"blue": blue.addresses, "green": green.addresses}
+    with connected_to(addresses, drain_timeout=0.6) as (client, _):
+        queue: Any = client.get_queue("switching-take").blocking()
+        ended: list[tuple[float, BaseException]] = []
+
+        def take() -> None:
+            try:
+                queue.take()
+            except OperationOutcomeUnknown as error:
+                ended.append((time.monotonic(), error))
+
+        taking = threading.Thread(target=take)
+        taking.start()
+        eventually(lambda: [link for link in client._engine._links if not link.is_idle])
+        began = time.monotonic()
+        client.switch_to("green")
+        assert time.monotonic() - began < 0.4, "draining goes on behind"
+        taking.join(5.0)
+        at, error = ended[0]
+        assert 0.5 < at - began < 2.0
+        assert all(word in str(error) for word in ("switching-take", "take", "blue"))
+        client.reset()
+        queue.offer("an item")
+        time.sleep(0.2)  # the time in which the abandoned take would steal it
+        assert queue.poll() == "an item"
+
+
+def test_operations_in_flight_finish_where_they_are(blue: LocalCluster, green: LocalCluster) -> None:
+    addresses = {"blue": blue.addresses, "green": green.addresses}
+    with (
+        connected_to(addresses, drain_timeout=5.0) as (client, _),
+        connected_to({"blue": blue.addresses}) as (
+            other,
+            _,
+        ),
+    ):
+        queue: Any = client.get_queue("switching-finish").blocking()
+        taken: list[object] = []
+        taking = threading.Thread(target=lambda: taken.append(queue.take()))
+        taking.start()
+        eventually(lambda: [link for link in client._engine._links if not link.is_idle])
+        client.switch_to("green")
+        other.get_queue("switching-finish").blocking().offer("from blue")  # type: ignore[arg-type]
+        taking.join(5.0)
+        assert taken == ["from blue"]
+
+
+class TestATargetThatCannotBeReached:
+    def test_nothing_has_changed(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with relayed(blue, green, try_count=2) as (client, told, relays):
+            relays[1].refuse()
+            eventually(lambda: cluster_of(client, "green").state == "down")
+            before = client.status()
+            with Load(client, "switching-nowhere", threads=2) as load:
+                with pytest.raises(ClientOfflineException, match=r"green .*refused"):
+                    client.switch_to("green")
+            assert load.errors == []
+            after = client.status()
+            assert (after.current_cluster, after.epoch, after.history) == ("blue", 1, ())
+            assert before.state == after.state == "connected"
+            assert not told.of(ClusterSwitched)
+
+    def test_one_that_is_back_a_moment_later_is_taken(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with relayed(blue, green, try_count=20, retry_delay=0.1) as (client, _, relays):
+            relays[1].refuse()
+            eventually(lambda: cluster_of(client, "green").state == "down")
+            timer = threading.Timer(0.3, relays[1].resume)
+            timer.start()
+            client.switch_to("green")
+            assert client.status().current_cluster == "green"
+            timer.join()
+
+    def test_an_unknown_label(self, blue: LocalCluster) -> None:
+        with connected_to({"blue": blue.addresses}) as (client, _):
+            with pytest.raises(ValueError, match=r"'grene'.*blue"):
+                client.switch_to("grene")
+            with pytest.raises(TypeError, match="label"):
+                client.switch_to(1)  # type: ignore[arg-type]
+
+
+def test_many_threads_that_switch_at_once_are_served_in_turn(blue: LocalCluster, green: LocalCluster) -> None:
+    addresses = {"blue": blue.addresses, "green": green.addresses}
+    with connected_to(addresses) as (client, told):
+        eventually(lambda: cluster_of(client, "green").state == "standby")
+        errors: list[Exception] = []
+
+        def move(label: str) -> None:
+            try:
+                for _ in range(5):
+                    client.switch_to(label)
+            except Exception as error:
+                errors.append(error)
+
+        with Load(client, "switching-many", threads=2) as load:
+            movers = [threading.Thread(target=move, args=(("blue", "green")[i % 2],)) for i in range(12)]
+            for mover in movers:
+                mover.start()
+            for mover in movers:
+                mover.join(30.0)
+        assert errors == []
+        assert load.errors == []
+        eventually(lambda: len(told.of(ClusterSwitched)) == client.status().epoch - 1)
+        switches = told.of(ClusterSwitched)
+        assert all(a.current == b.previous for a, b in itertools.pairwise(switches))
+        assert [switch.epoch for switch in switches] == list(range(2, len(switches) + 2))
+
+
+def test_a_switch_whose_target_dies_on_the_way_leaves_the_client_where_it_is(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with relayed(blue, green, standby="cold", health_check_interval=0) as (client, _, relays):
+        relays[1].freeze()
+        with pytest.raises(ClientOfflineException, match="green"):
+            client.switch_to("green")
+        assert (client.status().current_cluster, client.status().epoch) == ("blue", 1)
+
+
+def test_a_switch_from_a_cluster_that_dies_meanwhile(blue: LocalCluster, green: LocalCluster) -> None:
+    with relayed(blue, green, standby="cold", health_check_interval=0, connect_timeout=5.0) as (
+        client,
+        told,
+        relays,
+    ):
+        relays[1].delay(0.05)
+        timer = threading.Timer(0.1, relays[0].refuse)
+        timer.start()
+        client.switch_to("green")
+        timer.join()
+        eventually(lambda: client.status().state == "connected")
+        assert client.status().current_cluster == "green"
+        assert len(told.of(ClusterSwitched)) == 1
+        assert [event.cluster for event in told.of(ClusterConnected)] == ["blue", "green"]
+
+
+def test_wishes_end_with_the_client(blue: LocalCluster, green: LocalCluster) -> None:
+    with relayed(blue, green, standby="cold", health_check_interval=0, connect_timeout=20.0) as (
+        client,
+        _,
+        relays,
+    ):
+        relays[1].freeze()
+        ended: list[Exception] = []
+
+        def move() -> None:
+            try:
+                client.switch_to("green")
+            except Exception as error:
+                ended.append(error)
+
+        moving = threading.Thread(target=move)
+        moving.start()
+        eventually(lambda: relays[1].link_count == 0 and cluster_of(client, "green").state == "connecting")
+        client.shutdown()
+        moving.join(3.0)
+        assert isinstance(ended[0], HazelcastClientNotActiveError)
