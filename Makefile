@@ -14,7 +14,10 @@ TYPED = $(wildcard flask_hazelcast_failover example_app examples benchmarks test
 # The versions that the tests start: the current one, and the last with an open-source CP subsystem.
 MEMBERS := 5.7.0 5.3.8
 
-.PHONY: help run demo test check format bench docs clean
+MAIN_PATHS := tests/test_source_document.py tests/test_client.py tests/test_extension.py tests/test_signals.py \
+	tests/test_admin_api.py tests/test_method_table.py tests/test_cli.py
+
+.PHONY: help run demo test minimum check format bench docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -28,6 +31,13 @@ demo: $(VENV)/.run ## Kill the primary under load and show what users of the app
 
 test: $(VENV)/.test ## Set up and run the test suite; `make test ARGS="-k kill"` narrows it
 	$(RUN) -m pytest $(ARGS)
+
+minimum: $(VENV)/.pip ## Run the tests of the main paths with the oldest dependencies that are promised
+	$(PYTHON) -m venv --clear $(VENV)/minimum
+	$(VENV)/minimum/bin/python -m pip --quiet install --upgrade "pip>=25.1"
+	$(VENV)/minimum/bin/python -m pip --quiet install --constraint tests/minimum-versions.txt \
+		--editable ".[embedded,cachelib,limits,prometheus]" --group test
+	$(VENV)/minimum/bin/python -m pytest $(MAIN_PATHS)
 
 check: $(VENV)/.check ## Format, lint, types and the direction of imports
 	$(RUN) -m ruff format --check $(CODE)

@@ -93,9 +93,8 @@ def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster
         result = _run(app, "drill", "--json")
         kept = client.get_map("hazelcast-failover-drill").blocking().size()
     assert kept == 0
-    assert json.loads(result.output)["warnings"] == [
-        "green is empty, blue holds 1 entries: after a switch the app starts with nothing"
-    ]
+    empty_one = "green is empty, blue holds 1 entries: after a switch the app starts with nothing"
+    assert empty_one in json.loads(result.output)["warnings"]
 
 
 def _run(app: Flask, *arguments: str) -> Result:
