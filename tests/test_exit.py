@@ -361,7 +361,11 @@ def test_whoever_waits_for_a_start_that_fails_fails_with_it() -> None:
                 client.get_map("any").blocking().size()
             failed.append(time.monotonic() - began)
 
-        starting = threading.Thread(target=lambda: pytest.raises(ClientOfflineException, client.start))
+        def start() -> None:
+            with pytest.raises(ClientOfflineException):
+                client.start()
+
+        starting = threading.Thread(target=start)
         starting.start()
         eventually(lambda: client.status().state == "switching")
         users = [threading.Thread(target=use) for _ in range(4)]

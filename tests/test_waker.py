@@ -1,0 +1,129 @@
+"""The stuck waker: the official client loses wake-ups under threads; ours must not, and must not pay for it."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hazelcast import HazelcastClient as OfficialClient
+from hazelcast.reactor import AsyncoreReactor
+
+from flask_hazelcast_failover.client.official import put_waker_right
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.clients import client_on
+
+
+class _Racing:
+    """The `os` of the reactor's module, in which another thread wakes the loop right before the pipe is read."""
+
+    def __init__(self, race: Callable[[], None]) -> None:
+        self._race = race
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def read(self, *args: int) -> bytes:
+        self._race()
+        return os.read(*args)
+
+
+def is_stuck_after_a_race(reactor: Any, module: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Wake the loop while it reads; whether it then takes itself for awake, with nothing left to read."""
+    waker, races = reactor._loop.waker, []
+
+    def race() -> None:
+        if not races:
+            races.append(True)
+            waker.wake()
+
+    waker.wake()
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{module}.os", _Racing(race))
+        waker.handle_read()
+    assert races
+    with pytest.raises(BlockingIOError):
+        os.read(waker._read_fd, 1)
+    return bool(waker.awake)
+
+
+@pytest.fixture
+def reactor() -> Any:
+    reactor = AsyncoreReactor()
+    yield reactor
+    reactor._loop.waker.close()
+
+
+def test_the_official_waker_still_gets_stuck(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When this fails, the official client no longer needs put_waker_right(): remove it."""
+    assert is_stuck_after_a_race(reactor, "hazelcast.reactor", monkeypatch)
+
+
+def test_ours_does_not(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_waker_right(reactor)
+    assert not is_stuck_after_a_race(reactor, "flask_hazelcast_failover.client.official", monkeypatch)
+
+
+def test_ours_still_wakes(reactor: Any) -> None:
+    put_waker_right(reactor)
+    waker = reactor._loop.waker
+    for _ in range(3):
+        waker.wake()
+        assert waker.awake and os.read(waker._read_fd, 10) == b"x"
+        waker.handle_read()
+        assert not waker.awake
+
+
+def test_it_is_put_right_on_every_connection(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green) as client:
+        for label in ("green", "blue"):
+            client.switch_to(label)
+            official = client.connected_clusters()[label]
+            assert "handle_read" in vars(official._reactor._loop.waker), label
+
+
+def gets_per_second(users: Any, threads: int, seconds: float) -> float:
+    """How many `get`s these threads do."""
+    counts = [0] * threads
+    over = time.monotonic() + seconds
+
+    def work(number: int) -> None:
+        while time.monotonic() < over:
+            users.get("key")
+            counts[number] += 1
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(counts) / seconds
+
+
+def lone_get(users: Any) -> float:
+    """The median time of a `get` with nothing else going on, in seconds."""
+    times = []
+    for _ in range(51):
+        began = time.perf_counter()
+        users.get("key")
+        times.append(time.perf_counter() - began)
+    return sorted(times)[25]
+
+
+def test_threads_slow_nothing_down_for_good(blue: LocalCluster) -> None:
+    official = OfficialClient(cluster_name=blue.name, cluster_members=blue.addresses)
+    try:
+        theirs = official.get_map("waker").blocking()
+        with client_on(blue) as client:
+            ours = client.get_map("waker").blocking()
+            ours.set("key", 1)
+            fresh = lone_get(ours)
+            their_rate = gets_per_second(theirs, threads=8, seconds=1.5)
+            our_rate = gets_per_second(ours, threads=8, seconds=1.5)
+            after = lone_get(ours)
+    finally:
+        official.shutdown()
+    # The real figures are the benchmarks' business: 2.5 times as many, and 2 times as long. This machine may be busy.
+    assert our_rate > 1.2 * their_rate, (our_rate, their_rate)
+    assert after < max(4 * fresh, 0.004), (fresh, after)
