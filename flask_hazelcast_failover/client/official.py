@@ -415,9 +415,10 @@ def decode_authentication(answer: bytes) -> Reply | None:
         if isinstance(error, (AuthenticationError, AccessControlError)):
             return Reply(CREDENTIALS_FAILED)
         return Reply(-1, type(error).__name__)
-    if kind != client_authentication_codec._RESPONSE_MESSAGE_TYPE:
-        raise ValueError(f"message type {kind:#x} in answer to an authentication")
-    return Reply(int(client_authentication_codec.decode_response(messages[0])["status"]))
+    for codec in (client_authentication_codec, client_authentication_custom_codec):
+        if kind == codec._RESPONSE_MESSAGE_TYPE:
+            return Reply(int(codec.decode_response(messages[0])["status"]))
+    raise ValueError(f"message type {kind:#x} in answer to an authentication")
 
 
 def put_waker_right(reactor: Any) -> None:
