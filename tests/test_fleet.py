@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
@@ -305,10 +306,13 @@ def test_a_failback_waits_until_all_can_follow_and_takes_them_along(
 # What is told
 
 
+@pytest.mark.parametrize(
+    ("standby", "labels"), [("hot", ["green", "blue", "green"]), ("cold", ["green", "blue"])]
+)
 def test_one_process_is_the_first_of_each_switch(
-    blue: LocalCluster, green: LocalCluster, start: Start
+    blue: LocalCluster, green: LocalCluster, start: Start, standby: str, labels: list[str]
 ) -> None:
-    processes = [start(blue, green, FLEET="first") for _ in range(3)]
+    processes = [start(blue, green, FLEET=f"first-{standby}", STANDBY=standby) for _ in range(3)]
     together(*processes)
     told: list[tuple[str, bool]] = []
 
@@ -318,9 +322,9 @@ def test_one_process_is_the_first_of_each_switch(
     with ExitStack() as connected:
         for process in processes:
             connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
-        for count, label in enumerate(["green", "blue", "green"], 1):
+        for count, label in enumerate(labels, 1):
             processes[count % 3].client.switch_to(label)
-            eventually(lambda count=count: len(told) == 3 * count)
+            eventually(partial(lambda expected: len(told) == expected, 3 * count))
             assert sorted(told[-3:]) == [(label, False), (label, False), (label, True)]
 
 

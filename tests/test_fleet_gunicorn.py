@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 APP = "tests.support.fleet_app:create_app"
-QUICK = {"TRY_COUNT": 1, "HEALTH_CHECK_INTERVAL": 0.2}
+QUICK: dict[str, Any] = {"TRY_COUNT": 1, "HEALTH_CHECK_INTERVAL": 0.2}
 
 
 def settled(server: Server, *labels: str, within: float = 5.0) -> None:
@@ -28,11 +30,10 @@ def settled(server: Server, *labels: str, within: float = 5.0) -> None:
     eventually(lambda: set(server.places()) == set(labels), within)
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread"])
+@pytest.mark.parametrize("arguments", [("--worker-class", "sync"), ("--threads", "2", "--preload")])
 def test_one_request_moves_every_worker_within_a_second(
-    blue: LocalCluster, green: LocalCluster, tmp_path: Path, worker_class: str
+    blue: LocalCluster, green: LocalCluster, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    arguments = ("--worker-class", worker_class, "--threads", "2" if worker_class == "gthread" else "1")
     with serve(tmp_path, [url_of(blue), url_of(green)], 4, arguments, **QUICK) as server:
         server.visited()
         workers = sorted(server.statuses())
@@ -46,7 +47,7 @@ def test_one_request_moves_every_worker_within_a_second(
             assert answer["generation"] >= generation
             assert set(server.places()) == {label}
             assert time.monotonic() - asked < 1.0
-            switched = eventually(lambda label=label: _switches_to(server, label, 4))
+            switched = eventually(partial(_switches_to, server, label, 4))
             assert sorted(event["fleet_first"] for event in switched) == ["False", "False", "False", "True"]
             assert sorted(event["reason"] for event in switched) == ["fleet", "fleet", "fleet", "manual"]
 
@@ -131,9 +132,9 @@ def test_a_partition_that_only_one_process_sees(
         relay = running.enter_context(Relay(blue.addresses[0]))
         # Not smart: a smart client would go round the relay, to the address that the member gives.
         cut = [f"hazelcast://blue@{relay.address}", url_of(green)]
-        options = {"CLIENT_OPTIONS": {"smart_routing": False}}
+        settings["CLIENT_OPTIONS"] = {"smart_routing": False}
         servers = [
-            running.enter_context(serve(tmp_path, clusters, 1, **settings, **options))
+            running.enter_context(serve(tmp_path, clusters, 1, **settings))
             for clusters in (whole, whole, cut)
         ]
         here, other, stray = servers
@@ -193,13 +194,3 @@ def test_a_shell_moves_the_named_fleet_and_no_other_and_never_counts(
         assert len(_workers(other)) == 1 and _desired(other) != "green"
         assert shell("reset")[0] == 0
         assert meant.places() == ["blue", "blue"]
-
-
-def test_a_preloaded_app_makes_one_fleet_of_its_workers(
-    blue: LocalCluster, green: LocalCluster, tmp_path: Path
-) -> None:
-    with serve(tmp_path, [url_of(blue), url_of(green)], 2, ("--preload",), **QUICK) as server:
-        server.visited()
-        code, answer = server.post("/hazelcast/switch", cluster="green")
-        assert code == 200 and len(answer["done"]) == 2
-        assert server.places() == ["green", "green"]

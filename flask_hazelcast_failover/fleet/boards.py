@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from flask_hazelcast_failover.client.official import OfficialClient
 from flask_hazelcast_failover.client.waiting import wait_for
 from flask_hazelcast_failover.fleet.records import Desired, WorkerRecord
 
-__all__ = ["MAP_PREFIX", "Board", "Boards", "Reading", "map_name", "read_once"]
+__all__ = ["MAP_PREFIX", "Board", "Boards", "Reading", "claim_arrival", "map_name", "read_once"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
@@ -51,9 +52,12 @@ class Reading:
         self.at = at
         self.records: list[WorkerRecord] = []
         self.desired_text: str | None = None
+        self.arrival: str | None = None  # the first arrival of the last switch
         for key, text in entries:
             if key == _DESIRED and isinstance(text, str):
                 self.desired_text = text
+            elif key == _ARRIVED and isinstance(text, str):
+                self.arrival = text
             elif isinstance(key, str) and key.startswith(_WORKER):
                 record = WorkerRecord.from_text(text)
                 if record is not None:
@@ -147,24 +151,19 @@ class Board:
         if self._map is not None:
             self._map.set_ttl(_DESIRED, ttl)
 
-    def claim(self, by: str) -> Future[Any] | None:
-        """Claim to be the first to come to this cluster; the result is true if so."""
-        if self._map is None:
-            return None
-        claimed: Future[Any] = self._map.put_if_absent(_ARRIVED, by, ttl=_SWITCH_TTL)
-        return claimed.continue_with(_was_absent)
-
-    def forget_claim(self) -> None:
-        """Let somebody be the first again; nobody waits for that."""
-        if self._map is not None:
-            self._map.delete(_ARRIVED)
+    def forget_arrival(self) -> None:
+        """Let the next one to come be the first again, unless there was another since; nobody waits for that."""
+        reading = self.reading
+        if self._map is not None and reading is not None and reading.arrival is not None:
+            self._map.remove_if_same(_ARRIVED, reading.arrival)
+            reading.arrival = None
 
     def _heard(self, _: object) -> None:
         self._on_news()
 
 
 class Boards:
-    """The boards of one fleet. One thread keeps them; :meth:`claim` may be called from any.
+    """The boards of one fleet. They belong to one thread, but for :meth:`remove`.
 
     :param fleet: name of the fleet
     :param is_named: whether it was given that name, and so outlives this server
@@ -228,22 +227,16 @@ class Boards:
                 return False
         return True
 
+    def forget_arrival(self, label: str) -> None:
+        """The switch to a cluster is over: all are there."""
+        if label in self._boards:
+            _each([self._boards[label]], Board.forget_arrival)
+
     def keep_desired(self, now: float) -> None:
         """Have what is wanted outlive pauses, as long as there are processes."""
         if self._ttl and now - self._kept_at > self._ttl / 10:
             self._kept_at = now
             _each(self._boards.values(), lambda board: board.keep_desired(self._ttl))
-
-    def claim(self, label: str, by: str, patience: float) -> bool | None:
-        """Whether this process is the first to come to a cluster; ``None`` if nobody knows in time."""
-        boards = self._boards
-        claimed = _each([boards[label]] if label in boards else [], lambda board: board.claim(by))
-        _wait(claimed, time.monotonic() + patience)
-        is_first = _result(claimed[0]) if claimed else None
-        if is_first:
-            # Who goes back to where the fleet came from is the first again.
-            _each([board for other, board in boards.items() if other != label], Board.forget_claim)
-        return is_first
 
 
 def read_once(client: OfficialClient, fleet: str, patience: float) -> Reading:
@@ -255,6 +248,37 @@ def read_once(client: OfficialClient, fleet: str, patience: float) -> Reading:
     (found,) = wait_for([client.create_proxy(MAP_SERVICE, map_name(fleet))], end)
     (entries,) = wait_for([found.entry_set()], end)
     return Reading(entries, time.monotonic())
+
+
+def claim_arrival(
+    clients: Mapping[str, OfficialClient], label: str, fleet: str, patience: float
+) -> bool | None:
+    """Whether this process is the first of its fleet to come to a cluster; ``None`` if nobody knows in time.
+
+    Over connections that may have no board yet, from any thread.
+
+    :param patience: seconds
+    """
+    end = time.monotonic() + patience
+    name = map_name(fleet)
+    try:
+        (found,) = wait_for([clients[label].create_proxy(MAP_SERVICE, name)], end)
+        (before,) = wait_for([found.put_if_absent(_ARRIVED, uuid.uuid4().hex, ttl=_SWITCH_TTL)], end)
+        if before is None:
+            # Who goes back to where the fleet came from is the first again.
+            for other in clients.keys() - {label}:
+                clients[other].create_proxy(MAP_SERVICE, name).add_done_callback(_forget_arrival)
+    except Exception as error:
+        _logger.debug("nobody knows who was the first to come to %s: %s", label, error)
+        return None
+    return before is None
+
+
+def _forget_arrival(opened: Future[Any]) -> None:
+    try:
+        opened.result().delete(_ARRIVED)
+    except Exception as error:
+        _logger.debug("an arrival was not forgotten: %s", error)
 
 
 def _each(boards: Iterable[Board], ask: Callable[[Board], Future[Any] | None]) -> list[Future[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -9,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hazelcast.errors import HazelcastClientNotActiveError
@@ -20,7 +22,7 @@ from flask_hazelcast_failover.client.options import Options, Standby
 from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.status import Condition
 from flask_hazelcast_failover.errors import ClientOfflineException
-from flask_hazelcast_failover.fleet.boards import read_once
+from flask_hazelcast_failover.fleet.boards import claim_arrival, read_once
 from flask_hazelcast_failover.fleet.name import is_server_worker
 from flask_hazelcast_failover.fleet.pulse import Member, Pulse, View
 from flask_hazelcast_failover.fleet.records import Desired, Origin, WorkerRecord, for_all, for_some
@@ -42,6 +44,8 @@ _LOOK, _LOOK_PACE = 3.0, 0.05
 _ANSWER = 0.5
 
 _NOBODY_ELSE = View()
+
+_logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
 
 class Fleet:
@@ -91,8 +95,8 @@ class Fleet:
         """The event, a switch with whether this process is the first of the fleet. Takes 0.5 s at most."""
         if not isinstance(event, ClusterSwitched) or not self._takes_part:
             return event
-        boards = self._own_pulse().boards
-        is_first = boards.claim(event.current, self._client.status().worker, _ANSWER)
+        clients, fleet = self._client.connected_clusters(), self._own_pulse().member.fleet
+        is_first = claim_arrival(clients, event.current, fleet, _ANSWER)
         return event if is_first is None else replace(event, fleet_first=is_first)
 
     def may_fail_back_to(self, client: OfficialClient) -> bool:
@@ -169,6 +173,7 @@ class Fleet:
         labels = self._labels()
         label = labels[0] if wish.label is None else wish.label
         _refuse_unknown("cluster", [label], labels)
+        index = labels.index(label)
         view = self._join()
         me = self._client.status().worker
         workers = {record.id: record for record in view.workers}
@@ -178,11 +183,15 @@ class Fleet:
         others = [workers[worker] for worker in told if worker != me]
         if wish.precondition is Precondition.ALL_CAN_REACH_IT:
             _refuse_out_of_reach(self._when_connected(others, label), label)
-        pulse = self._own_pulse()
-        with pulse.staying():
-            has_moved = me in told and self._move(label, holds, wish.precondition)
-            desired = self._want(wish, label, holds, told, has_moved)
-        done = (me,) if has_moved else ()
+        with self._own_pulse().staying():
+            move = partial(self._client.move, index, Reason.MANUAL, holds=holds)
+            # Without standby, moving closes the connection over which others are told: that comes last then.
+            first = partial(self._client.try_to_reach, index) if self._is_cold else move
+            has_moved = me in told and _succeeds(first, wish.precondition)
+            desired = self._want(wish, label, holds, told)
+            if has_moved and self._is_cold:
+                has_moved = _succeeds(move, Precondition.NONE)
+        done: tuple[str, ...] = (me,) if has_moved else ()
         if others:
             done = self._followed(told, label, done)
         return Outcome(desired.generation, told, done, tuple(w for w in told if w not in done))
@@ -211,16 +220,7 @@ class Fleet:
             others = [record for record in self._look().workers if record.id in ids]
         return others
 
-    def _move(self, label: str, holds: bool, precondition: Precondition) -> bool:
-        try:
-            self._client.move(self._labels().index(label), Reason.MANUAL, holds=holds)
-        except (ClientOfflineException, HazelcastClientNotActiveError) as error:
-            if precondition is Precondition.ALL_CAN_REACH_IT:
-                raise TargetUnreachable(str(error)) from error
-            return False
-        return True
-
-    def _want(self, wish: Wish, label: str, holds: bool, told: Sequence[str], has_moved: bool) -> Desired:
+    def _want(self, wish: Wish, label: str, holds: bool, told: Sequence[str]) -> Desired:
         def make(view: View) -> Desired:
             if wish.workers is None:
                 return for_all(view.desired, label, wish.by, Origin.COMMAND, holds=holds)
@@ -231,15 +231,10 @@ class Fleet:
         if not self._takes_part:
             return make(pulse.view)
 
-        def want() -> Desired:
-            desired = pulse.want(make)
-            if has_moved:
-                pulse.obeyed(desired)
-            return desired
-
         try:
-            return pulse.ask(want, 2 * _LOOK)
-        except TimeoutError:
+            return pulse.ask(partial(pulse.want, make), 2 * _LOOK)
+        except Exception as error:
+            _logger.warning("fleet %s: nobody else was told: %s", pulse.member.fleet, error)
             return make(pulse.view)
 
     def _followed(self, told: Sequence[str], label: str, moved: tuple[str, ...]) -> tuple[str, ...]:
@@ -254,6 +249,10 @@ class Fleet:
             time.sleep(_LOOK_PACE)
 
     # What both need.
+
+    @property
+    def _is_cold(self) -> bool:
+        return self._options.standby is Standby.COLD
 
     @property
     def _takes_part(self) -> bool:
@@ -275,7 +274,8 @@ class Fleet:
         pulse = self._own_pulse()
         try:
             return pulse.ask(pulse.look, _LOOK)
-        except TimeoutError:
+        except Exception as error:
+            _logger.debug("fleet %s: no look at it: %s", pulse.member.fleet, error)
             return pulse.view
 
     def _labels(self) -> list[str]:
@@ -284,13 +284,22 @@ class Fleet:
     def _own_pulse(self) -> Pulse:
         with self._lock:
             if self._pulse is None:
-                cold = self._options.standby is Standby.COLD
                 host, labels = socket.gethostname(), self._labels()
                 has_past = self._is_named or is_server_worker()
                 name, pid = self._name_of(), os.getpid()
-                member = Member(name, self._is_named, has_past, host, pid, labels, cold)
+                member = Member(name, self._is_named, has_past, host, pid, labels, self._is_cold)
                 self._pulse = Pulse(self._client, member, lambda: self._serves)
             return self._pulse
+
+
+def _succeeds(go: Callable[[], None], precondition: Precondition) -> bool:
+    try:
+        go()
+    except (ClientOfflineException, HazelcastClientNotActiveError) as error:
+        if precondition is Precondition.ALL_CAN_REACH_IT:
+            raise TargetUnreachable(str(error)) from error
+        return False
+    return True
 
 
 def _out_of_reach(workers: Iterable[WorkerRecord], label: str) -> list[WorkerRecord]:

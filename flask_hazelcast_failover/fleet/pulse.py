@@ -169,7 +169,7 @@ class Pulse:
         return self.view
 
     def want(self, make: Callable[[View], Desired]) -> Desired:
-        """Write what is wanted, made from what was wanted last; this process has done it already."""
+        """Write what is wanted, made from what was wanted last."""
         for _ in range(_TRIES):
             desired = make(self.look())
             if self.boards.write(desired, _ANSWER):
@@ -178,10 +178,6 @@ class Pulse:
         self._rules.hear(desired, worker, time.monotonic())
         self._show(self.view.is_known)
         return desired
-
-    def obeyed(self, desired: Desired) -> None:
-        """This process is where it is wanted."""
-        self._rules.obeyed(desired.order_for(self._client.status().worker))
 
     # The pulse itself.
 
@@ -239,6 +235,8 @@ class Pulse:
         if self._serves():
             self.boards.put(me, now)
             self._propose(status, me, now)
+            if me.current_cluster is not None and self._rules.are_all_there(me.current_cluster, now):
+                self.boards.forget_arrival(me.current_cluster)
             self._tell_of_split(now)
         if self._rules.desired is not None and readings:
             self.boards.write(self._rules.desired, _ANSWER)

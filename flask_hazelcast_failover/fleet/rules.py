@@ -150,6 +150,12 @@ class Rules:
         """The cluster that the strict majority is on."""
         return None if self._majority is None else self._majority[0]
 
+    def are_all_there(self, label: str, now: float) -> bool:
+        """Whether every process is on one cluster, and most of them have been for long enough."""
+        return self._settled(now) == label and all(
+            record.current_cluster == label for record in self.live(now)
+        )
+
     # What follows.
 
     def lasting_split(self, now: float) -> Mapping[str, int] | None:

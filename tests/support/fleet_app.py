@@ -22,7 +22,7 @@ def create_app() -> Flask:
 
     @app.get("/visits")
     def visits() -> dict[str, Any]:
-        ext.client.get_map("fleet-app-visits").blocking().get("total")
+        ext.client.get_map("fleet-app-visits").blocking().size()
         return {"worker": ext.client.status().worker}
 
     def note(name: str, event: Any) -> None:

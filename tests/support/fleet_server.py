@@ -116,7 +116,7 @@ def serve(
         )
     try:
         server = Server(process, port, workers, events)
-        eventually(lambda: _is_up(server, process, log), within=20)
+        eventually(lambda: _is_up(server, process, log), within=40)
         yield server
     except BaseException:
         sys.stderr.write(log.read_text())
@@ -135,5 +135,5 @@ def _is_up(server: Server, process: subprocess.Popen[bytes], log: Path) -> bool:
         raise RuntimeError(f"gunicorn has ended: {log.read_text()}")
     try:
         return bool(server.get("/hazelcast/health/live"))
-    except URLError:
+    except (URLError, TimeoutError):  # nobody listens, or nobody answers yet
         return False
