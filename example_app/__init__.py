@@ -1,7 +1,7 @@
 """A small shop on Hazelcast that goes on selling when its cluster dies.
 
 Read it in this order: ``catalogue`` (stock that is never sold twice), ``carts`` (what a visitor is told when no data
-came along), ``alerts`` (what the person on call reads), ``routes`` (the pages). The rest is the stage: ``stage`` starts
+came along), ``alerts`` (what the person on call reads), ``metrics`` (what the graphs show), ``routes`` (the pages). The rest is the stage: ``stage`` starts
 two clusters and the shop, ``control`` and ``demo_buttons`` let a visitor kill them, ``demo`` does it under load.
 
 ``make run`` starts it all. On clusters of your own::
@@ -18,7 +18,7 @@ from typing import Any
 
 from flask import Flask
 
-from example_app import alerts, demo_buttons, routes
+from example_app import alerts, demo_buttons, metrics, routes
 from example_app.extensions import ext
 
 __all__ = ["create_app"]
@@ -42,6 +42,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     ext.init_app(app)
     alerts.subscribe(app)
+    metrics.init_app(app)
     app.register_blueprint(routes.shop)
     demo_buttons.init_app(app)
     return app

@@ -53,6 +53,7 @@ def _welcome(shop: Shop) -> str:
   Admin page      {admin}/  (any user name, and the token as the password)
   Admin token     {shop.admin_token}
   Health          curl {admin}/health
+  Metrics         curl {shop.url}/metrics
   Status          curl {sign_in} {admin}/status
   Back to blue    curl -X POST {sign_in} {admin}/reset
   To green        curl -X POST {sign_in} -H 'Content-Type: application/json' \\

@@ -1,5 +1,11 @@
 """How gunicorn serves the shop."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import multiprocess
+
 workers = 4
 worker_class = "gthread"
 threads = 4
@@ -10,3 +16,8 @@ graceful_timeout = 2
 timeout = 30
 loglevel = "warning"
 control_socket_disable = True
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Leave out the gauges of a worker that has ended."""
+    multiprocess.mark_process_dead(worker.pid)

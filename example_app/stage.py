@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from example_app import gunicorn_conf
@@ -75,9 +76,10 @@ def open_shop(preferred_port: int, buttons: Buttons, log: IO[bytes] | None = Non
     with blue, green, _listening_socket(preferred_port) as listener:
         port = listener.getsockname()[1]
         token = secrets.token_urlsafe(12)
-        with listening(_orders(blue, green)) as channel:
+        with listening(_orders(blue, green)) as channel, TemporaryDirectory() as metrics:
             configuration = _configuration((blue, green), token)
             extra = _control_of(channel) if buttons is Buttons.SHOWN else {}
+            extra["PROMETHEUS_MULTIPROC_DIR"] = metrics  # where the workers add their figures up
             with _gunicorn(listener, configuration | extra, log) as process:
                 _wait_until_open(process, port)
                 yield Shop((blue, green), port, token, process, configuration)

@@ -202,6 +202,12 @@ def test_a_purchase_across_a_switch_is_not_made_and_the_goods_stay_in_the_cart(
             ext.client.reset()
 
 
+def test_prometheus_finds_where_the_shop_is(shop: Flask) -> None:
+    shop.test_client().get("/")
+    up = 'hazelcast_failover_cluster_up{app="example_app",cluster="blue"} 1.0'
+    eventually(lambda: up in shop.test_client().get("/metrics").get_data(as_text=True))
+
+
 @pytest.mark.parametrize("path", ["/cart", "/buy"])
 def test_a_form_from_elsewhere_is_refused(shop: Flask, path: str) -> None:
     visitor = shop.test_client()
