@@ -17,7 +17,7 @@ from flask_hazelcast_failover.client.events import (
 from flask_hazelcast_failover.client.status import Switch
 from flask_hazelcast_failover.client.world import World
 
-__all__ = ["Chronicle"]
+__all__ = ["Chronicle", "nothing_reachable"]
 
 _HISTORY = 100
 
@@ -71,3 +71,9 @@ class Chronicle:
             downtime = self._world.now() - record.lost_at
             record.lost_at = None
             self._world.announce(ClusterRecovered(record.label, downtime))
+
+
+def nothing_reachable(errors: Mapping[str, str]) -> str:
+    """Why no cluster can be reached; ``errors``: label -> why."""
+    reasons = ", ".join(f"{label} ({why})" for label, why in errors.items())
+    return f"no cluster can be reached: {reasons}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -11,7 +12,7 @@ from uuid import UUID
 from flask_hazelcast_failover.client.status import ClusterStatus, Condition
 from flask_hazelcast_failover.failover import ClusterConfig
 
-__all__ = ["ClusterRecord", "KeptLink"]
+__all__ = ["ClusterRecord", "KeptLink", "failed_too_often"]
 
 # Between two attempts at a cluster that is merely absent, seconds, half of it by chance.
 _ABSENT_PAUSE = 0.5
@@ -72,6 +73,11 @@ class ClusterRecord:
     def label(self) -> str:
         """Its label."""
         return self.config.label
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether there is no link, and no attempt now or later."""
+        return self.link is None and self.attempt is None and self.dial_at is None
 
     def connected(self, link: KeptLink, now: float) -> None:
         """A link was opened."""
@@ -194,3 +200,17 @@ class ClusterRecord:
     def _healthy(self) -> None:
         self.failures = {}
         self.impaired = False
+
+
+def failed_too_often(record: ClusterRecord, records: Sequence[ClusterRecord], limit: int) -> str | None:
+    """Why a cluster counts as lost by its failed checks, if it does.
+
+    When others fail as well, this process or its network is the first suspect: twice as many
+    failures are needed to believe it.
+    """
+    others = any(other.is_half_gone(1) for other in records if other is not record)
+    needed = 2 * limit if others else limit
+    if record.is_half_gone(needed):
+        return f"{record.failing(needed)} of {len(record.members)} members failed {needed} health checks"
+    record.impaired = record.failing(limit) > 0
+    return None

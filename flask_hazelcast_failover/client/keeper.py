@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from flask_hazelcast_failover.client.chronicle import Chronicle
-from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
+from flask_hazelcast_failover.client.chronicle import Chronicle, nothing_reachable
+from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink, failed_too_often
 from flask_hazelcast_failover.client.dialler import Dialler
 from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
 from flask_hazelcast_failover.client.happenings import (
@@ -34,30 +33,17 @@ from flask_hazelcast_failover.client.happenings import (
     Scouted,
     Wish,
 )
-from flask_hazelcast_failover.client.options import Failback, Options, Standby
+from flask_hazelcast_failover.client.move import Move
+from flask_hazelcast_failover.client.options import Failback, Options
 from flask_hazelcast_failover.client.return_home import WayBack, forgive, has_moved, renew_addresses
 from flask_hazelcast_failover.client.route import State
-from flask_hazelcast_failover.client.search import Dialling, Search
+from flask_hazelcast_failover.client.search import Search
+from flask_hazelcast_failover.client.standbys import Standbys
 from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.client.wishes import Wishes
 from flask_hazelcast_failover.client.world import World
 
 __all__ = ["Keeper"]
-
-# How long the best of several clusters is waited for when any is better than none, seconds.
-_OFFLINE_PATIENCE = 0.5
-
-
-@dataclass
-class _Move:
-    """A link on its way to be the active one."""
-
-    link: KeptLink
-    record: ClusterRecord
-    reason: Reason
-    since: float
-    wish: Wish | None = None
-    replacing: KeptLink | None = None  # the link to the same cluster's former members
 
 
 class Keeper:
@@ -81,11 +67,11 @@ class Keeper:
         self._tries = options.try_count or 3
         self._search_now: Search | None = None
         self._looked_at = 0.0  # when the search last looked at the clusters
-        self._move_now: _Move | None = None
+        self._move_now: Move | None = None
         self._left_at: tuple[Reason, float] | None = None  # why and when operations had to stop
-        self._draining: set[KeptLink] = set()  # left, and not closed nor used again since
         self._wishes = Wishes(world)
         self._dialler = Dialler(options, world)
+        self._standbys = Standbys(records, options, world)
         self._way_back = WayBack(options, world)
         self._chronicle = Chronicle(records, world)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
@@ -145,21 +131,15 @@ class Keeper:
 
     def _begin(self) -> None:
         if self.state is State.IDLE:
+            self._left_at = Reason.CONNECTION_LOST, self._world.now()
             self._suspend()
-            self._begin_search(self.records, Reason.CONNECTION_LOST)
+            self._begin_search(Search.thorough(self.records, self._tries, self._options))
 
-    def _begin_search(self, order: Sequence[ClusterRecord], reason: Reason) -> None:
-        now = self._world.now()
-        if self._left_at is None:
-            self._left_at = reason, now
+    def _begin_search(self, search: Search) -> None:
         self._wishes.put_off()
         for record in self.records:
-            record.begin_search(now)
-        indexes = tuple(record.index for record in order)
-        hot = self._options.standby is Standby.HOT
-        dialling = Dialling.ALL_AT_ONCE if hot else Dialling.ONE_BY_ONE
-        patience = self._options.connect_timeout
-        self._search_now = Search(indexes, self._tries, patience, reason, dialling)
+            record.begin_search(self._world.now())
+        self._search_now = search
         self._search()
 
     def _search(self) -> None:
@@ -172,7 +152,8 @@ class Keeper:
         for record in outcome.dial:
             self._dialler.dial(record)
         if outcome.found is not None and outcome.found.link is not None:
-            self._move(outcome.found, outcome.found.link, search.reason)
+            reason = self._left_at[0] if self._left_at else Reason.CONNECTION_LOST
+            self._move(outcome.found, outcome.found.link, reason)
         elif outcome.is_over:
             self._give_up()
 
@@ -181,20 +162,19 @@ class Keeper:
         self.state = State.OFFLINE
         errors = {record.label: record.last_error or "not connected" for record in self.records}
         self._world.show(self.status())
-        self._world.offline(_nothing_reachable(errors))
-        for record in self.records:
-            self._dial_later(record)
+        self._world.offline(nothing_reachable(errors))
+        self._dial_later()
         self._chronicle.exhausted(errors)
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         record = self.records[event.index]
         if record.attempt != event.attempt:
             if event.link is not None:
-                self._world.discard(event.link)
+                self._standbys.discard(event.link)
         elif event.link is None:
             self._attempt_failed(record, event.why, event.refusing)
         elif not event.link.is_connected():
-            self._world.discard(event.link)
+            self._standbys.discard(event.link)
             self._attempt_failed(record, "closed right after connecting", refusing=False)
         else:
             if event.preferred is not None and self._search_now is not None and self.epoch == 0:
@@ -209,7 +189,7 @@ class Keeper:
         if (searched or wished) and record.tries < self._tries and self.state is not State.OFFLINE:
             self._dialler.dial_again(record)
         else:
-            self._dial_later(record)
+            self._dial_later()
             if wished:
                 self._wishes.unreachable(record.label, why)
         self._search()
@@ -223,30 +203,12 @@ class Keeper:
         elif self._search_now is not None:
             self._search()
         elif self.state is State.OFFLINE:
-            self._search_again()
-        elif not self._is_kept(record):
-            self._close(record)
+            # Look shortly whether it is the best there is.
+            self._begin_search(Search.quick(self.records, self._options))
+        elif not self._standbys.is_kept(record, self.current):
+            self._standbys.close(record)
         else:
             self._chronicle.connected(record, self.active)
-
-    def _search_again(self) -> None:
-        """Something is reachable again: look shortly whether it is the best there is."""
-        self._wishes.put_off()
-        now = self._world.now()
-        for record in self.records:
-            record.begin_search(now)
-        reason = self._left_at[0] if self._left_at else Reason.CONNECTION_LOST
-        patience = min(self._options.connect_timeout, _OFFLINE_PATIENCE)
-        order = tuple(record.index for record in self.records)
-        self._search_now = Search(order, 1, patience, reason, Dialling.ALL_AT_ONCE)
-        self._search()
-
-    def _is_kept(self, record: ClusterRecord) -> bool:
-        """Whether a link that nothing was sent over is kept open."""
-        if self._options.standby is Standby.HOT:
-            return True
-        higher = self.current is not None and record.index < self.current.index
-        return higher and self._options.failback is Failback.AUTO
 
     # Moving: from a link to operations on it.
 
@@ -258,7 +220,7 @@ class Keeper:
         wish: Wish | None = None,
         replacing: KeptLink | None = None,
     ) -> None:
-        self._move_now = _Move(link, record, reason, self._world.now(), wish, replacing)
+        self._move_now = Move(link, record, reason, self._world.now(), wish, replacing)
         self._world.prepare(link)
 
     def _prepared(self, event: Prepared) -> None:
@@ -273,14 +235,14 @@ class Keeper:
             self._lose(move.record, move.link, Reason.CONNECTION_LOST, event.why)
         self._search()
 
-    def _fail(self, move: _Move, why: str) -> None:
+    def _fail(self, move: Move, why: str) -> None:
         self._move_now = None
         if move.replacing is not None:
-            self._discard(move.link)
+            self._standbys.discard(move.link)
         if move.wish is not None:
             self._wishes.refuse(move.wish, move.record.label, why)
 
-    def _arrive(self, move: _Move) -> None:
+    def _arrive(self, move: Move) -> None:
         now, record, before, previous = self._world.now(), move.record, self.active, self.current
         if move.replacing is not None:
             record.replaced(move.link, now)
@@ -299,71 +261,34 @@ class Keeper:
             record.restarted = False  # whoever moves here on purpose has seen it
             self._wishes.grant(move.wish)
         self._world.show(self.status())
-        self._draining.discard(move.link)
-        self._world.publish(move.link)
+        self._standbys.use(move.link)
         if before is not None:
-            self._draining.add(before)
-            self._world.leave(before)
+            self._standbys.leave(before)
         self._chronicle.arrived(record, move.link, switch)
-        for other in self.records:
-            self._close_unless_of_use(other)
-            self._dial_later(other)
-
-    def _close_unless_of_use(self, record: ClusterRecord) -> None:
-        """Close a link that a search found and did not take, unless it may stand by."""
-        link = record.link
-        if link is None or link is self.active or link in self._draining or self._is_kept(record):
-            return
-        self._close(record)
+        self._standbys.close_passed_over(move.link, record)
+        self._dial_later()
 
     def _drained(self, event: Drained) -> None:
-        """A link that was left may stand by, unless something still is in flight on it."""
-        link, move = event.link, self._move_now
-        if link not in self._draining or link.epoch != event.epoch:
-            return  # closed, or the active one again since
-        self._draining.discard(link)
-        if move is not None and move.link is link:
-            return  # about to be
-        record = self._record_of(link)
-        if record is None:
-            self._discard(link)
-        elif event.operations or not self._is_kept(record):
-            self._close(record)
-            self._dial_later(record)
-
-    def _close(self, record: ClusterRecord) -> None:
-        """Close a link that is not needed any more."""
-        link = record.link
-        record.closed()
-        if link is not None:
-            self._discard(link)
-
-    def _discard(self, link: KeptLink) -> None:
-        self._draining.discard(link)
-        self._world.discard(link)
+        self._standbys.drained(event, self.current, self._move_now.link if self._move_now else None)
+        self._dial_later()
 
     # Losing.
 
     def _link_down(self, event: LinkDown) -> None:
-        record = self._record_of(event.link)
+        record = self._standbys.record_of(event.link)
         if record is not None:
             self._lose(record, event.link, Reason.CONNECTION_LOST, "the connection was lost")
         elif self._move_now is not None and self._move_now.link is event.link:
             self._fail(self._move_now, "the connection was lost")
 
     def _checked(self, event: Checked) -> None:
-        record = self._record_of(event.link)
+        record = self._standbys.record_of(event.link)
         if record is None:
             return
         record.checked(event.failed, event.latency, self._world.now())
-        limit = self._options.health_check_failures
-        # When others fail as well, this process or its network is the first suspect.
-        others = any(other.is_half_gone(1) for other in self.records if other is not record)
-        if record.is_half_gone(2 * limit if others else limit):
-            failed = f"{record.failing(limit)} of {len(record.members)} members failed {limit} health checks"
+        failed = failed_too_often(record, self.records, self._options.health_check_failures)
+        if failed is not None:
             self._lose(record, event.link, Reason.HEALTH_CHECK, failed)
-        else:
-            record.impaired = record.failing(limit) > 0
 
     def _lose(self, record: ClusterRecord, link: KeptLink, reason: Reason, why: str) -> None:
         forgive(record, self._world.now())
@@ -373,14 +298,14 @@ class Keeper:
             self.active = None
             self._left_at = reason, self._world.now()
             self._suspend()
-        self._discard(link)
+        self._standbys.discard(link)
         self._chronicle.lost(record, was_active, reason)
         if self._move_now is not None and link in (self._move_now.link, self._move_now.replacing):
             self._fail(self._move_now, why)
         if was_active:
-            self._begin_search(self._after(record, reason), reason)
+            self._begin_search(Search.thorough(self._after(record, reason), self._tries, self._options))
         else:
-            self._dial_later(record)
+            self._dial_later()
 
     def _after(self, lost: ClusterRecord, reason: Reason) -> list[ClusterRecord]:
         """Who is tried after a loss: the lost one first, unless failed checks were its tries."""
@@ -440,7 +365,7 @@ class Keeper:
         return self.records[: self.current.index] if self.current is not None else ()
 
     def _ready_answered(self, event: ReadyAnswered) -> None:
-        record = self._record_of(event.link)
+        record = self._standbys.record_of(event.link)
         if record is None:
             return
         now = record.ready_asked_at = self._world.now()
@@ -450,31 +375,23 @@ class Keeper:
     def _scouted(self, event: Scouted) -> None:
         record = self.records[event.index]
         here = record.link
-        is_of_use = here is not None and here not in self._draining and event.link.is_connected()
+        is_of_use = here is not None and not self._standbys.is_draining(here) and event.link.is_connected()
         if here is None or not is_of_use or not self._is_at_rest() or not has_moved(record, event.link):
-            self._discard(event.link)
+            self._standbys.discard(event.link)
         elif here is self.active:
             self._move(record, event.link, Reason.DNS, replacing=here)
         else:
             record.replaced(event.link, self._world.now())
-            self._discard(here)
+            self._standbys.discard(here)
 
     def _is_at_rest(self) -> bool:
         return self._move_now is None and self._search_now is None and self._wishes.dialled is None
 
-    def _record_of(self, link: KeptLink) -> ClusterRecord | None:
-        return next((record for record in self.records if record.link is link), None)
-
-    def _dial_later(self, record: ClusterRecord) -> None:
-        """Try a cluster by and by, if anybody wants it: at once if nobody has yet."""
-        if record.link is not None or record.attempt is not None or record.dial_at is not None:
-            return
+    def _dial_later(self) -> None:
+        """Try every cluster by and by that anybody wants: at once if nobody has yet."""
         if self.state is State.SWITCHING and self._search_now is not None:
-            return  # a search has its own count of attempts, and dials later when it is over
-        if self.state is State.OFFLINE or self._is_kept(record):
-            self._dialler.dial_later(record)
-
-
-def _nothing_reachable(errors: dict[str, str]) -> str:
-    reasons = ", ".join(f"{label} ({why})" for label, why in errors.items())
-    return f"no cluster can be reached: {reasons}"
+            return  # a search has its own count of attempts
+        for record in self.records:
+            is_wanted = self.state is State.OFFLINE or self._standbys.is_kept(record, self.current)
+            if is_wanted and record.is_forgotten:
+                self._dialler.dial_later(record)

@@ -8,9 +8,13 @@ from enum import Enum
 from typing import NamedTuple
 
 from flask_hazelcast_failover.client.cluster import ClusterRecord
-from flask_hazelcast_failover.client.events import Reason
+from flask_hazelcast_failover.client.options import Options, Standby
 
 __all__ = ["Dialling", "Outcome", "Search"]
+
+
+# How long the best of several clusters is waited for when any is better than none, seconds.
+_OFFLINE_PATIENCE = 0.5
 
 
 class Dialling(Enum):
@@ -36,14 +40,25 @@ class Search:
     :param tries: attempts at each of them
     :param patience: seconds that a better cluster holds up a worse one that is there, from the
         first attempt at it
-    :param reason: why there is a search
     """
 
     order: tuple[int, ...]
     tries: int
     patience: float
-    reason: Reason
     dialling: Dialling
+
+    @classmethod
+    def thorough(cls, order: Sequence[ClusterRecord], tries: int, options: Options) -> Search:
+        """The search after the start or a loss, in which every cluster gets all its attempts."""
+        hot = options.standby is Standby.HOT
+        dialling = Dialling.ALL_AT_ONCE if hot else Dialling.ONE_BY_ONE
+        return cls(_indexes(order), tries, options.connect_timeout, dialling)
+
+    @classmethod
+    def quick(cls, order: Sequence[ClusterRecord], options: Options) -> Search:
+        """The search when one cluster is there again after none was: any is better than none."""
+        patience = min(options.connect_timeout, _OFFLINE_PATIENCE)
+        return cls(_indexes(order), 1, patience, Dialling.ALL_AT_ONCE)
 
     def look(self, records: Sequence[ClusterRecord], now: float) -> Outcome:
         """Decide with what is known now."""
@@ -78,3 +93,7 @@ class Search:
             for record in records
             if record.began is not None and self.may_come(record)
         ]
+
+
+def _indexes(order: Sequence[ClusterRecord]) -> tuple[int, ...]:
+    return tuple(record.index for record in order)
