@@ -76,7 +76,7 @@ class HazelcastCache(BaseCache):
         ignore_delete_many_errors: bool = True,
     ) -> None:
         if isinstance(client, Flask) and isinstance(map_name, Mapping):
-            # Flask-Caching before 2.4 calls every class but its own as if it were its factory().
+            # Older versions of Flask-Caching call every class but their own as if it were a factory().
             arguments = _of_flask_caching(client, map_name, *cast("Any", (default_timeout, key_prefix)))
             self.__init__(*arguments[0], **arguments[1])  # type: ignore[misc]
             return
