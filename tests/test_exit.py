@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from hazelcast.errors import HazelcastClientNotActiveError
@@ -184,7 +185,7 @@ def test_gunicorn_ends_in_time_though_every_cluster_is_frozen(
 
 def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
-        users = client.get_map("shutdown").blocking()
+        users: Any = client.get_map("shutdown").blocking()
         users.size()
         states: list[str] = []
         client.lifecycle_service.add_listener(states.append)
@@ -194,7 +195,7 @@ def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: Local
         assert not client.lifecycle_service.is_running()
         uses: list[Callable[[], object]] = [
             users.size,
-            lambda: client.get_map("shutdown").get(1).result(),
+            lambda: client.get_map("shutdown").size().result(),
             client.start,
             client.reset,
             lambda: client.switch_to("green"),
@@ -227,7 +228,7 @@ def test_everybody_who_shuts_down_at_the_same_time_returns_when_it_is_done(blue:
 
 def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster) -> None:
     with client_on(blue) as client:
-        queue = client.get_queue("shutdown")
+        queue: Any = client.get_queue("shutdown")
         queue.clear().result()
         errors: list[BaseException] = []
 
@@ -251,7 +252,7 @@ def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster
 
 
 def by_listener(client: HazelcastClient, shut_down: Callable[..., None]) -> None:
-    users = client.get_map("shutdown-by-listener").blocking()
+    users: Any = client.get_map("shutdown-by-listener").blocking()
     users.add_entry_listener(added_func=shut_down)
     users.delete("key")
     users.put_transient("key", 1, 60)
@@ -294,7 +295,7 @@ def test_a_client_can_be_shut_down_from_its_own_threads(
 def test_shutting_down_does_not_wait_for_a_listener_that_never_returns(blue: LocalCluster) -> None:
     let_go = threading.Event()
     with client_on(blue) as client:
-        users = client.get_map("shutdown-listener").blocking()
+        users: Any = client.get_map("shutdown-listener").blocking()
         called = threading.Event()
 
         def block(_: object) -> None:
@@ -383,7 +384,7 @@ def test_a_first_use_that_fails_leaves_the_client_trying(start_cluster: Callable
     config = FailoverConfig(try_count=1)
     config.add_cluster("blue", blue.addresses)
     client = HazelcastClient(config)
-    users = client.get_map("first-use").blocking()
+    users: Any = client.get_map("first-use").blocking()
     with pytest.raises(ClientOfflineException, match="refused"):
         users.size()
     assert client.status().state == "offline"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import psutil
 import pytest
@@ -62,7 +63,7 @@ def all_connected(client: HazelcastClient) -> bool:
 @pytest.mark.parametrize("standby", ["hot", "cold"])
 def test_300_switches_leave_nothing_behind(blue: LocalCluster, green: LocalCluster, standby: str) -> None:
     with client_on(blue, green, standby=standby, health_check_interval=0.1) as client:
-        users = client.get_map("leaks").blocking()
+        users: Any = client.get_map("leaks").blocking()
         users.add_entry_listener(added_func=lambda _: None)
 
         def switch(times: int) -> None:
@@ -86,7 +87,7 @@ def test_losses_leave_nothing_behind(blue: LocalCluster, green: LocalCluster) ->
         config.add_cluster("blue", [first.address], smart_routing=False)
         config.add_cluster("green", [second.address], smart_routing=False)
         with HazelcastClient(config, retry_delay=0.001) as client:
-            users = client.get_map("leaks").blocking()
+            users: Any = client.get_map("leaks").blocking()
 
             def lose(times: int) -> None:
                 for _ in range(times):
@@ -105,7 +106,7 @@ def test_losses_leave_nothing_behind(blue: LocalCluster, green: LocalCluster) ->
 
 def test_1000_operations_and_100_listeners_leave_nothing_behind(blue: LocalCluster) -> None:
     with client_on(blue) as client:
-        users = client.get_map("leaks-operations")
+        users: Any = client.get_map("leaks-operations")
         heard: list[object] = []
 
         def work(operations: int, listeners: int) -> None:
@@ -133,7 +134,8 @@ def test_clients_that_come_and_go_leave_nothing_behind(blue: LocalCluster, green
     def come_and_go(times: int) -> None:
         for _ in range(times):
             with client_on(blue, green) as client:
-                client.get_map("leaks").blocking().get("key")
+                users: Any = client.get_map("leaks").blocking()
+                users.get("key")
 
     come_and_go(3)
     with nothing_left_behind():

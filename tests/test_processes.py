@@ -107,7 +107,7 @@ def test_a_child_that_lives_on_does_not_hold_the_parents_connections_open(blue: 
             os.write(writing, b"!")
             script.ends_well(pid)
             """
-        options = {"client_options": {"smart_routing": False}}
+        options: Any = {"client_options": {"smart_routing": False}}
         with running(text, {"blue": [relay.address]}, **options) as script:
             script.expect("forked")
             assert relay.link_count == 1

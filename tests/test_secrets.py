@@ -104,7 +104,8 @@ def test_a_client_that_is_let_in_never_tells_a_secret(
     for cluster in (blue, green):  # open-source members refuse whoever brings credentials
         config.add_cluster(cluster.name, cluster.addresses, ssl_password=PASSPHRASE)
     with HazelcastClient(config) as client:
-        client.get_map("secrets").blocking().set("key", 1)
+        secrets: Any = client.get_map("secrets").blocking()
+        secrets.set("key", 1)
         client.switch_to("green")
         client.reset()
         assert not told((client, client.status(), client.failover, client.connected_clusters()))
@@ -118,7 +119,7 @@ def test_a_client_that_is_let_in_never_tells_a_secret(
         lambda: HazelcastClient(ClientConfig(), client_option={"creds_password": PASSWORD}),
         lambda: HazelcastClient(ClientConfig(), client_options={"cred_password": PASSWORD}),
         lambda: HazelcastClient(ClientConfig(), client_options={"creds_password": [PASSWORD]}),
-        lambda: HazelcastClient({"creds_password": PASSWORD}),
+        lambda: HazelcastClient({"creds_password": PASSWORD}),  # type: ignore[arg-type]
         lambda: ClientConfig.from_dict({"ssl_pasword": PASSPHRASE}),
         lambda: ClientConfig.from_dict({"ssl_password": {PASSPHRASE: 1}}),
         lambda: FailoverConfig().add_cluster("blue", ["127.0.0.1:1"], creds_pasword=PASSWORD),

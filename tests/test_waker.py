@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hazelcast import HazelcastClient as OfficialClient
+from hazelcast.client import HazelcastClient as OfficialClient
 from hazelcast.reactor import AsyncoreReactor
 
 from flask_hazelcast_failover.client.official import put_waker_right
@@ -31,7 +31,8 @@ class _Racing:
 
 def is_stuck_after_a_race(reactor: Any, module: str, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Wake the loop while it reads; whether it then takes itself for awake, with nothing left to read."""
-    waker, races = reactor._loop.waker, []
+    waker = reactor._loop.waker
+    races: list[bool] = []
 
     def race() -> None:
         if not races:
@@ -50,7 +51,7 @@ def is_stuck_after_a_race(reactor: Any, module: str, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def reactor() -> Any:
-    reactor = AsyncoreReactor()
+    reactor: Any = AsyncoreReactor()
     yield reactor
     reactor._loop.waker.close()
 
@@ -79,7 +80,7 @@ def test_it_is_put_right_on_every_connection(blue: LocalCluster, green: LocalClu
     with client_on(blue, green) as client:
         for label in ("green", "blue"):
             client.switch_to(label)
-            official = client.connected_clusters()[label]
+            official: Any = client.connected_clusters()[label]
             assert "handle_read" in vars(official._reactor._loop.waker), label
 
 
@@ -114,9 +115,9 @@ def lone_get(users: Any) -> float:
 def test_threads_slow_nothing_down_for_good(blue: LocalCluster) -> None:
     official = OfficialClient(cluster_name=blue.name, cluster_members=blue.addresses)
     try:
-        theirs = official.get_map("waker").blocking()
+        theirs: Any = official.get_map("waker").blocking()
         with client_on(blue) as client:
-            ours = client.get_map("waker").blocking()
+            ours: Any = client.get_map("waker").blocking()
             ours.set("key", 1)
             fresh = lone_get(ours)
             their_rate = gets_per_second(theirs, threads=8, seconds=1.5)

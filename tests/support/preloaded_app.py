@@ -9,12 +9,13 @@ from tests.support.served_app import create_app, ext
 
 app = create_app()
 with app.app_context():
-    ext.client.get_map("preloaded").blocking().set("by", os.getpid())
+    preloaded: Any = ext.client.get_map("preloaded").blocking()
+    preloaded.set("by", os.getpid())
 
 
 @app.get("/read")
 def read() -> dict[str, Any]:
     """Say which process answers, what it reads, where, and how often it has moved."""
-    value = ext.client.get_map("preloaded").blocking().get("by")
+    value = preloaded.get("by")
     status = ext.client.status()
     return {"pid": os.getpid(), "value": value, "on": status.current_cluster, "epoch": status.epoch}

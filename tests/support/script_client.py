@@ -89,6 +89,6 @@ def repeatedly(
 
 def use_in_process(clusters: dict[str, list[str]], name: str) -> None:
     """The task of a process of multiprocessing: with the parent's map if it was forked, else with its own."""
-    users = globals().get("users") or make_client(clusters, {}).get_map(name).blocking()
+    users: Any = globals().get("users") or make_client(clusters, {}).get_map(name).blocking()
     assert users.get("parent") == 1
     users.set("child", 2)

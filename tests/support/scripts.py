@@ -12,7 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -126,10 +126,8 @@ def run(text: str, clusters: dict[str, list[str]], within: float = 20.0, **optio
 
 def _end_session(process: subprocess.Popen[str]) -> None:
     """End the program, and the children that it may have left."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait(10)
     for stream in (process.stdin, process.stdout):
         if stream is not None:
