@@ -69,6 +69,8 @@ _CP_STRUCTURES: dict[str, type[Any]] = {
     cp.LOCK_SERVICE: FencedLock,
     cp.SEMAPHORE_SERVICE: Semaphore,
 }
+# The attributes of a follower that are not those of the real proxy.
+_OWN = frozenset({"_source", "_ops", "_listeners", "_key", "_bound", "_blocking", "_wrapped"})
 # Classes are hashable, which the type checker does not know of type[Any].
 _cached: Callable[[_Call], _Call] = functools.cache
 _NO_LINK: tuple[Link | None, Any] = (None, None)
@@ -151,6 +153,12 @@ class Follower:
         if not name.startswith("_") or name.startswith("__") or ops is None or ops.route.link is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(_real(self), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN or not name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(_real(self), name, value)
 
 
 class _BlockingFollower(Follower):

@@ -1,0 +1,115 @@
+"""The objects of the CP subsystem follow the client; what was held in them does not."""
+
+from collections.abc import Iterator
+
+import pytest
+from hazelcast.errors import IllegalMonitorStateError
+
+from flask_hazelcast_failover import ClusterChanged, FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.testing import LocalCluster, start_together
+from tests.support.moving import QUICK, Outcome, client_on
+
+LAST_WITH_CP = "5.3.8"
+CP = {"cp-subsystem": {"cp-member-count": 3, "group-size": 3}}
+
+
+@pytest.fixture(scope="module")
+def consistent() -> Iterator[tuple[LocalCluster, LocalCluster]]:
+    first, second = (LocalCluster(name, 3, version=LAST_WITH_CP, config=CP) for name in ("blue", "green"))
+    start_together(first, second)
+    with first, second:
+        yield first, second
+
+
+@pytest.fixture(scope="module")
+def client(consistent: tuple[LocalCluster, LocalCluster]) -> Iterator[HazelcastClient]:
+    with client_on(*consistent, health_check_interval=0, operation_timeout=30.0) as connected:
+        yield connected
+
+
+@pytest.fixture(autouse=True)
+def on_blue(client: HazelcastClient) -> None:
+    client.switch_to("blue")
+
+
+def test_numbers_references_and_latches_follow(client: HazelcastClient) -> None:
+    number = client.cp_subsystem.get_atomic_long("n").blocking()
+    reference = client.cp_subsystem.get_atomic_reference("r").blocking()
+    latch = client.cp_subsystem.get_count_down_latch("l").blocking()
+    assert number.add_and_get(5) == 5
+    reference.set("blue")
+    assert latch.try_set_count(1) is True
+    client.switch_to("green")
+    assert number.get() == 0
+    assert reference.get() is None
+    assert latch.get_count() == 0
+    assert client.cp_subsystem.get_atomic_long("n").increment_and_get().result() == 1
+
+
+def test_a_latch_waits_beyond_operation_timeout_if_told_to(
+    consistent: tuple[LocalCluster, LocalCluster],
+) -> None:
+    with client_on(consistent[0], health_check_interval=0, operation_timeout=1.0) as client:
+        latch = client.cp_subsystem.get_count_down_latch("late").blocking()
+        latch.try_set_count(1)
+        assert latch.await_latch(1.8) is False
+        waiting = Outcome(lambda: latch.await_latch(20))
+        latch.count_down()
+        assert waiting.wait().result is True
+
+
+def test_a_lock_works_as_officially(client: HazelcastClient) -> None:
+    lock = client.cp_subsystem.get_lock("official").blocking()
+    fence = lock.lock()
+    assert fence != lock.INVALID_FENCE
+    assert lock.lock() == fence
+    assert lock.is_locked_by_current_thread() and lock.get_lock_count() == 2
+    assert Outcome(lock.try_lock).wait().result == lock.INVALID_FENCE
+    lock.unlock()
+    lock.unlock()
+    with pytest.raises(IllegalMonitorStateError):
+        lock.unlock()
+
+
+def test_a_held_lock_is_lost_with_its_cluster(client: HazelcastClient) -> None:
+    lock = client.cp_subsystem.get_lock("held").blocking()
+    lock.lock()
+    client.switch_to("green")
+    with pytest.raises(ClusterChanged, match="blue"):
+        lock.unlock()
+    assert lock.try_lock() != lock.INVALID_FENCE
+    lock.unlock()
+
+
+def test_a_lock_left_behind_is_not_kept_from_others(
+    client: HazelcastClient, consistent: tuple[LocalCluster, LocalCluster]
+) -> None:
+    client.cp_subsystem.get_lock("left-behind").blocking().lock()
+    client.switch_to("green")
+    with client_on(consistent[0], health_check_interval=0) as other:
+        lock = other.cp_subsystem.get_lock("left-behind").blocking()
+        assert lock.try_lock(timeout=20) != lock.INVALID_FENCE
+        lock.unlock()
+
+
+def test_a_future_lock_is_held_by_the_thread_that_asked(
+    consistent: tuple[LocalCluster, LocalCluster],
+) -> None:
+    config = FailoverConfig()
+    config.add_cluster("blue", consistent[0].addresses)
+    client = HazelcastClient(config, **QUICK | {"health_check_interval": 0, "operation_timeout": 30.0})
+    lock = client.cp_subsystem.get_lock("asked-by-future")
+    lock.lock().result()  # connects first, so it is sent by a thread of the client's own
+    assert lock.is_locked_by_current_thread().result() is True
+    lock.blocking().unlock()
+    client.shutdown()
+
+
+def test_a_semaphore_follows(client: HazelcastClient) -> None:
+    permits = client.cp_subsystem.get_semaphore("s").blocking()
+    assert permits.init(2) is True
+    permits.acquire()
+    assert permits.available_permits() == 1
+    permits.release()
+    client.switch_to("green")
+    assert permits.available_permits() == 0
