@@ -203,6 +203,8 @@ class Engine:
         while True:
             happening = self._next()
             if self._stopped:
+                if happening is not None:
+                    self.post(happening)  # somebody may wait for it
                 break
             try:
                 self._keeper.handle(happening)

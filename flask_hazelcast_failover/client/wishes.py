@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from hazelcast.errors import HazelcastClientNotActiveError
-
 from flask_hazelcast_failover.client.cluster import ClusterRecord
 from flask_hazelcast_failover.client.happenings import Wish
 from flask_hazelcast_failover.client.world import World
-from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
 
 __all__ = ["Wishes"]
 
@@ -77,4 +75,4 @@ class Wishes:
         self.tell()
         for wish in (under_way, self.dialled, *self._queue):
             if wish is not None:
-                self._world.answer(wish, HazelcastClientNotActiveError("the client was shut down"))
+                self._world.answer(wish, ClientShutDown())
