@@ -1,9 +1,6 @@
 """A local cluster: real members that can be killed, frozen, thawed and restarted."""
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -335,21 +332,3 @@ def test_clusters_start_at_once_or_not_at_all() -> None:
     with pytest.raises(LocalClusterError, match="/nowhere/java"):
         start_together(good, bad)
     assert good.members == ()
-
-
-def test_the_pytest_plugin_lends_running_clusters(tmp_path: Path) -> None:
-    test = tmp_path / "test_with_fixtures.py"
-    test.write_text(
-        "def test_one(hazelcast_cluster):\n"
-        "    assert [member.alive for member in hazelcast_cluster.members] == [True]\n"
-        "def test_two(hazelcast_clusters):\n"
-        "    blue, green = hazelcast_clusters\n"
-        "    assert (blue.name, green.name) == ('blue', 'green')\n"
-        "    assert blue.members[0].alive and green.members[0].alive\n",
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
-    run = subprocess.run(
-        command, check=False, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, timeout=50
-    )
-    assert "2 passed" in run.stdout, run.stdout + run.stderr
