@@ -6,9 +6,10 @@ After each event it is looked whether what must always hold still holds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flask_hazelcast_failover.client.cluster import ClusterRecord
-from flask_hazelcast_failover.client.events import ClusterSwitched, Event
+from flask_hazelcast_failover.client.events import ClusterSwitched, Event, Reason
 from flask_hazelcast_failover.client.happenings import (
     AttemptEnded,
     Begin,
@@ -210,6 +211,33 @@ class Stage:
             assert linked == {world.route.index}
         for link in world.live:
             assert link.known == self.clusters[link.index].members, "did not follow the name"
+
+
+def stage_of(*labels: str, **options: Any) -> Stage:
+    """A keeper with clusters that are all up, not yet begun."""
+    return Stage(list(labels), Options(**{"try_count": 3, **options}))
+
+
+def started(*labels: str, **options: Any) -> Stage:
+    """A stage where every cluster is up and the client is on the first one."""
+    stage = stage_of(*labels, **options)
+    stage.begin()
+    stage.run(0.2)
+    assert stage.on == labels[0]
+    stage.world.events.clear()
+    stage.world.dials.clear()
+    return stage
+
+
+def dials(stage: Stage) -> list[str]:
+    """Which clusters were attempted, in order."""
+    return [stage.clusters[index].label for _, index in stage.world.dials]
+
+
+def switches(stage: Stage) -> list[tuple[str, str, Reason]]:
+    """The switches told: from where, where to, why."""
+    told = [event for event in stage.world.events if isinstance(event, ClusterSwitched)]
+    return [(event.previous, event.current, event.reason) for event in told]
 
 
 def _config(cluster: ScriptedCluster, index: int) -> ClusterConfig:

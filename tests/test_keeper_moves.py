@@ -1,0 +1,263 @@
+"""What the keeper decides of its own accord or when asked: moves, the way back, names that lead elsewhere."""
+
+import pytest
+
+from flask_hazelcast_failover.client.events import (
+    AddressesChanged,
+    ClusterLost,
+    Reason,
+)
+from flask_hazelcast_failover.client.happenings import Begin
+from flask_hazelcast_failover.client.options import Failback, Standby
+from flask_hazelcast_failover.client.route import State
+from flask_hazelcast_failover.client.status import Condition
+from flask_hazelcast_failover.errors import ClientOfflineException
+from tests.support.scripted_world import Mode
+from tests.support.stage import started, switches
+
+
+def test_a_way_back_is_taken_when_the_primary_was_fit_for_long_enough() -> None:
+    stage = started("blue", "green", failback=Failback.AUTO, failback_after=10.0)
+    stage.kill("blue")
+    stage.run(5.0)
+    stage.world.restart(0)
+    back = stage.world.time
+    stage.run(60.0, until=lambda: stage.on == "blue")
+    assert 10.0 <= stage.world.time - back <= 11.0
+    assert switches(stage)[-1] == ("green", "blue", Reason.FAILBACK)
+    assert stage.keeper.status().history[-1].duration < 0.1
+
+
+def test_every_relapse_doubles_the_wait() -> None:
+    stage = started("blue", "green", failback=Failback.AUTO, failback_after=10.0)
+    waited = []
+    for _ in range(4):
+        stage.kill("blue")
+        stage.run(5.0)
+        assert stage.on == "green"
+        stage.world.restart(0)
+        back = stage.world.time
+        stage.run(600.0, until=lambda: stage.on == "blue")
+        waited.append(round((stage.world.time - back) / 10.0))
+    assert waited == [1, 2, 4, 8]
+
+
+def test_a_failed_check_begins_the_wait_anew() -> None:
+    stage = started("blue", "green", failback=Failback.AUTO, failback_after=10.0)
+    stage.kill("blue")
+    stage.run(5.0)
+    stage.world.restart(0)
+    stage.run(8.0)
+    stage.clusters[0].failing = 1
+    stage.run(1.0)
+    stage.clusters[0].failing = 0
+    stage.run(8.0)
+    assert stage.on == "green"
+    stage.run(4.0)
+    assert stage.on == "blue"
+
+
+def test_a_primary_that_is_not_ready_is_asked_again_and_not_returned_to() -> None:
+    stage = started("blue", "green", failback=Failback.AUTO, failback_after=10.0, ready_check=bool)
+    stage.kill("blue")
+    stage.run(5.0)
+    stage.world.restart(0)
+    stage.clusters[0].ready = False
+    stage.run(60.0)
+    assert stage.on == "green"
+    stage.clusters[0].ready = True
+    stage.run(2.0)
+    assert stage.on == "blue"
+
+
+def test_a_yes_of_the_ready_check_that_comes_too_late_takes_nobody_to_a_lower_cluster() -> None:
+    stage = started("blue", "green", "red", failback=Failback.AUTO, failback_after=10.0, ready_check=bool)
+    stage.kill("blue")
+    stage.run(3.0)
+    stage.kill("green")
+    stage.run(3.0)
+    assert stage.on == "red"
+    stage.world.restart(1)
+    stage.run(20.0, until=lambda: bool(stage.world.pending("ready", 1)))
+    (late,) = stage.world.pending("ready", 1)
+    late.due += 100.0
+    stage.world.restart(0)
+    asked = stage.wish("blue", holds=False)
+    stage.run(1.0)
+    assert asked.answers == [None] and stage.on == "blue"
+    stage.world.end(late)
+    stage.run(1.0)
+    assert stage.on == "blue"
+
+
+def test_a_primary_that_is_lost_while_it_is_asked_is_asked_again_when_it_is_back() -> None:
+    stage = started("blue", "green", failback=Failback.AUTO, failback_after=10.0, ready_check=bool)
+    stage.kill("blue")
+    stage.run(5.0)
+    stage.world.restart(0)
+    stage.run(20.0, until=lambda: bool(stage.world.pending("ready")))
+    stage.kill("blue")
+    stage.run(5.0)
+    stage.world.restart(0)
+    stage.run(30.0)
+    assert stage.on == "blue"
+
+
+def test_a_move_on_purpose_holds_until_reset() -> None:
+    stage = started("blue", "green", failback=Failback.AUTO, failback_after=10.0)
+    assert stage.wish("green").answers == []
+    stage.run(300.0)
+    assert stage.on == "green"
+    asked = stage.wish("blue", holds=False)
+    stage.run(1.0)
+    assert stage.on == "blue" and asked.answers == [None]
+    stage.kill("blue")
+    stage.run(5.0)
+    stage.world.restart(0)
+    stage.run(15.0)
+    assert stage.on == "blue"
+
+
+def test_a_wish_for_where_the_client_is_is_granted_at_once() -> None:
+    stage = started("blue", "green")
+    assert stage.wish("blue").answers == [None]
+    assert stage.keeper.epoch == 1
+
+
+def test_a_wish_for_an_unreachable_cluster_is_refused_and_changes_nothing() -> None:
+    stage = started("blue", "green", standby=Standby.COLD)
+    stage.set_mode("green", Mode.REFUSING)
+    asked = stage.wish("green")
+    stage.run(5.0)
+    (error,) = asked.answers
+    assert (
+        isinstance(error, ClientOfflineException)
+        and "green" in str(error)
+        and "bad credentials" in str(error)
+    )
+    assert stage.on == "blue" and stage.keeper.state is State.CONNECTED and stage.world.events == []
+
+
+def test_all_who_wait_for_the_same_unreachable_cluster_hear_of_it_together() -> None:
+    stage = started("blue", "green", standby=Standby.COLD, connect_timeout=3.0)
+    stage.set_mode("green", Mode.SILENT)
+    asked = [stage.wish("green") for _ in range(10)]
+    stage.run(10.0)
+    assert all(isinstance(one.answers[0], ClientOfflineException) for one in asked)
+    assert len(stage.world.dials) == 3
+
+
+@pytest.mark.parametrize(("mode", "granted"), [(Mode.UP, True), (Mode.ABSENT, False)])
+def test_a_wish_while_nothing_is_reachable_is_answered(mode: Mode, granted: bool) -> None:
+    stage = started("blue", "green")
+    stage.kill("blue")
+    stage.kill("green")
+    stage.run(5.0)
+    stage.world.set_mode(1, mode)
+    asked = stage.wish("green")
+    stage.run(1.0)
+    assert (asked.answers == [None]) is granted and len(asked.answers) == 1
+    assert stage.on == ("green" if granted else None)
+
+
+@pytest.mark.parametrize("standby", Standby)
+def test_a_wish_outlives_a_loss_that_comes_between(standby: Standby) -> None:
+    stage = started("blue", "green", "red", standby=standby)
+    stage.kill("red")
+    asked = stage.wish("red")
+    stage.kill("blue")
+    stage.clusters[2].mode = Mode.UP
+    stage.run(5.0)
+    assert asked.answers == [None] and stage.on == "red"
+
+
+def test_wishes_are_answered_when_the_client_is_shut_down() -> None:
+    stage = started("blue", "green")
+    asked = [stage.wish("green"), stage.wish("blue"), stage.wish("green")]
+    stage.keeper.close()
+    assert [len(one.answers) for one in asked] == [1, 1, 1]
+
+
+def test_a_link_that_was_left_stands_by_when_its_operations_have_ended() -> None:
+    stage = started("blue", "green")
+    left = stage.world.route
+    stage.wish("green")
+    stage.run(1.0)
+    assert left in stage.world.live
+    stage.wish("blue")
+    stage.run(1.0)
+    assert stage.world.route is left and stage.keeper.epoch == 3
+
+
+def test_a_link_with_operations_that_do_not_end_is_closed_and_opened_anew() -> None:
+    stage = started("blue", "green", drain_timeout=5.0)
+    stage.clusters[0].busy = 1
+    left = stage.world.route
+    stage.wish("green")
+    stage.run(4.9)
+    assert left in stage.world.live
+    stage.run(2.0)
+    assert left not in stage.world.live
+    assert stage.keeper.status().clusters[0].state is Condition.STANDBY
+
+
+def test_a_link_that_is_left_twice_may_drain_for_its_full_time_twice() -> None:
+    stage = started("blue", "green", drain_timeout=5.0)
+    stage.clusters[0].busy = 1
+    left = stage.world.route
+    for label in ("green", "blue"):
+        stage.wish(label)
+        stage.run(2.0)
+    stage.wish("green")
+    stage.run(4.5)
+    assert left in stage.world.live
+    stage.run(1.0)
+    assert left not in stage.world.live
+
+
+def test_a_name_that_leads_elsewhere_twice_running_is_followed_gracefully() -> None:
+    stage = started("dns-blue", "green")
+    stage.world.settle_members(stage.clusters[0])
+    stage.run(6.0)
+    assert switches(stage) == [], "one answer is not enough"
+    stage.run(6.0)
+    assert switches(stage) == [("dns-blue", "dns-blue", Reason.DNS)]
+    assert stage.world.route is not None and stage.world.route.known == stage.clusters[0].members
+    assert len(stage.told(AddressesChanged)) == 1 and stage.told(ClusterLost) == []
+
+
+def test_a_name_that_leads_to_nobody_is_not_followed() -> None:
+    stage = started("dns-blue", "green")
+    stage.world.settle_members(stage.clusters[0])
+    stage.clusters[0].mode = Mode.SILENT
+    stage.world.check_health = lambda: None  # type: ignore[method-assign]
+    stage.run(30.0)
+    assert switches(stage) == []
+
+
+def test_a_failed_lookup_keeps_the_addresses_and_is_shown() -> None:
+    stage = started("dns-blue", "green")
+    addresses = stage.clusters[0].addresses
+    stage.clusters[0].addresses, stage.clusters[0].dns_error = (), "SERVFAIL"
+    stage.run(12.0)
+    shown = stage.keeper.status().clusters[0]
+    assert shown.addresses == addresses and shown.last_error == "SERVFAIL" and stage.on == "dns-blue"
+
+
+def test_a_loss_in_the_middle_of_following_a_name_ends_at_its_new_members() -> None:
+    stage = started("dns-blue", "green")
+    stage.world.settle_members(stage.clusters[0])
+    stage.run(12.0, until=lambda: stage.world.moving is not None)
+    assert stage.world.route is not None
+    stage.world.close(stage.world.route)
+    stage.run(2.0)
+    assert stage.on == "dns-blue" and stage.world.route is not None
+    assert stage.world.route.known == stage.clusters[0].members
+
+
+def test_nothing_is_due_while_all_is_well() -> None:
+    stage = started("blue", "green", failback=Failback.AUTO)
+    assert stage.keeper.next_due() is None
+    stage.world.posted.append(Begin())
+    stage.deliver()
+    assert stage.world.dials == []
