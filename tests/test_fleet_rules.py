@@ -76,7 +76,7 @@ ORDER = Order(0, None, "nobody", Origin.NOBODY)
 
 
 def test_the_highest_generation_wins_and_a_command_over_a_majority_of_the_same() -> None:
-    asked, counted = command(3, "green"), by_majority(command(2, "blue"), "blue")
+    asked, counted = command(3, "blue"), by_majority(command(2, "blue"), "green")
     assert asked.generation == counted.generation == 3
     assert asked.is_newer_than(counted) and not counted.is_newer_than(asked)
     assert command(4, "blue").is_newer_than(asked) and not asked.is_newer_than(asked)
@@ -230,10 +230,10 @@ def test_a_process_whose_record_does_not_change_is_gone() -> None:
 
 
 def test_of_a_record_on_several_clusters_the_newest_counts() -> None:
-    process = Process("a")
     old = WorkerRecord("b", "host", 1, "blue", 1, (), beat=3)
     new = WorkerRecord("b", "host", 1, "green", 2, (), beat=4)
     for records in ([old, new], [new, old]):
+        process = Process("a")
         process.rules.see(records, process.place, 0)
         assert [record.current_cluster for record in process.rules.live(0)] == ["green"]
 

@@ -41,7 +41,7 @@ _JOINING, _FOLLOWING = 2.0, 1.5
 # How long the fleet's thread may take for a look at all clusters, and how often one is taken, seconds.
 _LOOK, _LOOK_PACE = 3.0, 0.05
 # How long a question to one cluster may hold up a first connection or a signal, seconds.
-_ANSWER = 0.5
+_FIRST_ANSWER, _ANSWER = 1.0, 0.5
 
 _NOBODY_ELSE = View()
 
@@ -132,7 +132,7 @@ class Fleet:
             return None
         member = self._own_pulse().member
         try:
-            reading = read_once(client, member.fleet, _ANSWER)
+            reading = read_once(client, member.fleet, _FIRST_ANSWER)
         except Exception:
             return None
         if reading.desired is None or not (member.has_past or reading.records):

@@ -172,7 +172,7 @@ class Pulse:
         """Write what is wanted, made from what was wanted last."""
         for _ in range(_TRIES):
             desired = make(self.look())
-            if self.boards.write(desired, _ANSWER):
+            if self.boards.write(desired, 2 * _ANSWER):
                 break
         worker = self._client.status().worker
         self._rules.hear(desired, worker, time.monotonic())

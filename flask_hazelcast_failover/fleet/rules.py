@@ -214,7 +214,7 @@ class Rules:
 
     def _where_most_are(self, place: Place, now: float) -> Destination | None:
         label = self._settled(now)
-        if label is None or label == place.current or label not in place.reach or place.current is None:
+        if label is None or label == place.current or place.current is None:
             return None
         apart = self.desired.apart.get(place.worker) if self.desired is not None else None
         if apart is not None and apart.label == place.current:
