@@ -82,7 +82,7 @@ class HazelcastClient(Face):
         self._clusters = _taken_over(config)
         self._options = given.with_try_count(self._clusters.try_count)
         self._worker = _worker_id()
-        self._locks_of: object = threading.RLock  # gevent's patches put another one in its place
+        self._threads_are: object = threading.local  # gevent's patches put another one in its place
         self._lock = threading.RLock()  # guards the engine's beginning, exchange and end
         self._ended = threading.Event()  # shutting down is over
         self._receivers: list[Receiver] = []  # only ever grows
@@ -137,8 +137,8 @@ class HazelcastClient(Face):
 
     def connect_soon(self) -> None:
         """Start connecting, if nothing has yet, and do not wait for it."""
-        if self._route.state is State.IDLE and self._locks_of is not threading.RLock:
-            self._begin_anew()  # greenlets have come meanwhile, which our locks know nothing of
+        if self._route.state is State.IDLE and self._threads_are is not threading.local:
+            self._begin_anew()  # greenlets have come meanwhile, which our locks and threads know nothing of
         with self._lock:
             if self._route.state is State.IDLE:
                 check_environment()
@@ -406,7 +406,7 @@ class HazelcastClient(Face):
         """In a forked child: connect at the first use, and leave the parent's connections alone."""
         inherited = self._engine
         self._worker = _worker_id()
-        self._locks_of = threading.RLock
+        self._threads_are = threading.local
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._route.renew()

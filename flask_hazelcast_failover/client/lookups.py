@@ -29,6 +29,7 @@ class Lookups(Generic[Key, Found]):
 
     def __init__(self, look_up: Callable[[Key], Found]) -> None:
         self._look_up = look_up
+        self._threads_are: object = threading.local  # gevent's patches put another one in its place
         self._lock = threading.Lock()
         self._under_way: dict[Key, tuple[threading.Thread, Future[Found]]] = {}  # under _lock
 
@@ -39,6 +40,8 @@ class Lookups(Generic[Key, Found]):
         :raises TimeoutError: the wait is over
         :raises Exception: whatever the lookup raised
         """
+        if self._threads_are is not threading.local:
+            self.renew()  # greenlets have come since the import: they would stop each other at this lock
         with self._lock:
             if key not in self._under_way:
                 answer: Future[Found] = Future()
