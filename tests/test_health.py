@@ -9,7 +9,8 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,12 +19,22 @@ from flask_hazelcast_failover import HazelcastClient
 from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support.faults import cluster_of, connected_to, relayed
+from tests.support import faults
+from tests.support.faults import WATCHFUL, cluster_of
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 # Three failed checks, one every 0.1 s with 0.2 s each, and what a busy machine adds.
 SEEN_WITHIN = 2.0
+
+
+relayed = partial(faults.relayed, **WATCHFUL)
+
+
+def connected_to(
+    addresses: dict[str, list[str]], **options: Any
+) -> AbstractContextManager[tuple[HazelcastClient, faults.Recorder]]:
+    return faults.connected_to(addresses, **{**WATCHFUL, **options})
 
 
 def is_on(client: HazelcastClient, label: str) -> Callable[[], bool]:

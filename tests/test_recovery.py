@@ -265,9 +265,10 @@ class TestWhatComesBackChanged:
         with connected_to({"blue": blue.addresses}, health_check_failures=20) as (client, told):
             numbers: Any = client.get_map("recovery-rolling").blocking()
             for index in range(2):
-                blue.restart(index)
                 address = blue.addresses[index]
-                eventually(partial(is_connected_to, client, address), 10.0)
+                before = member_at(client, address)
+                blue.restart(index)
+                eventually(partial(is_connected_to, client, address, but_not=before), 10.0)
                 write_and_read(numbers)
             assert not told.of(ClusterLost)
             assert not cluster_of(client, "blue").restarted
@@ -280,12 +281,24 @@ def write_and_read(numbers: Any) -> None:
     assert numbers.get_all(set(range(50))) == {number: number for number in range(50)}
 
 
-def is_connected_to(client: HazelcastClient, address: str) -> bool:
-    """Whether the members, as the client knows them, are those that run, and it is connected to all."""
+def is_connected_to(client: HazelcastClient, address: str, *, but_not: object) -> bool:
+    """Whether the client is connected to both members, and another one than ``but_not`` is at this address."""
     official = client._engine.connected_clusters()["blue"]
-    members = official.member_list()
-    here = [member for member in members if f"{member.address.host}:{member.address.port}" == address]
-    return len(members) == 2 and bool(here) and len(official.connected_members()) == 2
+    members = {
+        member.uuid: f"{member.address.host}:{member.address.port}" for member in official.member_list()
+    }
+    return (
+        address in members.values()
+        and but_not not in members
+        and official.connected_members() == set(members)
+    )
+
+
+def member_at(client: HazelcastClient, address: str) -> object:
+    """The id of the member at an address."""
+    official = client._engine.connected_clusters()["blue"]
+    here = [m.uuid for m in official.member_list() if f"{m.address.host}:{m.address.port}" == address]
+    return here[0]
 
 
 class TestTheWrongMoment:

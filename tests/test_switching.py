@@ -34,10 +34,11 @@ def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, gree
             for _ in range(5):
                 client.switch_to("green")
                 assert client.status().current_cluster == "green"
+                load.goes_on()
                 client.reset()
                 assert client.status().on_primary
+                load.goes_on()
         assert load.errors == []
-        assert load.calls > 100
         history = client.status().history
         assert [(switch.previous, switch.current) for switch in history] == [
             ("blue", "green"),

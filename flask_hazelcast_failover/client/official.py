@@ -75,7 +75,7 @@ FutureGuard = Callable[[], Future[Any]]
 
 # How long members that do not answer hold up the opening of a connection to those that do: twice what
 # the first one took, from the one to the other, seconds.
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.05, 0.5
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 0.5
 _PROBE = "hz.failover_probe"
 
 _READ_MANY = ringbuffer_read_many_codec._REQUEST_MESSAGE_TYPE

@@ -14,18 +14,32 @@ from flask_hazelcast_failover.client.events import Event
 from flask_hazelcast_failover.client.status import ClusterStatus
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.relay import Relay
+from tests.support.waiting import eventually
 
-__all__ = ["QUICK", "Load", "Recorder", "Relayed", "cluster_of", "connected_to", "failing_in_ms", "relayed"]
+__all__ = [
+    "QUICK",
+    "WATCHFUL",
+    "Load",
+    "Recorder",
+    "Relayed",
+    "cluster_of",
+    "connected_to",
+    "failing_in_ms",
+    "relayed",
+]
 
 QUICK: dict[str, Any] = {
     "try_count": 1,
     "retry_delay": 0.02,
     "connect_timeout": 1.0,
     "health_check_interval": 0.1,
-    "health_check_timeout": 0.2,
-    "health_check_failures": 3,
+    "health_check_timeout": 1.0,
+    "health_check_failures": 30,
 }
-"""Options with which nothing takes long."""
+"""Options with which nothing takes long, and no cluster is blamed for a machine that is busy."""
+
+WATCHFUL: dict[str, Any] = {"health_check_timeout": 0.2, "health_check_failures": 3}
+"""Options with which a cluster that does not answer is soon lost."""
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -120,6 +134,11 @@ class Load:
         self._ended.set()
         for thread in self._threads:
             thread.join(30)
+
+    def goes_on(self) -> None:
+        """Wait until each thread has had some answers."""
+        seen = self.calls
+        eventually(lambda: self.calls >= seen + 4 * len(self._threads), 10.0)
 
     def _run(self, thread: int) -> None:
         for turn in itertools.count():
