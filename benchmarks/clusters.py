@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hazelcast import HazelcastClient as OfficialClient
+from hazelcast.client import HazelcastClient as OfficialClient
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, start_together

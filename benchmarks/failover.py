@@ -78,7 +78,9 @@ def measure_freeze(runs: int) -> list[Row]:
 def _failover(
     runs: int, what: str, fault: Callable[[LocalCluster], None], target: str, options: dict[str, Any]
 ) -> Row:
-    lone, loaded, failed = [], [], 0
+    lone: list[float] = []
+    loaded: list[float] = []
+    failed = 0
     for _ in range(runs):
         for threads, results in ((1, lone), (_THREADS, loaded)):
             with (

@@ -23,7 +23,7 @@ def measure(runs: int) -> list[Row]:
         for _ in range(runs):
             with connected(blue, green) as client, official(blue) as other:
                 for who, proxy in (("ours", client), ("theirs", other)):
-                    get = proxy.get_map("bench").blocking().get
+                    get: Any = proxy.get_map("bench").blocking().get
                     if who == "ours":
                         lone["fresh"].append(_lone(get))
                     for threads in _THREADS:

@@ -2,7 +2,7 @@
 
 project = "Flask-Hazelcast-Failover"
 author = "The maintainers of Flask-Hazelcast-Failover"
-copyright = author
+copyright = author  # noqa: A001
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}

@@ -89,7 +89,8 @@ def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster
     full, empty = start_cluster("blue"), start_cluster("green")
     app = make_app(full, empty)
     with client_of(app) as client:
-        client.get_map("stock").blocking().put("bolts", 3)
+        stock: Any = client.get_map("stock").blocking()
+        stock.put("bolts", 3)
         result = _run(app, "drill", "--json")
         kept = client.get_map("hazelcast-failover-drill").blocking().size()
     assert kept == 0

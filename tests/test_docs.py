@@ -52,7 +52,8 @@ def test_python_runs(page: Path, blue: LocalCluster, green: LocalCluster) -> Non
     clusters = FailoverConfig()
     clusters.add_cluster("blue", blue.addresses)
     with HazelcastClient(clusters) as client:
-        client.get_map("stock").blocking().put("bolts", 3)
+        stock: Any = client.get_map("stock").blocking()
+        stock.put("bolts", 3)
         names: dict[str, Any] = {"client": client, "__name__": "page"}
         before = dict(names)
         for block in _blocks(page):
