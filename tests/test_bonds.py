@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hazelcast.errors import IllegalMonitorStateError
 
-from flask_hazelcast_failover import ClusterChanged, HazelcastClient
+from flask_hazelcast_failover import ClusterChanged
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.moving import Outcome, client_on
 from tests.support.waiting import eventually
@@ -69,7 +69,7 @@ def test_a_section_binds_its_thread_only_and_the_outermost_counts(
         assert numbers.get("a") is None
 
 
-def structures(client: HazelcastClient) -> list[Any]:
+def structures(client: Any) -> list[Any]:
     return [client.get_map("locks").blocking(), client.get_multi_map("locks").blocking()]
 
 

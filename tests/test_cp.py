@@ -1,6 +1,7 @@
 """The objects of the CP subsystem follow the client; what was held in them does not."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hazelcast.errors import IllegalMonitorStateError
@@ -22,17 +23,17 @@ def consistent() -> Iterator[tuple[LocalCluster, LocalCluster]]:
 
 
 @pytest.fixture(scope="module")
-def client(consistent: tuple[LocalCluster, LocalCluster]) -> Iterator[HazelcastClient]:
+def client(consistent: tuple[LocalCluster, LocalCluster]) -> Iterator[Any]:
     with client_on(*consistent, health_check_interval=0, operation_timeout=30.0) as connected:
         yield connected
 
 
 @pytest.fixture(autouse=True)
-def on_blue(client: HazelcastClient) -> None:
+def on_blue(client: Any) -> None:
     client.switch_to("blue")
 
 
-def test_numbers_references_and_latches_follow(client: HazelcastClient) -> None:
+def test_numbers_references_and_latches_follow(client: Any) -> None:
     number = client.cp_subsystem.get_atomic_long("n").blocking()
     reference = client.cp_subsystem.get_atomic_reference("r").blocking()
     latch = client.cp_subsystem.get_count_down_latch("l").blocking()
@@ -58,7 +59,7 @@ def test_a_latch_waits_beyond_operation_timeout_if_told_to(
         assert waiting.wait().result is True
 
 
-def test_a_lock_works_as_officially(client: HazelcastClient) -> None:
+def test_a_lock_works_as_officially(client: Any) -> None:
     lock = client.cp_subsystem.get_lock("official").blocking()
     fence = lock.lock()
     assert fence != lock.INVALID_FENCE
@@ -71,7 +72,7 @@ def test_a_lock_works_as_officially(client: HazelcastClient) -> None:
         lock.unlock()
 
 
-def test_a_held_lock_is_lost_with_its_cluster(client: HazelcastClient) -> None:
+def test_a_held_lock_is_lost_with_its_cluster(client: Any) -> None:
     lock = client.cp_subsystem.get_lock("held").blocking()
     lock.lock()
     client.switch_to("green")
@@ -82,7 +83,7 @@ def test_a_held_lock_is_lost_with_its_cluster(client: HazelcastClient) -> None:
 
 
 def test_a_lock_left_behind_is_not_kept_from_others(
-    client: HazelcastClient, consistent: tuple[LocalCluster, LocalCluster]
+    client: Any, consistent: tuple[LocalCluster, LocalCluster]
 ) -> None:
     client.cp_subsystem.get_lock("left-behind").blocking().lock()
     client.switch_to("green")
@@ -97,7 +98,7 @@ def test_a_future_lock_is_held_by_the_thread_that_asked(
 ) -> None:
     config = FailoverConfig()
     config.add_cluster("blue", consistent[0].addresses)
-    client = HazelcastClient(config, **QUICK | {"health_check_interval": 0, "operation_timeout": 30.0})
+    client: Any = HazelcastClient(config, **QUICK | {"health_check_interval": 0, "operation_timeout": 30.0})
     lock = client.cp_subsystem.get_lock("asked-by-future")
     lock.lock().result()  # connects first, so it is sent by a thread of the client's own
     assert lock.is_locked_by_current_thread().result() is True
@@ -105,7 +106,7 @@ def test_a_future_lock_is_held_by_the_thread_that_asked(
     client.shutdown()
 
 
-def test_a_semaphore_follows(client: HazelcastClient) -> None:
+def test_a_semaphore_follows(client: Any) -> None:
     permits = client.cp_subsystem.get_semaphore("s").blocking()
     assert permits.init(2) is True
     permits.acquire()

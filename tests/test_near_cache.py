@@ -1,5 +1,7 @@
 """A near cache never serves an entry of another cluster, or of an earlier epoch."""
 
+from typing import Any
+
 import pytest
 
 from flask_hazelcast_failover import ClientOfflineException
@@ -8,7 +10,7 @@ from tests.conftest import StartCluster
 from tests.support.moving import client_on
 from tests.support.waiting import eventually
 
-CACHED = {"near_caches": {"cached": {}}}
+CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}
 
 
 def test_hits_are_served_without_the_cluster(blue: LocalCluster) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,12 +22,12 @@ from tests.support.moving import Outcome, client_at, client_on
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
-Call = Callable[[HazelcastClient], Any]
+Call = Callable[[Any], Any]
 
-READ: Call = lambda client: client.get_map("m").blocking().get("k")  # noqa: E731
-REPEATABLE: Call = lambda client: client.get_map("m").blocking().set("k", 1)  # noqa: E731
-ELSEWHERE: Call = lambda client: client.get_map("m").blocking().put("k", 1)  # noqa: E731
-ONCE: Call = lambda client: client.get_queue("q").blocking().offer(1)  # noqa: E731
+READ: Call = lambda client: client.get_map("m").blocking().get("k")
+REPEATABLE: Call = lambda client: client.get_map("m").blocking().set("k", 1)
+ELSEWHERE: Call = lambda client: client.get_map("m").blocking().put("k", 1)
+ONCE: Call = lambda client: client.get_queue("q").blocking().offer(1)
 CLASSES = {"READ": READ, "REPEATABLE": REPEATABLE, "REPEATABLE_ELSEWHERE": ELSEWHERE, "ONCE": ONCE}
 
 
@@ -37,14 +38,14 @@ def relayed(blue: LocalCluster, green: LocalCluster) -> Iterator[tuple[Relay, Re
         yield first, second
 
 
-def warmed(client: HazelcastClient) -> HazelcastClient:
+def warmed(client: Any) -> Any:
     for call in CLASSES.values():
         call(client)
     client.get_queue("q").blocking().clear()
     return client
 
 
-def waits_for_answer(client: HazelcastClient, how_many: int = 1) -> bool:
+def waits_for_answer(client: Any, how_many: int = 1) -> bool:
     link = client._route.link
     return link is not None and len(link.calls) >= how_many
 
@@ -63,8 +64,7 @@ def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
         warmed(client)
         relayed[0].freeze()
         outcomes = {
-            name: [Outcome(lambda call=call: call(client)) for _ in range(2)]
-            for name, call in CLASSES.items()
+            name: [Outcome(partial(call, client)) for _ in range(2)] for name, call in CLASSES.items()
         }
         eventually(lambda: waits_for_answer(client, 8))
         relayed[0].refuse()
@@ -84,7 +84,7 @@ def test_on_the_same_cluster_only_what_does_not_tell_is_repeated(relayed: tuple[
     with client_at(("blue", relayed[0].address), health_check_interval=0) as client:
         warmed(client)
         relayed[0].freeze()
-        outcomes = {name: Outcome(lambda call=call: call(client)) for name, call in CLASSES.items()}
+        outcomes = {name: Outcome(partial(call, client)) for name, call in CLASSES.items()}
         eventually(lambda: waits_for_answer(client, 4))
         relayed[0].cut()
         relayed[0].resume()
@@ -191,7 +191,7 @@ def test_a_live_cluster_that_does_not_answer(first_use: bool, relayed: tuple[Rel
             warmed(client)
         relayed[0].freeze()
         began = time.monotonic()
-        outcomes = {name: Outcome(lambda call=call: call(client)) for name, call in CLASSES.items()}
+        outcomes = {name: Outcome(partial(call, client)) for name, call in CLASSES.items()}
         for name, outcome in outcomes.items():
             outcome.wait(3)
             expected = OperationOutcomeUnknown if name == "ONCE" else OperationTimeoutError
@@ -279,7 +279,7 @@ def test_operations_wait_for_a_switch_and_not_longer_than_they_may() -> None:
     address = f"127.0.0.1:{free_port()}"
     config = FailoverConfig()
     config.add_cluster("absent", [address])
-    client = HazelcastClient(config, try_count=50, retry_delay=0.5, wait_timeout=0.3)
+    client: Any = HazelcastClient(config, try_count=50, retry_delay=0.5, wait_timeout=0.3)
     began = time.monotonic()
     with pytest.raises(ClientOfflineException):
         READ(client)
@@ -330,7 +330,7 @@ def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, 
 def test_a_future_of_a_first_use_connects_by_itself(blue: LocalCluster) -> None:
     config = FailoverConfig()
     config.add_cluster(blue.name, blue.addresses)
-    client = HazelcastClient(config)
+    client: Any = HazelcastClient(config)
     assert client.get_map("first-future").set("a", 1).result() is None
     client.shutdown()
 
@@ -338,7 +338,7 @@ def test_a_future_of_a_first_use_connects_by_itself(blue: LocalCluster) -> None:
 def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
     config = FailoverConfig()
     config.add_cluster(blue.name, blue.addresses)
-    client = HazelcastClient(config)
+    client: Any = HazelcastClient(config)
     locks = client.get_map("future-locks")
     locks.lock("k").result()  # connects first, so it is sent by a thread of the client's own
     assert Outcome(lambda: locks.blocking().try_lock("k")).wait().result is False

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hazelcast.errors import OperationTimeoutError, TransactionError
@@ -45,9 +46,14 @@ def test_every_transactional_structure_works_as_officially(blue: LocalCluster) -
 
 def test_an_error_in_the_block_rolls_back(blue: LocalCluster) -> None:
     with client_on(blue) as client:
-        with pytest.raises(ZeroDivisionError), client.new_transaction() as transaction:
-            transaction.get_map("rolled-back").put("k", 1)
-            _ = 1 / 0
+
+        def fail() -> None:
+            with client.new_transaction() as transaction:
+                transaction.get_map("rolled-back").put("k", 1)
+                _ = 1 / 0
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
         assert client.get_map("rolled-back").blocking().get("k") is None
 
 
@@ -96,11 +102,16 @@ def test_one_made_before_a_switch_begins_on_the_new_cluster(blue: LocalCluster, 
 def test_a_loss_ends_open_ones_and_says_so(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
-        with pytest.raises(ClusterChanged, match="blue"), client.new_transaction() as transaction:
-            transaction.get_map("lost").put("k", 1)
-            blue.kill()
-            eventually(lambda: client.status().current_cluster == "green")
-            transaction.get_map("lost").put("k2", 2)
+
+        def lose_it() -> None:
+            with client.new_transaction() as transaction:
+                transaction.get_map("lost").put("k", 1)
+                blue.kill()
+                eventually(lambda: client.status().current_cluster == "green")
+                transaction.get_map("lost").put("k2", 2)
+
+        with pytest.raises(ClusterChanged, match="blue"):
+            lose_it()
         with client.new_transaction() as another:
             another.get_map("lost").put("k", 3)
         assert client.get_map("lost").blocking().get("k") == 3
@@ -109,11 +120,16 @@ def test_a_loss_ends_open_ones_and_says_so(pair: tuple[LocalCluster, LocalCluste
 def test_the_error_of_the_block_is_not_hidden_by_a_loss(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
-        with pytest.raises(ZeroDivisionError), client.new_transaction() as transaction:
-            transaction.get_map("lost").put("k", 1)
-            blue.kill()
-            eventually(lambda: client.status().current_cluster == "green")
-            _ = 1 / 0
+
+        def fail() -> None:
+            with client.new_transaction() as transaction:
+                transaction.get_map("lost").put("k", 1)
+                blue.kill()
+                eventually(lambda: client.status().current_cluster == "green")
+                _ = 1 / 0
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
 
 
 def test_a_commit_after_the_loss_surely_did_not_happen(pair: tuple[LocalCluster, LocalCluster]) -> None:
@@ -207,7 +223,7 @@ def test_one_that_nobody_ends_holds_up_no_switch(blue: LocalCluster, green: Loca
 def test_nothing_reachable_is_told_when_one_is_made(start_cluster: StartCluster) -> None:
     config = FailoverConfig()
     config.add_cluster("absent", [f"127.0.0.1:{free_port()}"])
-    client = HazelcastClient(config, try_count=1)
+    client: Any = HazelcastClient(config, try_count=1)
     with pytest.raises(ClientOfflineException):
         client.new_transaction()
     client.shutdown()

@@ -1,4 +1,7 @@
-"""Clients on running clusters, with waits short enough for tests."""
+"""Clients on running clusters, with waits short enough for tests.
+
+They are typed ``Any``: the official proxies are generic, and would want their types at every use.
+"""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +20,7 @@ QUICK: dict[str, Any] = {
 
 
 @contextmanager
-def client_on(*clusters: LocalCluster, **options: Any) -> Iterator[HazelcastClient]:
+def client_on(*clusters: LocalCluster, **options: Any) -> Iterator[Any]:
     """Give a connected client on these clusters, the first of the highest priority."""
     config = FailoverConfig()
     for cluster in clusters:
@@ -27,7 +30,7 @@ def client_on(*clusters: LocalCluster, **options: Any) -> Iterator[HazelcastClie
 
 
 @contextmanager
-def client_at(*addresses: tuple[str, str], **options: Any) -> Iterator[HazelcastClient]:
+def client_at(*addresses: tuple[str, str], **options: Any) -> Iterator[Any]:
     """Give a connected client on clusters given as (name, "host:port"), such as behind a relay."""
     config = FailoverConfig()
     for name, address in addresses:
