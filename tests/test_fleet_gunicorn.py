@@ -78,7 +78,7 @@ def test_a_fleet_outlives_the_cluster_that_carried_its_records(
     pair: tuple[LocalCluster, LocalCluster], tmp_path: Path
 ) -> None:
     blue, green = pair
-    with serve(tmp_path, [url_of(blue), url_of(green)], 4, **QUICK) as server:
+    with serve(tmp_path, [url_of(blue), url_of(green)], 4, ("--preload",), **QUICK) as server:
         server.visited()
         blue.kill()
         settled(server, "green")
@@ -100,7 +100,7 @@ def test_a_fleet_outlives_the_cluster_that_carried_its_records(
 
         # Who starts late, and whoever a rolling restart brings, goes to green first.
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: not set(before) & set(_workers(server)), within=15)
+        eventually(lambda: not set(before) & set(_workers(server)), within=30)
         server.visited()
         for status in server.statuses().values():
             assert (status["current_cluster"], status["epoch"]) == ("green", 1)

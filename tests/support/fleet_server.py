@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from flask_hazelcast_failover.testing import free_port
@@ -31,7 +31,10 @@ class Server:
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON answer of whichever worker takes the request."""
-        return self._ask(Request(self._url + path))[1]
+        try:
+            return self._ask(Request(self._url + path))[1]
+        except OSError as error:  # nobody listens, or who did has just been restarted
+            raise AssertionError(f"no answer: {error}") from error
 
     def post(self, path: str, **body: object) -> tuple[int, dict[str, Any]]:
         """The status code and the answer."""
@@ -133,7 +136,4 @@ def serve(
 def _is_up(server: Server, process: subprocess.Popen[bytes], log: Path) -> bool:
     if process.poll() is not None:
         raise RuntimeError(f"gunicorn has ended: {log.read_text()}")
-    try:
-        return bool(server.get("/hazelcast/health/live"))
-    except (URLError, TimeoutError):  # nobody listens, or nobody answers yet
-        return False
+    return bool(server.get("/hazelcast/health/live"))
