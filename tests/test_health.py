@@ -168,8 +168,15 @@ class TestNoFalseAlarm:
             assert client.status().epoch == 1
 
     def test_a_process_that_was_stopped_blames_nobody(self, blue: LocalCluster, green: LocalCluster) -> None:
-        with paused_script(blue, green) as process:
-            for pause in (1.2, 0.4):
+        # Far enough away that there always is a check and an operation in flight.
+        with Relay(blue.addresses[0]) as near, Relay(green.addresses[0]) as far:
+            near.delay(0.1)
+            far.delay(0.1)
+            self._pause(near, far)
+
+    def _pause(self, near: Relay, far: Relay) -> None:
+        with paused_script(near.address, far.address) as process:
+            for pause in (1.5, 0.8):
                 os.kill(process.pid, signal.SIGSTOP)
                 time.sleep(pause)  # the pause itself
                 os.kill(process.pid, signal.SIGCONT)
@@ -214,7 +221,7 @@ failover = FailoverConfig()
 failover.add_cluster("blue", [sys.argv[1]])
 failover.add_cluster("green", [sys.argv[2]])
 client = HazelcastClient(
-    failover, health_check_interval=0.1, health_check_timeout=0.1, health_check_failures=2, operation_timeout=0.3
+    failover, health_check_interval=0.1, health_check_timeout=0.6, health_check_failures=1, operation_timeout=0.6
 )
 lost, failed = [], []
 client.subscribe(lambda event: lost.append(event) if isinstance(event, ClusterLost) else None)
@@ -238,8 +245,8 @@ for _ in sys.stdin:
 
 
 @contextmanager
-def paused_script(blue: LocalCluster, green: LocalCluster) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), blue.addresses[0], green.addresses[0]]
+def paused_script(blue: str, green: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), blue, green]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
