@@ -242,3 +242,26 @@ def test_a_cluster_that_refuses_is_asked_less_and_less_often() -> None:
     times = [at for at, _ in stage.world.dials]
     pauses = [round(later - at) for at, later in pairwise(times)]
     assert pauses[:5] == [2, 4, 8, 16, 30] and set(pauses[5:]) == {30}
+
+
+def test_a_link_that_is_down_before_the_keeper_hears_of_it_is_a_failed_attempt() -> None:
+    stage = stage_of("blue")
+    stage.begin()
+    stage.world.end(stage.world.pending("attempt")[0])
+    stage.world.links[0].is_open = False
+    stage.deliver()
+    assert stage.world.moving is None and stage.world.links[0].is_discarded
+    stage.run(1.0)
+    assert stage.on == "blue"
+
+
+def test_a_downtime_is_counted_from_the_first_loss() -> None:
+    stage = started("blue")
+    stage.kill("blue")
+    stage.run(20.0)
+    stage.world.restart(0)
+    stage.run(2.0, until=lambda: stage.world.moving is not None)
+    stage.world.cut(0)
+    stage.run(2.0)
+    (recovered,) = [event for event in stage.world.events if isinstance(event, ClusterRecovered)]
+    assert recovered.downtime > 20.0

@@ -261,3 +261,40 @@ def test_nothing_is_due_while_all_is_well() -> None:
     stage.world.posted.append(Begin())
     stage.deliver()
     assert stage.world.dials == []
+
+
+def test_a_link_that_is_about_to_be_used_again_is_not_closed_when_it_has_drained() -> None:
+    stage = started("blue", "green", standby=Standby.COLD)
+    stage.wish("green")
+    stage.run(1.0, until=lambda: stage.on == "green")
+    left = stage.world.live[0]
+    asked = stage.wish("blue")
+    (drain,) = stage.world.pending("drain")
+    stage.world.end(drain)
+    stage.deliver()
+    stage.run(1.0)
+    assert asked.answers == [None] and stage.world.route is left
+
+
+def test_a_second_move_leaves_operations_of_the_first_their_time() -> None:
+    stage = started("blue", "green", "red", standby=Standby.COLD, drain_timeout=5.0)
+    stage.clusters[0].busy = 1
+    left = stage.world.route
+    stage.wish("green")
+    stage.run(0.5)
+    stage.wish("red")
+    stage.run(0.5)
+    assert stage.on == "red" and left in stage.world.live
+    stage.run(5.0)
+    assert left not in stage.world.live
+
+
+def test_a_name_is_not_followed_over_a_connection_that_is_down_already() -> None:
+    stage = started("dns-blue", "green")
+    stage.world.settle_members(stage.clusters[0])
+    stage.run(8.0)
+    stage.run(12.0, until=lambda: bool(stage.world.pending("scout")))
+    stage.world.end(stage.world.pending("scout")[0])
+    stage.world.links[-1].is_open = False
+    stage.deliver()
+    assert stage.world.moving is None and stage.world.links[-1].is_discarded
