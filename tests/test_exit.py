@@ -251,6 +251,27 @@ def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster
             future.result()
 
 
+def test_a_switch_that_is_asked_for_at_the_very_end_is_answered(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client:
+        client._engine.stop(5)  # what shutdown() in another thread does after switch_to() looked
+        with pytest.raises(HazelcastClientNotActiveError):
+            client.switch_to("green")
+
+
+def test_nothing_opens_a_client_again_that_was_shut_down(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        users: Any = client.get_map("shutdown").blocking()
+        users.size()
+        link = client._route.link
+        assert link is not None
+        client.shutdown()
+        client._route.publish(link)  # what a keeper does that has just found a cluster
+        with pytest.raises(HazelcastClientNotActiveError):
+            users.size()
+
+
 def by_listener(client: HazelcastClient, shut_down: Callable[..., None]) -> None:
     users: Any = client.get_map("shutdown-by-listener").blocking()
     users.add_entry_listener(added_func=shut_down)
@@ -325,10 +346,13 @@ def test_a_start_that_fails_leaves_no_thread_and_can_be_made_again(
     config.add_cluster("green", [f"127.0.0.1:{free_port()}"])
     blue.kill()
     client = HazelcastClient(config, retry_delay=0.01)
+    heard: list[object] = []
+    client.subscribe(heard.append)
+    client.lifecycle_service.add_listener(heard.append)
     for _ in range(2):
         with pytest.raises(ClientOfflineException, match=r"blue.*refused.*green.*refused"):
             client.start()
-        assert client_threads() == []
+        assert client_threads() == [] and heard
         assert client.status().state == "idle"
     blue.restart()
     worker = client.status().worker
