@@ -227,6 +227,41 @@ def test_a_slow_listener_delays_no_operation_and_no_health_check(
         release.set()
 
 
+def test_what_waits_its_turn_is_not_delivered_after_a_switch_or_a_removal(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client:
+        topic = client.get_topic("queued").blocking()
+        heard: list[Any] = []
+        reached, release = threading.Event(), threading.Event()
+
+        def hold_up(_: Any) -> None:
+            reached.set()
+            release.wait(10)
+
+        topic.add_listener(hold_up)
+        id_ = topic.add_listener(heard.append)
+        topic.publish("held up")
+        assert reached.wait(5)
+        client.switch_to("green")
+        release.set()
+        topic.publish("on green")
+        eventually(lambda: heard)
+        assert [event.message for event in heard] == ["on green"]
+        reached.clear()
+        release.clear()
+        topic.publish("held up again")
+        assert reached.wait(5)
+        heard.clear()
+        assert topic.remove_listener(id_) is True
+        release.set()
+        done = threading.Event()
+        topic.add_listener(lambda _: done.set())
+        topic.publish("last")
+        assert done.wait(5)
+        assert not heard
+
+
 def test_a_listener_may_call_back_into_the_client(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         copies = client.get_map("copies").blocking()

@@ -163,6 +163,18 @@ def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartClust
         assert all(take.result() == "still there" for take in takes if take not in lost)
 
 
+def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("three", 3)
+    with client_on(cluster, operation_timeout=20.0) as client:
+        locks = client.get_map("locks")
+        Outcome(lambda: [locks.blocking().lock(number) for number in range(20)]).wait()
+        waiting = [locks.lock(number) for number in range(20)]
+        eventually(lambda: waits_for_answer(client, 20))
+        cluster.kill(2)
+        lost = eventually(lambda: [lock for lock in waiting if lock.done()])
+        assert all(isinstance(lock.exception(), OperationOutcomeUnknown) for lock in lost)
+
+
 def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: StartCluster) -> None:
     cluster = start_cluster("replicas", 2)
     with client_on(cluster) as client:
@@ -243,7 +255,7 @@ def test_a_ring_buffer_is_waited_for_only_if_items_are(relayed: tuple[Relay, Rel
         with pytest.raises(OperationTimeoutError):
             buffer.read_many(sequence, 0, 1)
         waiting = Outcome(lambda: buffer.read_many(sequence, 1, 1))
-        time.sleep(0.6)  # beyond operation_timeout: it may wait for items as long as it takes
+        time.sleep(1.6)  # beyond operation_timeout: it may wait for items as long as it takes
         assert not waiting.is_over
         relayed[0].resume()
         assert waiting.wait().result.read_count == 1
