@@ -79,7 +79,7 @@ def test_every_relapse_doubles_the_wait(blue: LocalCluster, green: LocalCluster)
 
 
 def test_a_failed_check_begins_the_wait_anew(blue: LocalCluster, green: LocalCluster) -> None:
-    options = {**AUTO, "failback_after": 1.0, "health_check_failures": 50}
+    options = {**AUTO, "failback_after": 1.0, "health_check_timeout": 0.2, "health_check_failures": 50}
     with relayed(blue, green, **options) as (client, told, relays):
         lose(client, relays[0])
         relays[0].resume()
