@@ -252,6 +252,8 @@ def test_what_waits_its_turn_is_not_delivered_after_a_switch_or_a_removal(
         release.clear()
         topic.publish("held up again")
         assert reached.wait(5)
+        topic.publish("behind it")
+        eventually(lambda: len(client._listener_runner._tasks) >= 2)
         heard.clear()
         assert topic.remove_listener(id_) is True
         release.set()
