@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,11 +29,15 @@ from flask_hazelcast_failover.steering import (
 )
 
 if TYPE_CHECKING:
+    from flask_hazelcast_failover.client.status import ClientStatus
     from flask_hazelcast_failover.extension import HazelcastFailover
 
 __all__ = ["ExitCode", "commands"]
 
 commands = AppGroup("hazelcast", help="See and steer the Hazelcast clusters of this app.")
+
+# How long a command waits for clusters that stand by and for the first latencies, seconds.
+_SETTLING = 4.0
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _force = click.option("--force", is_flag=True, help="Also if not every process can reach the cluster.")
@@ -62,7 +67,10 @@ def status(as_json: bool) -> None:
     click.echo(_table(_CLUSTER_COLUMNS, [_cluster_row(cluster) for cluster in found["clusters"]]))
     fleet = found["fleet"]
     split = click.style(" (split)", fg="red") if fleet["split"] else ""
-    click.echo(f"\nfleet {fleet['name']}: {len(fleet['workers'])} processes{split}")
+    if _extension().settings.fleet is None:
+        click.echo("\nprocesses: unknown, without HAZELCAST_FAILOVER_FLEET a shell cannot know them")
+    else:
+        click.echo(f"\nfleet {fleet['name']}: {len(fleet['workers'])} processes{split}")
     if fleet["workers"]:
         click.echo(_table(_WORKER_COLUMNS, [_worker_row(worker) for worker in fleet["workers"]]))
 
@@ -125,12 +133,25 @@ def _extension() -> HazelcastFailover:
 
 
 def _connected_status() -> dict[str, Any]:
+    """The status once it is known: connected or not, every cluster tried, the first latencies measured."""
     ext = _extension()
+    why = {}
     try:
-        ext.client.start()
+        ext.client.cluster_service.get_members()
     except ClientOfflineException as error:
-        return ext.steering.status() | {"state": "offline", "why": str(error)}
-    return ext.steering.status()
+        why = {"why": str(error)}
+    end = time.monotonic() + _SETTLING
+    while not _is_settled(ext.client.status()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return ext.steering.status() | why
+
+
+def _is_settled(status: ClientStatus) -> bool:
+    """Whether each cluster is known to be up, with its latency, or known to be down."""
+    return all(
+        cluster.last_error is not None or (cluster.members > 0 and cluster.latency_ms is not None)
+        for cluster in status.clusters
+    )
 
 
 def _judgement(found: Mapping[str, Any]) -> tuple[ExitCode, str]:
@@ -138,9 +159,11 @@ def _judgement(found: Mapping[str, Any]) -> tuple[ExitCode, str]:
     if found["state"] != "connected":
         return ExitCode.DOWN, str(found.get("why", f"the client is {found['state']}"))
     primary = found["clusters"][0]["label"]
-    workers = found["fleet"]["workers"] if _extension().settings.fleet is not None else []
+    here, fleet = found["current_cluster"], _extension().settings.fleet
+    workers = found["fleet"]["workers"] if fleet is not None else []
     if not workers:
-        here = found["current_cluster"]
+        if fleet is not None:
+            return ExitCode.DEGRADED, f"no process of fleet {fleet} can be found; {here} can be reached"
         if here == primary:
             return ExitCode.OK, f"{here} (primary) can be reached"
         return ExitCode.DEGRADED, f"only {here} can be reached, not {primary} (primary)"
@@ -169,6 +192,8 @@ def _steer(label: str | None, force: bool, as_json: bool) -> None:
         _fail(f"nothing has changed: {error}. --force moves those who can reach it")
     except ClientOfflineException as error:
         _fail(str(error))
+    if not outcome.told:
+        _fail(f"no process of fleet {ext.settings.fleet} can be found, nothing has changed")
     _tell(outcome, as_json)
     raise SystemExit(int(ExitCode.DEGRADED if outcome.missing else ExitCode.OK))
 

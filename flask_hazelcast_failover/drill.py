@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hazelcast.core import MemberInfo
 from hazelcast.errors import HazelcastError
 from hazelcast.proxy.map import Map
 
@@ -99,7 +100,7 @@ def _inspected(
     with HazelcastClient(clusters.to_client_config(index), **alone) as client:
         problem, latency = _probed(client)
         members = client.cluster_service.get_members()
-        oldest = min((str(member.version) for member in members), key=_numbers, default=None)
+        oldest = min((_version(member) for member in members), key=_numbers, default=None)
         return Inspection(label, priority, problem, latency, len(members), oldest, _entries(client))
 
 
@@ -107,6 +108,7 @@ def _probed(client: HazelcastClient) -> tuple[str | None, float]:
     probe: Any = client.get_map(_PROBE_MAP).blocking()
     key, value = uuid.uuid4().hex, uuid.uuid4().hex
     probe.set(key, value, ttl=_PROBE_SECONDS)
+    probe.get(key)  # the first answer of a new connection says little of the next
     took = []
     for _ in range(_GETS):
         began = time.perf_counter()
@@ -123,6 +125,11 @@ def _entries(client: HazelcastClient) -> int:
     maps = [found for found in client.get_distributed_objects() if isinstance(found, Map)]
     own = [found for found in maps if not found.name.startswith("hazelcast-failover")]
     return sum(int(found.blocking().size()) for found in own)
+
+
+def _version(member: MemberInfo) -> str:
+    version = member.version
+    return f"{version.major}.{version.minor}.{version.patch}"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

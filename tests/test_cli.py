@@ -28,7 +28,7 @@ def test_status_shows_every_cluster_and_the_fleet(flask_app: Flask) -> None:
     lines = result.output.splitlines()
     assert any(line.startswith("blue") and "active" in line for line in lines)
     assert any(line.startswith("green") for line in lines)
-    assert any(line.startswith("fleet ") for line in lines)
+    assert any(line.startswith("processes: unknown") for line in lines)
 
 
 def test_status_as_json_has_the_fields_of_the_admin_route(flask_app: Flask) -> None:
@@ -50,6 +50,23 @@ def test_check_exits_with_1_when_only_another_cluster_can_be_reached(green: Loca
         result = _run(app, "check")
     assert result.exit_code == 1
     assert result.output == "HAZELCAST DEGRADED - only green can be reached, not blue (primary)\n"
+
+
+def test_status_says_why_each_cluster_is_down() -> None:
+    app = make_app(absent("blue"), absent("green"), RETRY_DELAY=0.01)
+    with client_of(app):
+        found = json.loads(_run(app, "status", "--json").output)
+    assert [cluster["state"] for cluster in found["clusters"]] == ["down", "down"]
+    assert all("refused" in cluster["last_error"] for cluster in found["clusters"])
+
+
+@pytest.mark.parametrize(("command", "code"), [("reset", 2), ("check", 1)])
+def test_a_misspelt_fleet_is_no_success(blue: LocalCluster, command: str, code: int) -> None:
+    app = make_app(blue, FLEET="misspelt")
+    with client_of(app):
+        result = _run(app, command)
+    assert result.exit_code == code
+    assert "no process of fleet misspelt can be found" in result.output
 
 
 def test_check_exits_with_2_and_says_why_when_nothing_can_be_reached() -> None:

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,11 @@ def test_the_tutorial_leads_to_an_app_that_survives(tmp_path: Path) -> None:
             os.kill(int(found[0][-1]), signal.SIGKILL)
             assert _get(port) == {"visits": 1, "cluster": "green"}
             assert _get(port) == {"visits": 2, "cluster": "green"}
+            assert clusters.stdin is not None
+            clusters.stdin.write("\n")
+            clusters.stdin.flush()
+            eventually(lambda: _reset(port) == 200, within=20.0)
+            assert _get(port) == {"visits": 1, "cluster": "blue"}
 
 
 def test_the_page_on_testing_runs_as_a_test_file(pytester: pytest.Pytester) -> None:
@@ -175,6 +181,18 @@ def _get(port: int) -> Any:
         return None
 
 
+def _reset(port: int) -> int:
+    headers = {"Authorization": "Bearer choose-something-long"}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/hazelcast/reset", method="POST", headers=headers
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 class _Running:
     """A program that is ended by its id when the block is left."""
 
@@ -183,6 +201,7 @@ class _Running:
             command,
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -198,5 +217,6 @@ class _Running:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()

@@ -95,6 +95,8 @@ class Fleet:
         """The event, a switch with whether this process is the first of the fleet. Takes 0.5 s at most."""
         if not isinstance(event, ClusterSwitched) or not self._takes_part:
             return event
+        if not self._serves:
+            return replace(event, fleet_first=False)  # a shell speaks for nobody who serves
         clients, fleet = self._client.connected_clusters(), self._own_pulse().member.fleet
         is_first = claim_arrival(clients, event.current, fleet, _ANSWER)
         return event if is_first is None else replace(event, fleet_first=is_first)

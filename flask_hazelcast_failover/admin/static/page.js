@@ -8,6 +8,7 @@ const said = document.getElementById("said");
 const stale = document.getElementById("stale");
 const dialog = document.getElementById("confirm");
 const latencies = new Map();
+let working = false;
 
 function remember() {
   for (const card of live.querySelectorAll("[data-cluster]")) {
@@ -34,7 +35,10 @@ async function update() {
     const scrolled = live.querySelector(".scroll")?.scrollLeft ?? 0;
     const template = document.createElement("template");
     template.innerHTML = await answer.text();
+    const before = live.querySelector("[data-standing]").dataset.standing;
     live.replaceChildren(template.content);
+    // What was said of another standing would only mislead.
+    if (live.querySelector("[data-standing]").dataset.standing !== before && !working) said.textContent = "";
     if (live.querySelector(".scroll")) live.querySelector(".scroll").scrollLeft = scrolled;
     if (focused && live.querySelector(`#${CSS.escape(focused)}`)) document.getElementById(focused).focus();
     stale.hidden = true;
@@ -68,6 +72,7 @@ function ask(button) {
 async function carryOut(act, label) {
   dialog.close();
   said.textContent = "Working…";
+  working = true;
   const body = act === "switch" ? { cluster: label } : {};
   if (document.getElementById("force").checked) body.force = true;
   try {
@@ -86,6 +91,7 @@ async function carryOut(act, label) {
     said.textContent = "The app did not answer. Look at the clusters before you try again.";
   }
   await update();
+  working = false;
 }
 
 document.addEventListener("click", (event) => {
