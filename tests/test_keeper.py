@@ -265,3 +265,19 @@ def test_a_downtime_is_counted_from_the_first_loss() -> None:
     stage.run(2.0)
     (recovered,) = [event for event in stage.world.events if isinstance(event, ClusterRecovered)]
     assert recovered.downtime > 20.0
+
+
+def test_every_outage_is_told_once_however_often_a_cluster_comes_and_goes_in_it() -> None:
+    stage = started("blue")
+    for outages in (1, 2):
+        stage.kill("blue")
+        stage.run(5.0)
+        for _ in range(3):
+            stage.world.restart(0)
+            stage.run(2.0, until=lambda: stage.world.moving is not None)
+            stage.kill("blue")
+            stage.run(5.0)
+        assert len(stage.told(ClustersExhausted)) == outages
+        stage.world.restart(0)
+        stage.run(2.0)
+        assert stage.on == "blue"
