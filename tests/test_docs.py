@@ -165,6 +165,9 @@ def _located(code: str, blue: LocalCluster, green: LocalCluster) -> str:
     code = re.sub(r"\bblue-2:5701\b", blue.addresses[0], code)
     for name in ("blue", "green"):
         code = re.sub(rf"\b{name}-1(?:\.example\.com)?:5701\b", places[name], code)
+    # The metrics of other tests are in the registry that a program has for itself.
+    own_registry = "FailoverMetrics(__import__('prometheus_client').CollectorRegistry())"
+    code = code.replace("FailoverMetrics()", own_registry)
     return code.replace("hazelcast.internal.example.com", "127.0.0.1")
 
 
