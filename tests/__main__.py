@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> int:
             failed.append(file.name)
     for name in failed:
         print(f"FAILED {name}")
-    print(f"\n{total['passed']} passed, {total['failed'] + total['error']} failed, {total['skipped']} skipped")
+    print(
+        f"\n{total['passed']} passed, {total['failed'] + total['error']} failed, {total['skipped']} skipped"
+    )
     return 1 if failed else 0
 
 
