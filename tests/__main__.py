@@ -10,11 +10,15 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # Failovers are real and so are their races with a busy machine: a failure counts when it comes three times running.
 # Every rerun is shown in the summary.
 _PYTEST = [sys.executable, "-m", "pytest", "-q", "--reruns", "2"]
+
+# Tests mostly wait: for members that start, for checks that have to fail.
+_AT_ONCE = 2
 
 
 def main(arguments: list[str]) -> int:
@@ -23,19 +27,23 @@ def main(arguments: list[str]) -> int:
         return subprocess.run([*_PYTEST, *arguments], check=False).returncode
     total: Counter[str] = Counter()
     failed = []
-    for file in sorted(Path(__file__).parent.glob("test_*.py")):
-        print(f"\n{file.name}", flush=True)
-        done = subprocess.run([*_PYTEST, str(file)], check=False, stdout=subprocess.PIPE, text=True)
-        print(done.stdout, end="", flush=True)
-        total.update(_counts(done.stdout))
-        if done.returncode:
-            failed.append(file.name)
+    files = sorted(Path(__file__).parent.glob("test_*.py"))
+    with ThreadPoolExecutor(_AT_ONCE) as processes:
+        for file, done in zip(files, processes.map(_run, files), strict=True):
+            print(f"\n{file.name}\n{done.stdout}", end="", flush=True)
+            total.update(_counts(done.stdout))
+            if done.returncode:
+                failed.append(file.name)
     for name in failed:
         print(f"FAILED {name}")
     print(
         f"\n{total['passed']} passed, {total['failed'] + total['error']} failed, {total['skipped']} skipped"
     )
     return 1 if failed else 0
+
+
+def _run(file: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*_PYTEST, str(file)], check=False, stdout=subprocess.PIPE, text=True)
 
 
 def _counts(output: str) -> Counter[str]:
