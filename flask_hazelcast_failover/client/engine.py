@@ -15,10 +15,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from hazelcast.config import Config
 from hazelcast.lifecycle import LifecycleState
 
-from flask_hazelcast_failover.client.attempt import AttemptFailed, attempt
+from flask_hazelcast_failover.client.attempt import AttemptFailed
 from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
 from flask_hazelcast_failover.client.events import Event
 from flask_hazelcast_failover.client.happenings import (
@@ -26,10 +25,8 @@ from flask_hazelcast_failover.client.happenings import (
     Begin,
     Drained,
     Happening,
-    LinkDown,
     Prepared,
     ReadyAnswered,
-    Resolved,
     Scouted,
     Wish,
 )
@@ -37,16 +34,15 @@ from flask_hazelcast_failover.client.health import Watch
 from flask_hazelcast_failover.client.keeper import Keeper
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.listeners import Listeners
-from flask_hazelcast_failover.client.lookups import Lookups
 from flask_hazelcast_failover.client.official import OfficialClient, is_reactor_thread
+from flask_hazelcast_failover.client.opener import Opener, close
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.probe import Verdict
 from flask_hazelcast_failover.client.route import Route
 from flask_hazelcast_failover.client.services import FollowingClusterService, FollowingLifecycle
 from flask_hazelcast_failover.client.status import ClientStatus
-from flask_hazelcast_failover.client.waiting import wait_for
 from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
-from flask_hazelcast_failover.failover import ClusterConfig, CNAMEResolver
+from flask_hazelcast_failover.failover import ClusterConfig
 
 __all__ = ["Engine"]
 
@@ -54,11 +50,6 @@ _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # How often a link that is left is looked at for operations in flight, seconds.
 _DRAIN_PACE = 0.005
-# How long a name server may take at least, even if attempts may not; and how long an answer is waited for
-# while nobody waits for it here, seconds.
-_SHORTEST_LOOKUP, _LONGEST_LOOKUP = 2.0, 10.0
-# How long a link may take to close politely, seconds.
-_POLITE = 0.5
 
 
 class Engine:
@@ -91,10 +82,7 @@ class Engine:
         self._members = members
         self._tell = tell
         self._prefer = prefer
-        self._resolvers: dict[int, CNAMEResolver] = {
-            index: cluster.new_resolver() for index, cluster in enumerate(clusters) if cluster.is_dns
-        }
-        self._lookups: Lookups[int, object] = Lookups(self._ask_dns)
+        self._opener = Opener(clusters, options, route, self.post)
         records = [ClusterRecord(cluster, index, cluster.addresses) for index, cluster in enumerate(clusters)]
         self._keeper = Keeper(records, options, self, worker)
         self.latest = self._keeper.status()  # replaced as a whole by the keeper's thread
@@ -143,13 +131,13 @@ class Engine:
             return
         for thread in (self._thread, self._watch):
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._lookups.join(deadline)
+        self._opener.join(deadline)
         self._answer_the_late()
         links = self._open_links()
         closing: list[threading.Thread] = []
         # At its exit the interpreter may start no more threads: the kernel closes what is open then.
         with suppress(RuntimeError):
-            closing.extend(self._spawn(partial(_close, link), "close") for link in links)
+            closing.extend(self._spawn(partial(close, link), "close") for link in links)
         for link in links:
             link.end_calls()
         if is_reactor_thread():
@@ -187,7 +175,7 @@ class Engine:
         :raises ClientOfflineException: it cannot be reached
         """
         try:
-            link = self._opened(index)
+            link = self._kept(self._opener.open(index))
         except Exception as failure:
             raise ClientOfflineException(
                 f"{self._clusters[index].label} cannot be reached, nothing has changed: {failure}"
@@ -238,7 +226,7 @@ class Engine:
     def dial(self, index: int, attempt: int) -> None:
         def run() -> None:
             try:
-                link = self._opened(index)
+                link = self._kept(self._opener.open(index))
             except AttemptFailed as failure:
                 refusing = failure.verdict is Verdict.REFUSING
                 self.post(AttemptEnded(index, attempt, None, str(failure), refusing))
@@ -257,14 +245,14 @@ class Engine:
         def run() -> None:
             try:
                 # The answer that made us look: asking again here would make us look again.
-                self.post(Scouted(index, self._opened(index, self._resolvers[index].addresses)))
+                self.post(Scouted(index, self._kept(self._opener.open_where_known(index))))
             except Exception as failure:
                 _logger.debug("nobody of use where %s leads: %s", self._clusters[index].label, failure)
 
         self._spawn(run, "attempt")
 
     def resolve(self, index: int) -> None:
-        self._spawn(lambda: self._looked_up(index, time.monotonic() + _LONGEST_LOOKUP), "resolve")
+        self._spawn(lambda: self._opener.look_up(index), "resolve")
 
     def prepare(self, link: KeptLink) -> None:
         link = _own(link)
@@ -272,7 +260,7 @@ class Engine:
 
         def run() -> None:
             try:
-                self._warm(link)
+                self._opener.warm(link)
                 self._listeners.carry_to(link, self._options.connect_timeout)
             except Exception as failure:
                 self.post(Prepared(link, f"its listeners cannot be registered: {failure}"))
@@ -335,7 +323,7 @@ class Engine:
         link = _own(link)
         self._links.pop(link, None)
         link.end_calls()
-        self._spawn(lambda: _close(link), "close")
+        self._spawn(lambda: close(link), "close")
 
     def show(self, status: ClientStatus) -> None:
         self.latest = status
@@ -348,84 +336,13 @@ class Engine:
 
     # What these threads do.
 
-    def _opened(self, index: int, addresses: Sequence[str] = ()) -> Link:
-        cluster = self._clusters[index]
-        deadline = time.monotonic() + self._options.connect_timeout
-        if not addresses:
-            addresses = self._found(index, deadline) if cluster.is_dns else cluster.addresses
-        down = threading.Event()
-        opened: list[Link] = []
-
-        def changed(state: str) -> None:
-            if state == LifecycleState.DISCONNECTED:
-                down.set()
-                for link in opened:
-                    self.post(LinkDown(link))
-
-        def build(members: Sequence[str]) -> Config:
-            return self._configured(cluster, members, changed)
-
-        client = attempt(addresses, build, deadline)
-        link = Link(cluster.label, index, client)
-        opened.append(link)
-        if down.is_set():
-            _close(link)
-            raise AttemptFailed("closed right after connecting", Verdict.ABSENT)
-        self._warm(link)
+    def _kept(self, link: Link) -> Link:
+        """Look after a link that was just opened."""
         self._links[link] = None
         if self._stopped:
-            _close(link)  # stop() may have closed the open links just before
+            close(link)  # stop() may have closed the open links just before
             raise AttemptFailed("the client was shut down", Verdict.ABSENT)
         return link
-
-    def _configured(
-        self, cluster: ClusterConfig, members: Sequence[str], changed: Callable[[str], None]
-    ) -> Config:
-        common = {"invocation_retry_pause": 0.1, **self._options.client_options}
-        config = cluster.build_config(common, members)
-        config.connection_timeout = min(config.connection_timeout, self._options.connect_timeout)
-        # The client's own listeners outlive this connection; it is told by this one.
-        config.lifecycle_listeners = [changed]
-        config.membership_listeners = []
-        return config
-
-    def _found(self, index: int, deadline: float) -> Sequence[str]:
-        """Where a cluster's name leads, for an attempt: the last known addresses if the answer is late."""
-        known = self._resolvers[index].addresses
-        now = time.monotonic()
-        addresses = self._looked_up(index, now + (deadline - now) / 3 if known else deadline)
-        if not addresses:
-            name = self._resolvers[index].dns_name
-            why = self._resolvers[index].last_error or "timed out"
-            raise AttemptFailed(f"name {name} not found: {why}", Verdict.ABSENT)
-        return addresses
-
-    def _looked_up(self, index: int, deadline: float) -> Sequence[str]:
-        """Ask DNS, and tell the keeper what it said; nothing for a name that never had an answer."""
-        resolver = self._resolvers[index]
-        why: str | None = None
-        try:
-            self._lookups.ask(index, deadline)
-        except TimeoutError:
-            why = "timed out"
-        except ClientOfflineException as failure:
-            why = str(failure)
-        addresses = resolver.addresses
-        self.post(Resolved(index, addresses, why or resolver.last_error))
-        return addresses
-
-    def _ask_dns(self, index: int) -> None:
-        self._resolvers[index].refresh(max(_SHORTEST_LOOKUP, self._options.connect_timeout))
-
-    def _warm(self, link: Link) -> None:
-        """Make the proxies that are in use, so that a switch need not."""
-        active = self._route.link
-        keys = active.proxy_keys() if active is not None else []
-        missing = [link.obtain(key) for key in keys if key.service and link.real(key) is None]
-        try:
-            wait_for(missing, time.monotonic() + _POLITE)
-        except Exception as failure:
-            _logger.debug("not every proxy was made on %s beforehand: %s", link.label, failure)
 
     def _spawn(self, run: Callable[[], object], what: str) -> threading.Thread:
         def help_out() -> None:
@@ -448,17 +365,3 @@ def _own(link: KeptLink) -> Link:
     if not isinstance(link, Link):
         raise TypeError(f"expected a Link, not {type(link).__name__}")
     return link
-
-
-def _close(link: Link) -> None:
-    """Close a link: politely if it answers, in any case soon."""
-    client: OfficialClient = link.client
-    if link.is_connected():
-        polite = threading.Thread(target=client.shutdown, name="hazelcast-failover-goodbye", daemon=True)
-        polite.start()
-        polite.join(_POLITE)
-    client.abandon()
-    deadline = time.monotonic() + _POLITE
-    while not link.is_idle and time.monotonic() < deadline:
-        link.end_calls()
-        time.sleep(_DRAIN_PACE)

@@ -1,0 +1,171 @@
+"""Opening a link: DNS asked first, one attempt at the cluster, and the proxies in use made on what it opened."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from hazelcast.config import Config
+from hazelcast.lifecycle import LifecycleState
+
+from flask_hazelcast_failover.client.attempt import AttemptFailed, attempt
+from flask_hazelcast_failover.client.happenings import LinkDown, Resolved
+from flask_hazelcast_failover.client.link import Link
+from flask_hazelcast_failover.client.lookups import Lookups
+from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.client.probe import Verdict
+from flask_hazelcast_failover.client.route import Route
+from flask_hazelcast_failover.client.waiting import wait_for
+from flask_hazelcast_failover.errors import ClientOfflineException
+from flask_hazelcast_failover.failover import ClusterConfig, CNAMEResolver
+
+__all__ = ["Opener", "close"]
+
+_logger = logging.getLogger("flask_hazelcast_failover.client")
+
+# How long a name server may take at least, even if attempts may not; and how long an answer is waited for
+# while nobody waits for it here, seconds.
+_SHORTEST_LOOKUP, _LONGEST_LOOKUP = 2.0, 10.0
+# How long a link may take to be prepared, or to close, politely, seconds.
+_POLITE = 0.5
+# How often a link that is closed is looked at for operations that just began, seconds.
+_PACE = 0.005
+
+
+class Opener:
+    """Opens links. Many threads may use it.
+
+    :param clusters: in order of priority
+    :param options: the client's options
+    :param route: tells which proxies are in use
+    :param post: tells the keeper what DNS said, and when a link is down
+    """
+
+    def __init__(
+        self,
+        clusters: Sequence[ClusterConfig],
+        options: Options,
+        route: Route,
+        post: Callable[[LinkDown | Resolved], None],
+    ) -> None:
+        self._clusters = clusters
+        self._options = options
+        self._route = route
+        self._post = post
+        self._resolvers: dict[int, CNAMEResolver] = {
+            index: cluster.new_resolver() for index, cluster in enumerate(clusters) if cluster.is_dns
+        }
+        self._lookups: Lookups[int, object] = Lookups(self._ask_dns)
+
+    def open(self, index: int) -> Link:
+        """Open a link to a cluster, where DNS says that it is now.
+
+        :raises AttemptFailed: it cannot be reached
+        """
+        cluster = self._clusters[index]
+        deadline = time.monotonic() + self._options.connect_timeout
+        addresses = self._found(index, deadline) if cluster.is_dns else cluster.addresses
+        return self._open_at(index, addresses, deadline)
+
+    def open_where_known(self, index: int) -> Link:
+        """Open a link to where the last answer of DNS leads, without asking again.
+
+        :raises AttemptFailed: nobody of use is there
+        """
+        deadline = time.monotonic() + self._options.connect_timeout
+        return self._open_at(index, self._resolvers[index].addresses, deadline)
+
+    def look_up(self, index: int) -> None:
+        """Ask DNS where a cluster is, and tell the keeper."""
+        self._looked_up(index, time.monotonic() + _LONGEST_LOOKUP)
+
+    def warm(self, link: Link) -> None:
+        """Make the proxies that are in use, so that a switch need not."""
+        active = self._route.link
+        keys = active.proxy_keys() if active is not None else []
+        missing = [link.obtain(key) for key in keys if key.service and link.real(key) is None]
+        try:
+            wait_for(missing, time.monotonic() + _POLITE)
+        except Exception as failure:
+            _logger.debug("not every proxy was made on %s beforehand: %s", link.label, failure)
+
+    def join(self, deadline: float) -> None:
+        """Wait for the lookups under way, until ``deadline`` (monotonic seconds) at most."""
+        self._lookups.join(deadline)
+
+    def _open_at(self, index: int, addresses: Sequence[str], deadline: float) -> Link:
+        cluster = self._clusters[index]
+        down = threading.Event()
+        opened: list[Link] = []
+
+        def changed(state: str) -> None:
+            if state == LifecycleState.DISCONNECTED:
+                down.set()
+                for link in opened:
+                    self._post(LinkDown(link))
+
+        def build(members: Sequence[str]) -> Config:
+            return self._configured(cluster, members, changed)
+
+        client = attempt(addresses, build, deadline)
+        link = Link(cluster.label, index, client)
+        opened.append(link)
+        if down.is_set():
+            close(link)
+            raise AttemptFailed("closed right after connecting", Verdict.ABSENT)
+        self.warm(link)
+        return link
+
+    def _configured(
+        self, cluster: ClusterConfig, members: Sequence[str], changed: Callable[[str], None]
+    ) -> Config:
+        common = {"invocation_retry_pause": 0.1, **self._options.client_options}
+        config = cluster.build_config(common, members)
+        config.connection_timeout = min(config.connection_timeout, self._options.connect_timeout)
+        # The client's own listeners outlive this connection; it is told by this one.
+        config.lifecycle_listeners = [changed]
+        config.membership_listeners = []
+        return config
+
+    def _found(self, index: int, deadline: float) -> Sequence[str]:
+        """Where a cluster's name leads, for an attempt: the last known addresses if the answer is late."""
+        known = self._resolvers[index].addresses
+        now = time.monotonic()
+        addresses = self._looked_up(index, now + (deadline - now) / 3 if known else deadline)
+        if not addresses:
+            name = self._resolvers[index].dns_name
+            why = self._resolvers[index].last_error or "timed out"
+            raise AttemptFailed(f"name {name} not found: {why}", Verdict.ABSENT)
+        return addresses
+
+    def _looked_up(self, index: int, deadline: float) -> Sequence[str]:
+        """Ask DNS, and tell the keeper what it said; nothing for a name that never had an answer."""
+        resolver = self._resolvers[index]
+        why: str | None = None
+        try:
+            self._lookups.ask(index, deadline)
+        except TimeoutError:
+            why = "timed out"
+        except ClientOfflineException as failure:
+            why = str(failure)
+        addresses = resolver.addresses
+        self._post(Resolved(index, addresses, why or resolver.last_error))
+        return addresses
+
+    def _ask_dns(self, index: int) -> None:
+        self._resolvers[index].refresh(max(_SHORTEST_LOOKUP, self._options.connect_timeout))
+
+
+def close(link: Link) -> None:
+    """Close a link: politely if it answers, in any case soon. Takes a second at most."""
+    if link.is_connected():
+        polite = threading.Thread(target=link.client.shutdown, name="hazelcast-failover-goodbye", daemon=True)
+        polite.start()
+        polite.join(_POLITE)
+    link.client.abandon()
+    deadline = time.monotonic() + _POLITE
+    while not link.is_idle and time.monotonic() < deadline:
+        link.end_calls()
+        time.sleep(_PACE)
