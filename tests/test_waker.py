@@ -63,7 +63,7 @@ def test_the_official_waker_still_gets_stuck(reactor: Any, monkeypatch: pytest.M
 
 def test_ours_does_not(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     put_waker_right(reactor)
-    assert not is_stuck_after_a_race(reactor, "flask_hazelcast_failover.client.official", monkeypatch)
+    assert not is_stuck_after_a_race(reactor, "flask_hazelcast_failover.client.official.reactor", monkeypatch)
 
 
 def test_ours_still_wakes(reactor: Any) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
@@ -25,6 +22,7 @@ from flask_hazelcast_failover.client.engine import Engine
 from flask_hazelcast_failover.client.environment import check_environment
 from flask_hazelcast_failover.client.events import Event, Reason
 from flask_hazelcast_failover.client.happenings import Wish
+from flask_hazelcast_failover.client.identity import client_name, worker_id
 from flask_hazelcast_failover.client.link import CLIENT, Link, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Kind, Method
@@ -39,11 +37,13 @@ from flask_hazelcast_failover.client.services import (
     FollowingClusterService,
     FollowingLifecycle,
     FollowingPartitions,
+    configured,
 )
 from flask_hazelcast_failover.client.sql import FollowingSql
 from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.client.story import log
 from flask_hazelcast_failover.client.transactions import Transactions
+from flask_hazelcast_failover.client.wishes import Answer
 from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
 from flask_hazelcast_failover.failover import FailoverConfig
 from flask_hazelcast_failover.failover.view import ReadOnlyFailover
@@ -79,9 +79,9 @@ class HazelcastClient(Face):
     def __init__(self, config: FailoverConfig | Config, **options: Any) -> None:
         check_environment()
         given = Options.from_mapping(options)
-        self._clusters = _taken_over(config)
+        self._clusters = FailoverConfig.copied_from(config)
         self._options = given.with_try_count(self._clusters.try_count)
-        self._worker = _worker_id()
+        self._worker = worker_id()
         self._threads_are: object = threading.local  # gevent's patches put another one in its place
         self._lock = threading.RLock()  # guards the engine's beginning, exchange and end
         self._ended = threading.Event()  # shutting down is over
@@ -94,10 +94,14 @@ class HazelcastClient(Face):
         self._operations = Operations(self._route, self._options, self._worker_runner)
         self._listeners = Listeners(self._operations, self._listener_runner)
         self._members = FollowingClusterService(
-            self._operations, self._listeners, self._configured("membership_listeners")
+            self._operations,
+            self._listeners,
+            configured("membership_listeners", self._options, self._clusters),
         )
         self._lifecycle = FollowingLifecycle(
-            self._is_running, self._listener_runner, self._configured("lifecycle_listeners")
+            self._is_running,
+            self._listener_runner,
+            configured("lifecycle_listeners", self._options, self._clusters),
         )
         self._proxies = ProxySource(self._operations, self._listeners)
         self._failover = ReadOnlyFailover(self._clusters, self._current_index)
@@ -110,7 +114,7 @@ class HazelcastClient(Face):
             clusters=self._members,
             partitions=FollowingPartitions(self._operations),
             lifecycle=self._lifecycle,
-            name=_own_name(self._options, self._clusters),
+            name=client_name(self._options, self._clusters),
         )
         look_after(self)
 
@@ -174,42 +178,25 @@ class HazelcastClient(Face):
         :param reason: what to give as the reason
         :param holds: whether to stay there, without automatic failback
         """
-        answered = threading.Event()  # not an official future: those refuse to be waited for in a callback
-        errors: list[Exception] = []
-
-        def answer(error: Exception | None) -> None:
-            errors.extend([error] if error is not None else [])
-            answered.set()
-
+        answer = Answer()
         with self._lock:
             if self._route.state is State.CLOSED:
                 raise ClientShutDown
             self.connect_soon()
-            self._engine.post(Wish(index, reason, holds, answer))
-        answered.wait()
-        if errors:
-            raise errors[0]
+            self._engine.post(Wish(index, reason, holds, answer.give))
+        answer.wait()
 
     @property
     def failover(self) -> ReadOnlyFailover:
         """A live, read-only view of the clusters and of which one is current."""
         return self._failover
 
-    @contextmanager
-    def same_cluster(self) -> Iterator[None]:
+    def same_cluster(self) -> AbstractContextManager[None]:
         """A block whose operations run on one cluster only.
 
         Once the client has moved, an operation of the calling thread raises ``ClusterChanged``.
         """
-        sections, thread = self._operations.sections, threading.get_ident()
-        outer = sections.get(thread)
-        link = self._route.active(time.monotonic() + self._options.wait_timeout)
-        sections[thread] = outer if outer is not None else link.epoch
-        try:
-            yield
-        finally:
-            if outer is None:
-                del sections[thread]
+        return self._operations.section()
 
     def subscribe(self, receiver: Receiver) -> None:
         """Have ``receiver`` called with each event, in order, on one thread of the client's own.
@@ -277,10 +264,8 @@ class HazelcastClient(Face):
 
     def __repr__(self) -> str:
         link, state = self._route.link, self._route.state
-        where = f" to {link.label}" if link is not None else ""
-        return (
-            f"<HazelcastClient {self._name!r} {state}{where}, clusters: {', '.join(self._clusters.labels)}>"
-        )
+        where, known = f" to {link.label}" if link is not None else "", ", ".join(self._clusters.labels)
+        return f"<HazelcastClient {self._name!r} {state}{where}, clusters: {known}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -293,14 +278,6 @@ class HazelcastClient(Face):
         if not name.startswith("_") or name.startswith("__") or route is None or route.link is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(route.link.client, name)
-
-    def _configured(self, option: str) -> list[Any]:
-        """The listeners that configurations hold: they listen to this client, whatever the cluster."""
-        holders = [self._options.client_options, *(one.client_options for one in self._clusters.clusters)]
-        found: list[Any] = []
-        for holder in holders:
-            found += [listener for listener in holder.get(option) or () if listener not in found]
-        return found
 
     def _ask(self, name: str, kind: Kind, *args: Any, **kwargs: Any) -> Any:
         def start(client: Any, _: Link) -> Future[Any]:
@@ -405,7 +382,7 @@ class HazelcastClient(Face):
     def _begin_anew(self) -> None:
         """In a forked child: connect at the first use, and leave the parent's connections alone."""
         inherited = self._engine
-        self._worker = _worker_id()
+        self._worker = worker_id()
         self._threads_are = threading.local
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -420,26 +397,3 @@ class HazelcastClient(Face):
             self._ended.set()
         self._engine = self._new_engine()
         inherited.abandon_in_child()
-
-
-def _taken_over(config: object) -> FailoverConfig:
-    if isinstance(config, FailoverConfig):
-        if not config.cluster_count:
-            raise ValueError("config has no cluster: add one with add_cluster() or add_cname_cluster()")
-        clusters = config.copy()
-        clusters.reset()
-        return clusters
-    if isinstance(config, Config):
-        return FailoverConfig.from_client_config(config)
-    raise TypeError(f"config must be a FailoverConfig or a ClientConfig, not {type(config).__name__}")
-
-
-def _own_name(options: Options, clusters: FailoverConfig) -> str:
-    given = clusters.clusters[0].client_options.get("client_name") or options.client_options.get(
-        "client_name"
-    )
-    return given or f"hz.failover_client_{uuid.uuid4().hex[:8]}"
-
-
-def _worker_id() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +118,19 @@ class Operations:
                 return result
             finally:
                 del link.calls[number]
+
+    @contextmanager
+    def section(self) -> Iterator[None]:
+        """A block in which the calling thread's operations run in one epoch only."""
+        sections, thread = self.sections, threading.get_ident()
+        outer = sections.get(thread)
+        link = self.route.active(time.monotonic() + self._options.wait_timeout)
+        sections[thread] = outer if outer is not None else link.epoch
+        try:
+            yield
+        finally:
+            if outer is None:
+                del sections[thread]
 
     def submit(self, operation: Operation) -> Future[Any]:
         """Start an operation; the future ends as ``run`` would."""

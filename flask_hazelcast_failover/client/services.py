@@ -18,10 +18,12 @@ from flask_hazelcast_failover.client.link import CLIENT, Link
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Kind, Method
 from flask_hazelcast_failover.client.operations import Operations
+from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.runner import Runner
+from flask_hazelcast_failover.failover import FailoverConfig
 
-__all__ = ["FollowingClusterService", "FollowingLifecycle", "FollowingPartitions"]
+__all__ = ["FollowingClusterService", "FollowingLifecycle", "FollowingPartitions", "configured"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 _MemberListener = Callable[[MemberInfo], None]
@@ -197,3 +199,15 @@ def _called(listener: Callable[[str], None], state: str) -> None:
 
 def _by_id(*members: MemberInfo) -> dict[UUID, MemberInfo]:
     return {member.uuid: member for member in members if member.uuid is not None}
+
+
+def configured(option: str, options: Options, clusters: FailoverConfig) -> list[Any]:
+    """The listeners that configurations hold: they listen to this client, whatever the cluster.
+
+    :param option: ``"membership_listeners"`` or ``"lifecycle_listeners"``
+    """
+    holders = [options.client_options, *(cluster.client_options for cluster in clusters.clusters)]
+    found: list[Any] = []
+    for holder in holders:
+        found += [listener for listener in holder.get(option) or () if listener not in found]
+    return found

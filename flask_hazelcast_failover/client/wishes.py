@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 from flask_hazelcast_failover.client.cluster import ClusterRecord
@@ -9,7 +10,7 @@ from flask_hazelcast_failover.client.happenings import Wish
 from flask_hazelcast_failover.client.world import World
 from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
 
-__all__ = ["Wishes"]
+__all__ = ["Answer", "Wishes"]
 
 
 class Wishes:
@@ -76,3 +77,25 @@ class Wishes:
         for wish in (under_way, self.dialled, *self._queue):
             if wish is not None:
                 self._world.answer(wish, ClientShutDown())
+
+
+class Answer:
+    """How one wish ended, for the thread that waits for it.
+
+    Not an official future: those refuse to be waited for in a callback.
+    """
+
+    def __init__(self) -> None:
+        self._given = threading.Event()
+        self._error: Exception | None = None  # written once, before _given is set
+
+    def give(self, error: Exception | None) -> None:
+        """End the wish: with an error, or as it was wished."""
+        self._error = error
+        self._given.set()
+
+    def wait(self) -> None:
+        """Wait until the keeper has answered, and raise the error if there was one."""
+        self._given.wait()
+        if self._error is not None:
+            raise self._error

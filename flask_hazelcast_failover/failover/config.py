@@ -139,6 +139,24 @@ class FailoverConfig(FailoverView):
         failover._add_taken(taken)
         return failover
 
+    @classmethod
+    def copied_from(cls, config: FailoverConfig | Config) -> FailoverConfig:
+        """Return what a client keeps of its configuration: the same clusters, at the first of them.
+
+        Raises:
+            TypeError: if it is neither a ``FailoverConfig`` nor a configuration.
+            ValueError: if it has no cluster, or holds a bad value.
+        """
+        if isinstance(config, Config):
+            return cls.from_client_config(config)
+        if not isinstance(config, FailoverConfig):
+            raise TypeError(f"config must be a FailoverConfig or a ClientConfig, not {type(config).__name__}")
+        if not config.cluster_count:
+            raise ValueError("config has no cluster: add one with add_cluster() or add_cname_cluster()")
+        clusters = config.copy()
+        clusters.reset()
+        return clusters
+
     def switch_to_next_cluster(self) -> ClusterConfig | None:
         """Step to the next cluster and return it; ``None`` past the last one, where it stays."""
         with self._lock:

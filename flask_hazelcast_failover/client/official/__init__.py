@@ -1,0 +1,42 @@
+"""The one part that touches what the official client keeps private.
+
+Everything else uses its public API. Written against and tested with hazelcast-python-client 5.5 to
+5.7; ``missing_parts`` tells at the first connection when a version no longer has what is used here.
+"""
+
+from flask_hazelcast_failover.client.official.authentication import (
+    CREDENTIALS_FAILED,
+    NOT_ALLOWED,
+    SERIALIZATION_MISMATCH,
+    Reply,
+    decode_authentication,
+    encode_authentication,
+)
+from flask_hazelcast_failover.client.official.connection import OfficialClient, Opening
+from flask_hazelcast_failover.client.official.face import Face, proper_cp_name
+from flask_hazelcast_failover.client.official.operations import is_connection_problem
+from flask_hazelcast_failover.client.official.reactor import (
+    is_reactor_thread,
+    put_waker_right,
+    without_waiting,
+)
+from flask_hazelcast_failover.client.official.versions import missing_parts, unsupported_version
+
+__all__ = [
+    "CREDENTIALS_FAILED",
+    "NOT_ALLOWED",
+    "SERIALIZATION_MISMATCH",
+    "Face",
+    "OfficialClient",
+    "Opening",
+    "Reply",
+    "decode_authentication",
+    "encode_authentication",
+    "is_connection_problem",
+    "is_reactor_thread",
+    "missing_parts",
+    "proper_cp_name",
+    "put_waker_right",
+    "unsupported_version",
+    "without_waiting",
+]

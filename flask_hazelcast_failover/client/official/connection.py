@@ -1,0 +1,226 @@
+"""An official client for one connection to one cluster, and its opening, which can be ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from hazelcast.client import HazelcastClient as _HazelcastClient
+from hazelcast.config import Config, ReconnectMode
+from hazelcast.core import MemberInfo
+from hazelcast.future import Future
+from hazelcast.invocation import Invocation
+from hazelcast.protocol.codec import client_create_proxy_codec
+from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
+from hazelcast.proxy.map import Map
+from hazelcast.transaction import Transaction
+
+from flask_hazelcast_failover.client.official.operations import (
+    FutureGuard,
+    GuardedContext,
+    count_once,
+    may_resend,
+    publish_surely,
+)
+from flask_hazelcast_failover.client.official.reactor import let_each_greenlet_be_a_thread, put_waker_right
+from flask_hazelcast_failover.client.processes import close_in_child
+
+__all__ = ["OfficialClient", "Opening"]
+
+# How long members that do not answer hold up the opening of a connection to those that do: twice what
+# the first one took, from the one to the other, seconds.
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 0.5
+
+
+class OfficialClient(_HazelcastClient):
+    """An official client for one connection to a cluster, which never reconnects by itself.
+
+    Nothing of the official behaviour is changed but what a client of several clusters needs: its
+    opening can be ended, its waker does not get stuck, and a lost connection stays lost.
+    """
+
+    _ended = False
+    _began = 0.0  # when it began to connect, monotonic seconds
+
+    def __init__(self, config: Config) -> None:
+        let_each_greenlet_be_a_thread()
+        config.async_start = False
+        config.reconnect_mode = ReconnectMode.ASYNC
+        config.cluster_connect_timeout = 0
+        config.redo_operation = False
+        super().__init__(config)
+
+    def _start(self) -> None:
+        close_in_child(self, OfficialClient.release_files)
+        put_waker_right(self._reactor)
+        manager: Any = self._connection_manager
+        manager.connect_to_all_cluster_members = self._connect_to_members
+        manager._trigger_cluster_reconnection = self._stay_lost
+        invocations: Any = self._invocation_service
+        invocations._should_retry = partial(may_resend, invocations._should_retry)
+        if self._ended:
+            for close in self.release_files():
+                _close_quietly(close)
+            raise TimeoutError("the attempt ended before the connection was opened")
+        self._began = time.monotonic()
+        super()._start()  # type: ignore[no-untyped-call]
+        if not self.connected_members():
+            self.shutdown()
+            raise ConnectionError("closed by the other side before a member list came")
+
+    def _stay_lost(self) -> None:
+        """In place of reconnecting: the keeper opens a new client when it wants the cluster back."""
+        # A constructor that still waits for a member list waits in vain.
+        self._internal_cluster_service._initial_list_fetched.set()
+
+    def _connect_to_members(self, sync_start: bool) -> None:
+        """Connect to all members at once, so that a dead one among them costs next to nothing."""
+        manager = self._connection_manager
+        if not self._config.smart_routing:
+            return
+        done = threading.Semaphore(0)
+        members = self._cluster_service.get_members()
+        for member in members:
+            manager._get_or_connect_to_member(member).add_done_callback(lambda _: done.release())
+        now = time.monotonic()
+        deadline = now + min(_LONGEST_WAIT, max(_SHORTEST_WAIT, 2 * (now - self._began)))
+        for _ in members:
+            if not done.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                break
+        manager._start_connect_all_members_timer()
+
+    def connected_members(self) -> frozenset[UUID]:
+        """The members that a connection is open to."""
+        return frozenset(self._connection_manager.active_connections)
+
+    def member_list(self) -> list[MemberInfo]:
+        """The members that the cluster says it has."""
+        return self.cluster_service.get_members()
+
+    def create_proxy(self, service: str, name: str) -> Future[Any]:
+        """Get a proxy without blocking; the future's result is the real proxy."""
+        invocation = Invocation(client_create_proxy_codec.encode_request(name, service))
+        self._invocation_service.invoke(invocation)
+
+        def made(created: Future[Any]) -> Any:
+            created.result()
+            return self._proxy_manager.get_or_create(service, name, create_on_remote=False)
+
+        return invocation.future.continue_with(made)
+
+    def waits_in_constructor(self, service: str, name: str) -> bool:
+        """Whether making a proxy waits for answers, which a thread of the official client may not."""
+        has_near_cache = service == MAP_SERVICE and name in self._config.near_caches
+        return has_near_cache or service in (RELIABLE_TOPIC_SERVICE, PN_COUNTER_SERVICE)
+
+    def construct(self, service: str, name: str) -> Any:
+        """Get a proxy, and wait as long as it takes."""
+        proxy = self._proxy_manager.get_or_create(service, name)
+        if service == PN_COUNTER_SERVICE:
+            proxy._get_max_configured_replica_count()  # asked for once, by whoever adds first
+            proxy._check_invocation_result = partial(count_once, proxy)
+        if service == RELIABLE_TOPIC_SERVICE:
+            for add in ("_add_with_backoff", "_add_messages_with_backoff"):
+                setattr(proxy, add, partial(publish_surely, getattr(proxy, add)))
+        return proxy
+
+    def unlisted_map(self, name: str) -> Map[Any, Any]:
+        """A map that is read without being created, so that no member lists it."""
+        return Map(MAP_SERVICE, name, self._context)
+
+    def bind_transaction(self, transaction: Transaction, guard: FutureGuard) -> None:
+        """Have each request of a transaction wait for a future of ``guard``."""
+        transaction._context = GuardedContext(self._context, guard)
+
+    def forget_near_caches(self) -> None:
+        """Drop what near caches hold: the client will have missed an epoch when it is used again."""
+        self._near_cache_manager.clear_near_caches()
+
+    def abandon(self) -> None:
+        """Shut down at once; what is in flight fails. May block: call it on a thread of its own."""
+        self._ended = True
+        for part in (
+            "_internal_cluster_service",
+            "_invocation_service",
+            "_shutdown_lock",
+        ):
+            if not hasattr(self, part):
+                return
+        # The constructor waits two minutes for a member list, whatever happens to the connection.
+        self._internal_cluster_service._initial_list_fetched.set()
+        # It would go on registering itself on connections that nothing can be sent over any more.
+        self._cluster_view_listener._try_register_to_random_connection = lambda _: None  # type: ignore
+        # First of all, or closing a CP session would wait for an answer.
+        self._invocation_service.shutdown()
+        self.shutdown()
+
+    def release_files(self) -> list[Callable[[], object]]:
+        """Let go of sockets and pipes without a word to the member, and give what closes them."""
+        reactor = getattr(self, "_reactor", None)
+        if reactor is None:
+            return []
+        # The reactor's greenlet lives on in a child: it must neither read what is the parent's, nor run
+        # its timers again and again.
+        dispatchers = list(reactor.map.values())
+        reactor.map.clear()
+        self._internal_lifecycle_service.running = False
+        reactor._loop._is_live = False
+        reactor._loop._timers.clear()
+        reactor._loop._new_timers.clear()
+        closers: list[Callable[[], object]] = [dispatcher.socket.close for dispatcher in dispatchers]
+        pipes = [waker._write_fd for waker in dispatchers if hasattr(waker, "_write_fd")]
+        return closers + [partial(os.close, pipe) for pipe in pipes]
+
+
+class Opening:
+    """The opening of one official client on a thread of its own, which can be ended.
+
+    :param config: for the client
+    :param done: called with this opening on its thread once the client is open or ``error`` says why not
+    """
+
+    def __init__(self, config: Config, done: Callable[[Opening], None]) -> None:
+        # Made before its constructor runs, so that there is something to end.
+        self.client: OfficialClient = OfficialClient.__new__(OfficialClient)
+        self.error: str | None = None
+        self._config = config
+        self._done = done
+        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-open", daemon=True)
+        self._thread.start()
+
+    def end(self) -> threading.Thread:
+        """Close the client, open or not, on a thread of its own, and return that."""
+        thread = threading.Thread(target=self._end, name="hazelcast-failover-close", daemon=True)
+        thread.start()
+        return thread
+
+    def _run(self) -> None:
+        try:
+            self.client.__init__(self._config)  # type: ignore[misc]
+        except Exception as error:
+            self.error = _said(error)
+        self._done(self)
+
+    def _end(self) -> None:
+        self.client.abandon()
+        self._thread.join()
+        self.client.abandon()  # what was about to begin when it was first told to end
+
+
+def _said(error: Exception) -> str:
+    """What an error says; some of the official client's cannot be turned into text."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__
+
+
+def _close_quietly(close: Callable[[], object]) -> None:
+    with contextlib.suppress(OSError):
+        close()

@@ -1,0 +1,61 @@
+"""The official client's reactor: its thread, which must never wait, and its waker, which gets stuck."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from hazelcast.future import Future
+
+__all__ = ["is_reactor_thread", "let_each_greenlet_be_a_thread", "put_waker_right", "without_waiting"]
+
+
+def put_waker_right(reactor: Any) -> None:
+    """Keep the reactor's waker from getting stuck.
+
+    The official one marks itself asleep before it empties its pipe; a wake-up in between is emptied
+    with the rest, and every later call waits for the reactor's 10 ms tick. Emptying first is safe:
+    the reactor asks every connection for something to write once the pipe was read.
+    """
+    waker = getattr(reactor._loop, "waker", None)
+    if waker is None or not hasattr(waker, "_read_fd"):
+        return  # the loop without wake-ups, or the one of Windows
+    read_fd = waker._read_fd
+
+    def handle_read() -> None:
+        try:
+            while len(os.read(read_fd, 4096)) == 4096:
+                pass
+        except OSError:
+            pass
+        waker.awake = False
+
+    waker.handle_read = handle_read
+
+
+def is_reactor_thread() -> bool:
+    """Whether the calling thread is one of the official client's, which must never wait."""
+    return hasattr(Future._threading_locals, "is_reactor_thread")
+
+
+@contextlib.contextmanager
+def without_waiting() -> Iterator[None]:
+    """Treat the calling thread as one of the official client's, where waiting for a future raises."""
+    flags: Any = Future._threading_locals
+    if is_reactor_thread():
+        yield
+        return
+    flags.is_reactor_thread = True
+    try:
+        yield
+    finally:
+        del flags.is_reactor_thread
+
+
+def let_each_greenlet_be_a_thread() -> None:
+    """Greenlets may come after the import, as in gunicorn's workers: then not all of them are the reactor."""
+    if type(Future._threading_locals) is not threading.local:
+        Future._threading_locals = threading.local()
