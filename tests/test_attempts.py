@@ -373,7 +373,7 @@ class TestTls:
 
     def test_tls_with_somebody_silent(self) -> None:
         with Peer(silent) as peer:
-            failed = failure([peer.address], ssl_enabled=True)
+            failed = failure([peer.address], ssl_enabled=True, within=1.0)
         assert "timed out: connected, but no answer to the TLS handshake" in str(failed)
 
     def test_settings_that_name_a_missing_file(self) -> None:

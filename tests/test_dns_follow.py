@@ -106,7 +106,7 @@ def test_a_name_that_moves_to_another_cluster_is_followed_gracefully(place: Plac
         assert marks.get("where") is None
         switch = client.status().history[-1]
         assert (switch.previous, switch.current, switch.reason) == ("prod", "prod", "dns")
-        assert [event.reason for event in told.of(ClusterSwitched)] == ["dns"]
+        eventually(lambda: [event.reason for event in told.of(ClusterSwitched)] == ["dns"])
         changed = told.of(AddressesChanged)[0]
         assert changed.before == (f"{Place.FIRST}:{place.port}",)
         assert changed.after == (f"{Place.SECOND}:{place.port}",)

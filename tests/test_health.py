@@ -127,7 +127,7 @@ class TestSomeMembersOfMany:
             assert not told.of(ClusterLost)
             blue.freeze(1)
             eventually(is_on(client, "green"), SEEN_WITHIN)
-            assert told.of(ClusterLost)[0].reason == "health-check"
+            eventually(lambda: [event.reason for event in told.of(ClusterLost)] == ["health-check"])
 
     def test_a_lite_member_is_watched_by_its_connection_and_no_check_leaves_a_trace(
         self, start_cluster: StartCluster
