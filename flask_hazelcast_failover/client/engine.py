@@ -93,7 +93,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
         self._links: dict[Link, None] = {}  # open ones; single steps of a dict by any thread
         self._helpers: dict[threading.Thread, None] = {}  # running; likewise
-        self._watch = Watch(options, self._open_links, self._open_links, self.post)
+        self._watch = Watch(options, self._open_links, self.post)
 
     # For the client.
 

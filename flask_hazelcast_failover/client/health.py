@@ -53,8 +53,7 @@ class Watch:
     """A thread that looks at every link again and again.
 
     :param options: the client's options
-    :param links: gives the links to check
-    :param watched: gives the links on which operations may be in flight
+    :param links: gives the links to check, and to end overdue operations on
     :param post: tells the keeper how a round ended
     """
 
@@ -62,12 +61,10 @@ class Watch:
         self,
         options: Options,
         links: Callable[[], Iterable[Link]],
-        watched: Callable[[], Iterable[Link]],
         post: Callable[[Checked], None],
     ) -> None:
         self._options = options
         self._links = links
-        self._watched = watched
         self._post = post
         self._stopped = threading.Event()
         self._time = 0.0  # seconds in which this process ran; of the watch's thread only, like the next ones
@@ -112,8 +109,8 @@ class Watch:
                 _logger.exception("unexpected failure of a health check")
 
     def _end_overdue(self) -> None:
-        for link in self._watched():
-            link.end_overdue()
+        for link in self._links():
+            link.end_overdue(self._time, self._options.operation_timeout)
 
     def _begin_rounds(self) -> None:
         links = list(self._links())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -49,15 +48,14 @@ CLIENT = ProxyKey("HazelcastClient", "", "")
 
 
 class Call(NamedTuple):
-    """An operation in flight: what it waits for, since when, for how many seconds at most."""
+    """An operation in flight: what it waits for, and for how many seconds at most."""
 
     future: Future[Any]
-    since: float
     limit: float
 
 
 # An operation that was counted in and does not wait yet.
-STARTING = Call(ImmediateFuture(None), 0.0, float("inf"))
+STARTING = Call(ImmediateFuture(None), float("inf"))
 
 
 class Link:
@@ -75,8 +73,10 @@ class Link:
         # Set by the keeper's thread before the link is published, not changed afterwards:
         self.epoch = 0
         self.data = 0  # the same number means: the same cluster with the same data
-        # Each thread writes and deletes its own numbers, the keeper reads: single steps of a dict.
-        self.calls: dict[int, Call] = {}
+        # Each thread writes and deletes its own numbers, the keeper and the watch read: single steps of a
+        # dict. A bare future may wait for as long as the client's operations usually may.
+        self.calls: dict[int, Call | Future[Any]] = {}
+        self._seen: dict[int, float] = {}  # number -> when the watch first saw it; of the watch's thread
         self._reals: dict[ProxyKey, Any] = {CLIENT: client}  # likewise
         # Listener id -> how it is registered here; under the lock of Listeners.
         self.registrations: dict[str, Any] = {}
@@ -118,18 +118,27 @@ class Link:
         """Every proxy that was used on this link."""
         return [key for key in self._reals if key != CLIENT]
 
-    def end_overdue(self) -> None:
-        """End the operations that wait for longer than they may."""
-        now = time.monotonic()
-        for call in list(self.calls.values()):
-            if now - call.since > call.limit and not call.future.done():
-                call.future.set_exception(Overdue(f"no answer for {call.limit:g} s"))
+    def end_overdue(self, now: float, usual: float) -> None:
+        """End the operations that wait for longer than they may. For the watch's thread.
+
+        Looking at the clock here saves every operation from doing so.
+
+        :param now: seconds, by the watch's own time
+        :param usual: how many seconds a call without a limit of its own may wait
+        """
+        calls = self.calls.copy()
+        self._seen = {number: self._seen.get(number, now) for number in calls}
+        for number, call in calls.items():
+            future, limit = call if isinstance(call, Call) else (call, usual)
+            if now - self._seen[number] > limit and not future.done():
+                future.set_exception(Overdue(f"no answer for {limit:g} s"))
 
     def end_calls(self) -> None:
         """End every operation in flight. Called again until none is left, since one may just start."""
         for call in list(self.calls.values()):
-            if call is not STARTING and not call.future.done():
-                call.future.set_exception(LinkEnded(f"the connection to {self.label} is gone"))
+            future = call.future if isinstance(call, Call) else call
+            if call is not STARTING and not future.done():
+                future.set_exception(LinkEnded(f"the connection to {self.label} is gone"))
 
     def left(self, number: int) -> None:
         """Count an operation out that may have been counted out already."""

@@ -109,7 +109,7 @@ class Operations:
                 result = operation.start(real, link)
                 fate = Fate.UNKNOWN
                 if isinstance(result, Future):
-                    link.calls[number] = Call(result, time.monotonic(), operation.limit)
+                    link.calls[number] = Call(result, operation.limit)
                     result = result.result()
             except LOSSES as error:
                 lost = self.lost(operation, link, fate, error, lost)
@@ -170,7 +170,7 @@ class Operations:
         real = link.real(operation.key)
         if real is None:
             made = link.obtain(operation.key)
-            link.calls[number] = Call(made, time.monotonic(), self.limit)
+            link.calls[number] = made
             real = made.result()
             link.calls[number] = STARTING
         return real

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from hazelcast.future import Future
@@ -66,7 +65,7 @@ class Pending:
             del link.calls[number]
             self._succeed(started)
             return
-        link.calls[number] = Call(started, time.monotonic(), operation.limit)
+        link.calls[number] = Call(started, operation.limit)
         with without_waiting():  # it may be done already, and this be the runner's thread
             started.add_done_callback(lambda done: self._done(link, number, done))
 
@@ -101,7 +100,7 @@ class Pending:
         except BaseException:
             del link.calls[number]
             raise
-        link.calls[number] = Call(obtained, time.monotonic(), self._operations.limit)
+        link.calls[number] = obtained
         obtained.add_done_callback(made)
 
     def _done(self, link: Link, number: int, started: Future[Any]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -37,12 +36,13 @@ from hazelcast.proxy.topic import Topic
 from hazelcast.proxy.vector_collection import VectorCollection
 
 from flask_hazelcast_failover.client.drop_in import stands_in_for
-from flask_hazelcast_failover.client.link import STARTING, Call, Link, ProxyKey, call_numbers, on_thread
+from flask_hazelcast_failover.client.link import STARTING, Link, ProxyKey, call_numbers, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Fate, Kind, Method, method_of
 from flask_hazelcast_failover.client.official import proper_cp_name
 from flask_hazelcast_failover.client.operation import LOSSES, Operation, bound, waits
 from flask_hazelcast_failover.client.operations import Operations
+from flask_hazelcast_failover.client.route import Route
 
 __all__ = ["Follower", "ProxySource", "follower_class"]
 
@@ -70,10 +70,14 @@ _CP_STRUCTURES: dict[str, type[Any]] = {
     cp.SEMAPHORE_SERVICE: Semaphore,
 }
 # The attributes of a follower that are not those of the real proxy.
-_OWN = frozenset({"_source", "_ops", "_listeners", "_key", "_bound", "_blocking", "_wrapped"})
+_OWN = frozenset({"_source", "_ops", "_listeners", "_key", "_bound", "_blocking"})
 # Classes are hashable, which the type checker does not know of type[Any].
 _cached: Callable[[_Call], _Call] = functools.cache
-_NO_LINK: tuple[Link | None, Any] = (None, None)
+# What a blocking method uses while nothing happens: the link that it was last bound to, the calls counted in
+# there, the real proxy, and where it looks whether that still holds.
+_Bound = tuple[object, dict[int, Any], Any, Route, dict[int, int]]
+_NOWHERE = object()  # is never the active link
+_NOT_RUN, _UNKNOWN = Fate.NOT_RUN, Fate.UNKNOWN  # a step less on the way of every call
 
 
 class ProxySource:
@@ -122,9 +126,7 @@ class _CPProxySource:
 
 
 class Follower:
-    """What every proxy of ours has: its key, and the real proxy that it was last bound to."""
-
-    _blocking_class: type[Any]
+    """What every proxy of ours has: its key, and what it was last bound to."""
 
     def __init__(
         self, source: ProxySource, operations: Operations, listeners: Listeners, key: ProxyKey
@@ -133,10 +135,17 @@ class Follower:
         self._ops = operations
         self._listeners = listeners
         self._key = key
-        self._bound = _NO_LINK  # replaced as a whole; a stale one is noticed by its link
-        self._blocking: Any = None  # made once; two at the same time do no harm
+        self._bound = _unbound(operations)  # replaced as a whole; a stale one is noticed by its link
         self.name = key.name
         self.service_name = key.service
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__.removeprefix("Blocking")}(name="{self.name}")'
+
+
+class _FutureFollower(Follower):
+    _blocking_class: type[Any]
+    _blocking: Any = None  # made once; two at the same time do no harm
 
     def blocking(self) -> Any:
         """Returns a version of this proxy with only blocking method calls."""
@@ -144,11 +153,10 @@ class Follower:
             self._blocking = self._blocking_class(self)
         return self._blocking
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__.removeprefix("Blocking")}(name="{self.name}")'
+    # What the official proxy keeps private belongs to the real one of the moment. A blocking proxy keeps
+    # nothing, and would pay for a hook like these at each step.
 
     def __getattr__(self, name: str) -> Any:
-        # What the official proxy keeps private belongs to the real one of the moment.
         ops = self.__dict__.get("_ops")
         if not name.startswith("_") or name.startswith("__") or ops is None or ops.route.link is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -177,7 +185,7 @@ def follower_class(official: type[Any]) -> type[Any]:
     blocking_name = f"Blocking{official.__name__}"
     official_blocking = getattr(inspect.getmodule(official), blocking_name)
     blocking = _subclass(official_blocking, _BlockingFollower, official.__name__, _blocking_method)
-    follower = _subclass(official, Follower, official.__name__, _future_method)
+    follower = _subclass(official, _FutureFollower, official.__name__, _future_method)
     follower._blocking_class = blocking
     return follower
 
@@ -211,33 +219,30 @@ def _quick_method(name: str, method: Method) -> _Call:
     """A blocking method at little cost while nothing happens."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        ops = self._ops
-        link, real = self._bound
-        if link is None or ops.route.link is not link or ops.sections:
-            result = ops.run(_operation(self, name, method, args, kwargs))
-            _bind(self)
+        link, calls, real, route, sections = self._bound
+        if route.link is not link or sections:
+            result = self._ops.run(_operation(self, name, method, args, kwargs))
+            self._bound = _bound_to_active(self._ops, self._key)
             return result
         number = call_numbers()
-        calls = link.calls
         # Counted in first, then looked again: a link that is left waits for every call counted in.
         calls[number] = STARTING
-        fate = Fate.NOT_RUN
+        fate = _NOT_RUN
         try:
-            if ops.route.link is link:
+            if route.link is link:
                 result = getattr(real, name)(*args, **kwargs)
-                fate = Fate.UNKNOWN
+                fate = _UNKNOWN
                 if isinstance(result, Future):
-                    calls[number] = as_call(Call, (result, monotonic(), ops.limit))
+                    calls[number] = result
                     result = result.result()
                 return result
             lost = None
         except LOSSES as error:
-            lost = ops.lost(_operation(self, name, method, args, kwargs), link, fate, error, None)
+            lost = self._ops.lost(_operation(self, name, method, args, kwargs), link, fate, error, None)
         finally:
             del calls[number]
-        return ops.run(_operation(self, name, method, args, kwargs), lost)
+        return self._ops.run(_operation(self, name, method, args, kwargs), lost)
 
-    monotonic, as_call = time.monotonic, tuple.__new__  # half of what Call() costs
     return call
 
 
@@ -264,7 +269,7 @@ def _destroy(name: str, method: Method) -> _Call:
 
         result: bool = self._ops.run(self._ops.operation(self._key, name, method, start))
         self._source.forget(self._key)
-        self._bound = _NO_LINK
+        self._bound = _unbound(self._ops)
         return result
 
     return call
@@ -291,10 +296,16 @@ def _position(follower: type[Any], name: str, argument: str) -> int:
     return list(inspect.signature(getattr(follower, name)).parameters).index(argument) - 1
 
 
-def _bind(self: Any) -> None:
-    link = self._ops.route.link
-    real = link.real(self._key) if link is not None else None
-    self._bound = (link, real) if real is not None else _NO_LINK
+def _bound_to_active(ops: Operations, key: ProxyKey) -> _Bound:
+    link = ops.route.link
+    real = link.real(key) if link is not None else None
+    if link is None or real is None:
+        return _unbound(ops)
+    return link, link.calls, real, ops.route, ops.sections
+
+
+def _unbound(ops: Operations) -> _Bound:
+    return _NOWHERE, {}, None, ops.route, ops.sections
 
 
 def _real(self: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from hazelcast.future import Future, ImmediateFuture
 from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 
 from flask_hazelcast_failover.client.drop_in import stands_in_for
-from flask_hazelcast_failover.client.link import CLIENT, Call, Link, LinkEnded, Overdue, call_numbers
+from flask_hazelcast_failover.client.link import CLIENT, Link, LinkEnded, Overdue, call_numbers
 from flask_hazelcast_failover.client.methods import Kind, Method, method_of
 from flask_hazelcast_failover.client.official import is_connection_problem
 from flask_hazelcast_failover.client.operation import LOSSES
@@ -107,7 +106,7 @@ class _Cursor(SqlResult):
         """The future among those in flight, so that it ends with its link or in time."""
         if not future.done():
             number = call_numbers()
-            self._link.calls[number] = Call(future, time.monotonic(), self._operations.limit)
+            self._link.calls[number] = future
             future.add_done_callback(lambda _: self._link.left(number))
         return future
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -111,7 +110,7 @@ class _LinkTransaction(Transaction):
         if link is not self._link:
             self._adopt(link)
         number = call_numbers()
-        link.calls[number] = Call(Future(), time.monotonic(), threading.TIMEOUT_MAX)
+        link.calls[number] = Call(Future(), threading.TIMEOUT_MAX)
         try:
             super().begin()
         except OSError as error:
@@ -136,7 +135,7 @@ class _LinkTransaction(Transaction):
         future: Future[Any] = Future() if self._begins else _TransactionFuture(self._link)
         number = call_numbers()
         link = self._link
-        link.calls[number] = Call(future, time.monotonic(), self._operations.limit)
+        link.calls[number] = future
         future.add_done_callback(lambda _: link.left(number))
         return future
 
