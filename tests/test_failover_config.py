@@ -345,6 +345,7 @@ class TestAddresses:
             (["a:0"], ValueError, "port from 1 to 65535"),
             (["a:65536"], ValueError, "port from 1 to 65535"),
             (["a:-1"], ValueError, "port from 1 to 65535"),
+            (["a:0099999"], ValueError, "port from 1 to 65535"),
             (["a:x"], ValueError, "port from 1 to 65535"),
             (["a:\u0665\u0667"], ValueError, "port from 1 to 65535"),
             ([":5701"], ValueError, r"addresses\[0\]"),
@@ -363,6 +364,13 @@ class TestAddresses:
         with pytest.raises(ValueError, match="not a URL") as caught:
             FailoverConfig().add_cluster("a", ["shop:hunter2@node:5701"])
         assert "hunter2" not in str(caught.value)
+        with pytest.raises(TypeError, match="list of ClientConfig") as refused:
+            FailoverConfig.from_configs("hazelcast://shop:hunter2@node:5701")  # type: ignore[arg-type]
+        assert "hunter2" not in str(refused.value)
+
+
+HUGE = 10**5000
+"""A number that is no float, and that Python refuses to write."""
 
 
 class TestRefusals:
@@ -411,6 +419,12 @@ class TestRefusals:
             ({"refresh_interval": -0.1}, ValueError, "refresh_interval"),
             ({"refresh_interval": float("inf")}, ValueError, "refresh_interval"),
             ({"refresh_interval": "60"}, TypeError, "refresh_interval"),
+            ({"refresh_interval": HUGE}, ValueError, "refresh_interval"),
+            ({"refresh_interval": -HUGE}, ValueError, "refresh_interval"),
+            ({"port": HUGE}, ValueError, "port"),
+            ({"dns_name": HUGE}, TypeError, "dns_name"),
+            ({"priority": -HUGE}, ValueError, "priority"),
+            ({"label": HUGE}, TypeError, "label"),
         ],
     )
     def test_a_bad_dns_argument_is_refused_by_name(

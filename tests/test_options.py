@@ -187,6 +187,27 @@ def test_an_unknown_option_is_refused_with_the_nearest_one_by_the_name_its_user_
         Options.from_mapping({"retry_dely": 0.5}, name_of=lambda name: f"APP_{name.upper()}")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("async_start", True, r"decided by this client: start\(\) connects"),
+        ("reconnect_mode", "ON", "decided by this client"),
+        ("ssl_enabled", True, "official client's, for APP_client_options"),
+    ],
+)
+def test_an_option_of_the_official_client_is_refused_with_what_to_do_instead(
+    name: str, value: object, said: str
+) -> None:
+    with pytest.raises(ValueError, match=f"APP_{name} .*{said}"):
+        Options.from_mapping({name: value}, name_of=lambda name: f"APP_{name}")
+
+
+@pytest.mark.parametrize("name", [*SECONDS, *COUNTS])
+def test_a_number_that_python_refuses_to_write_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Options.from_mapping({name: -(10**5000)})
+
+
 def test_a_reason_is_its_text_wherever_it_is_used() -> None:
     event = ClusterSwitched("blue", "green", Reason.HEALTH_CHECK, duration=0.1, epoch=2)
     assert event.reason == "health-check"

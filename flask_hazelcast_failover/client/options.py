@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask_hazelcast_failover.failover.client_options import check_client_options
+from flask_hazelcast_failover.failover.arguments import given as described
+from flask_hazelcast_failover.failover.client_options import KNOWN, OWNED, check_client_options
 
 if TYPE_CHECKING:
     from hazelcast.client import HazelcastClient as OfficialClient
@@ -88,10 +89,9 @@ class Options:
         known = [option.name for option in fields(cls)]
         for name, value in given.items():
             if name not in known:
-                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
                 raise ValueError(
                     f"unknown option {name_of(name)} (its value is a {type(value).__name__}): "
-                    f"the nearest valid one is {name_of(nearest[0])}"
+                    f"{_hint(name, known, name_of)}"
                 )
         checked: dict[str, Any] = {name: _CHECKS[name](name_of(name), value) for name, value in given.items()}
         return cls(**checked)
@@ -101,14 +101,18 @@ class Options:
         return self if self.try_count is not None else replace(self, try_count=otherwise)
 
 
-def _described(value: object) -> str:
-    # A container in the wrong place may hold what was meant for client_options: credentials.
-    shown = isinstance(value, (str, int, float, type(None)))
-    return f"{value!r} ({type(value).__name__})" if shown else f"a {type(value).__name__}"
+def _hint(name: str, known: Sequence[str], name_of: Callable[[str], str]) -> str:
+    """What to do instead of giving an option that there is not."""
+    if name in OWNED:
+        return f"it is decided by this client: {OWNED[name]}"
+    if name in KNOWN:
+        return f"it is one of the official client's, for {name_of('client_options')} or for one cluster"
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
+    return f"the nearest valid one is {name_of(nearest[0])}"
 
 
 def _count(name: str, value: object) -> int:
-    expected = f"{name} must be a whole number of at least 1, not {_described(value)}"
+    expected = f"{name} must be a whole number of at least 1, not {described(value)}"
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(expected)
     if value < 1:
@@ -124,15 +128,15 @@ def _seconds_above_zero(name: str, value: object) -> float:
     expected = f"a number of seconds above 0, up to {_A_YEAR}"
     seconds = _number(name, value, expected)
     if seconds == 0:
-        raise ValueError(f"{name} must be {expected}, not {_described(value)}")
+        raise ValueError(f"{name} must be {expected}, not {described(value)}")
     return seconds
 
 
 def _number(name: str, value: object, expected: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be {expected}, not {_described(value)}")
+        raise TypeError(f"{name} must be {expected}, not {described(value)}")
     if not 0 <= value <= _A_YEAR:  # this refuses nan as well
-        raise ValueError(f"{name} must be {expected}, not {_described(value)}")
+        raise ValueError(f"{name} must be {expected}, not {described(value)}")
     return float(value)
 
 
@@ -142,7 +146,7 @@ _Choice = TypeVar("_Choice", Repeat, Standby, Failback)
 def _one_of(choices: type[_Choice]) -> Callable[[str, object], _Choice]:
     def check(name: str, value: object) -> _Choice:
         values = [choice.value for choice in choices]
-        expected = f"{name} must be one of {', '.join(map(repr, values))}, not {_described(value)}"
+        expected = f"{name} must be one of {', '.join(map(repr, values))}, not {described(value)}"
         if not isinstance(value, str):
             raise TypeError(expected)
         try:
@@ -160,7 +164,7 @@ def _ready_check(name: str, value: object) -> ReadyCheck | None:
         return None
     found = _imported(name, value) if isinstance(value, str) else value
     if not callable(found):
-        raise TypeError(f"{name} must be {_A_READY_CHECK}, not {_described(value)}")
+        raise TypeError(f"{name} must be {_A_READY_CHECK}, not {described(value)}")
     if inspect.iscoroutinefunction(found):
         # Its coroutine, never awaited, would count as a yes.
         raise TypeError(f"{name} must be an ordinary function, not a coroutine function")
@@ -171,7 +175,7 @@ _A_READY_CHECK = "a callable, or the dotted name of one such as 'package.module:
 
 
 def _imported(name: str, dotted: str) -> object:
-    refused = f"{name} must be {_A_READY_CHECK}; {_described(dotted)}"
+    refused = f"{name} must be {_A_READY_CHECK}; {described(dotted)}"
     try:
         found: object = pkgutil.resolve_name(dotted)
     except Exception as error:  # whatever the module raises while it is imported

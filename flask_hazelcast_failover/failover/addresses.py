@@ -13,6 +13,7 @@ __all__ = ["DEFAULT_PORTS", "checked_host", "parsed_address", "parsed_addresses"
 DEFAULT_PORTS = (5701, 5702, 5703)
 """Ports that the official client tries for an address that has none."""
 
+_LONGEST_PORT = 5
 _HOST = re.compile(r"[^\s/@?#\[\]:,;\"'\\]+")
 
 
@@ -45,7 +46,7 @@ def parsed_address(argument: str, address: object) -> tuple[str, ...]:
     checked_host(argument, address if ":" in port else host)
     if not colon:
         return tuple(f"{host}:{default}" for default in DEFAULT_PORTS)
-    if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
+    if not (port.isascii() and port.isdigit() and len(port) <= _LONGEST_PORT and 1 <= int(port) <= 65535):
         raise ValueError(f'{argument} must be "host:port" with a port from 1 to 65535, got {address!r}')
     return (f"{host}:{int(port)}",)
 

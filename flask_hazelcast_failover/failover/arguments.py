@@ -7,7 +7,7 @@ wrong type, ``ValueError`` for a bad value.
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 from collections.abc import Iterable
 
 __all__ = [
@@ -28,6 +28,8 @@ def given(value: object) -> str:
     """Show a value that was refused, with its type, and no more of it than a line can hold."""
     if value is not None and not isinstance(value, (str, int, float)):
         return f"a {type(value).__name__}"  # a container in the wrong place may hold credentials
+    if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN:
+        return f"a number of {value.bit_length()} bits (int)"  # Python refuses to write the largest
     text = repr(value)
     if len(text) > _LONGEST_SHOWN:
         text = text[:_LONGEST_SHOWN] + "…"
@@ -60,7 +62,7 @@ def checked_count(argument: str, value: object, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{argument} must be an int, got {given(value)}")
     if value < least:
-        raise ValueError(f"{argument} must be {least} or more, got {value}")
+        raise ValueError(f"{argument} must be {least} or more, got {given(value)}")
     return value
 
 
@@ -68,7 +70,7 @@ def checked_port(argument: str, value: object) -> int:
     """Return ``value`` if it is a TCP port."""
     port = checked_count(argument, value, least=1)
     if port > _HIGHEST_PORT:
-        raise ValueError(f"{argument} must be 1 to {_HIGHEST_PORT}, got {port}")
+        raise ValueError(f"{argument} must be 1 to {_HIGHEST_PORT}, got {given(port)}")
     return port
 
 
@@ -76,6 +78,6 @@ def checked_seconds(argument: str, value: object) -> float:
     """Return ``value`` as a float if it is a finite number of seconds, 0 or more."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{argument} must be a number of seconds, got {given(value)}")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{argument} must be a finite number of seconds, 0 or more, got {value}")
+    if not 0 <= value <= sys.float_info.max:  # this refuses nan as well
+        raise ValueError(f"{argument} must be a finite number of seconds, 0 or more, got {given(value)}")
     return float(value)

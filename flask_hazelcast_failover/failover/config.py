@@ -8,7 +8,7 @@ from typing import Any
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover.failover.arguments import checked_count, given
+from flask_hazelcast_failover.failover.arguments import checked_count
 from flask_hazelcast_failover.failover.client_config import (
     DEFAULT_TRY_COUNT,
     Taken,
@@ -115,7 +115,7 @@ class FailoverConfig(FailoverView):
             ValueError: if there is none, or one holds a bad value.
         """
         if isinstance(configs, (str, bytes, dict)) or not isinstance(configs, Iterable):
-            raise TypeError(f"configs must be a list of ClientConfig objects, got {given(configs)}")
+            raise TypeError(f"configs must be a list of ClientConfig objects, got a {type(configs).__name__}")
         failover = cls(try_count)
         for config in configs:
             failover._add_taken(take_over(config))

@@ -96,7 +96,7 @@ class FailoverView(ABC):
             raise TypeError(f"index must be an int, got {given(index)}")
         if not 0 <= index < len(clusters):
             valid = f"from 0 to {len(clusters) - 1}" if clusters else "of a cluster, and none was added"
-            raise ValueError(f"index must be {valid}, got {index}")
+            raise ValueError(f"index must be {valid}, got {given(index)}")
         cluster = clusters[index]
         addresses = tuple(self._resolver(cluster).resolve()) if cluster.is_dns else cluster.addresses
         config = cluster.build_config({}, addresses)
