@@ -18,6 +18,7 @@ from flask_hazelcast_failover.client.events import AddressesChanged, ClusterLost
 from flask_hazelcast_failover.testing import LocalCluster, free_port, start_together
 from tests.support.dns import Addresses, Failure, LoopbackDns, default_resolver
 from tests.support.faults import QUICK, Load, Recorder, cluster_of
+from tests.support.moving import Outcome
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -206,6 +207,11 @@ def test_a_name_that_never_had_an_answer_is_an_error_that_names_it(failure: Fail
     assert time.monotonic() - began < 5.0
     ours = {t.name for t in threading.enumerate() if t.name.startswith("hazelcast")}
     assert ours == set()
+
+
+def test_answers_that_are_good_for_ever_keep_the_client_deciding(place: Place) -> None:
+    with followed(place.port, refresh_interval=1e300) as (client, _):
+        assert Outcome(client.reset).wait(5.0).error is None
 
 
 def test_a_thousand_refreshes_leave_no_thread_and_no_socket(

@@ -205,6 +205,14 @@ def test_a_search_makes_no_more_attempts_at_a_cluster_than_it_may() -> None:
     assert dials(stage).count("blue") == 2 and dials(stage).count("green") == 2
 
 
+def test_a_search_of_thousands_of_attempts_comes_to_its_end() -> None:
+    stage = stage_of("blue", try_count=1500, retry_delay=0.0)
+    stage.clusters[0].mode = Mode.ABSENT
+    stage.begin()
+    stage.run(600.0, until=lambda: stage.keeper.state is State.OFFLINE)
+    assert stage.keeper.state is State.OFFLINE and len(dials(stage)) == 1500
+
+
 def test_nothing_reachable_is_told_once_and_ends_by_itself_on_the_best_cluster() -> None:
     stage = started("blue", "green")
     stage.kill("blue")

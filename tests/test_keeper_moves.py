@@ -1,5 +1,7 @@
 """What the keeper decides of its own accord or when asked: moves, the way back, names that lead elsewhere."""
 
+from dataclasses import replace
+
 import pytest
 
 from flask_hazelcast_failover.client.events import (
@@ -242,6 +244,24 @@ def test_a_failed_lookup_keeps_the_addresses_and_is_shown() -> None:
     stage.run(12.0)
     shown = stage.keeper.status().clusters[0]
     assert shown.addresses == addresses and shown.last_error == "SERVFAIL" and stage.on == "dns-blue"
+
+
+def test_a_name_whose_answers_are_good_for_no_time_is_not_asked_for_in_a_loop() -> None:
+    stage = started("dns-blue")
+    config = stage.keeper.records[0].config
+    assert config.dns is not None
+    stage.keeper.records[0].config = replace(config, dns=replace(config.dns, refresh_interval=0.0))
+    stage.run(6.0)
+    asked: list[float] = []
+    resolve = stage.world.resolve
+
+    def counted(index: int) -> None:
+        asked.append(stage.world.time)
+        resolve(index)
+
+    stage.world.resolve = counted  # type: ignore[method-assign]
+    stage.run(10.0)
+    assert 8 <= len(asked) <= 11
 
 
 def test_a_loss_in_the_middle_of_following_a_name_ends_at_its_new_members() -> None:

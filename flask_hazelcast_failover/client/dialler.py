@@ -10,6 +10,8 @@ __all__ = ["Dialler"]
 
 # Between two attempts of a search, at most, seconds.
 _LONGEST_DELAY = 1.0
+# Whatever the first delay, so many doublings are past the longest.
+_DOUBLINGS = 64
 
 
 class Dialler:
@@ -35,7 +37,7 @@ class Dialler:
 
     def dial_again(self, record: ClusterRecord) -> None:
         """Begin the next attempt soon: somebody waits for it."""
-        longest = min(_LONGEST_DELAY, self._options.retry_delay * 2 ** (record.tries - 1))
+        longest = min(_LONGEST_DELAY, self._options.retry_delay * 2 ** min(record.tries - 1, _DOUBLINGS))
         record.dial_at = self._world.now() + longest * self._world.chance()
 
     def dial_later(self, record: ClusterRecord) -> None:

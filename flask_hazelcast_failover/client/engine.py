@@ -50,6 +50,8 @@ _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # How often a link that is left is looked at for operations in flight, seconds.
 _DRAIN_PACE = 0.005
+# How long the keeper's thread sleeps at most: what is due may be further away than a lock can wait, seconds.
+_LONGEST_SLEEP = 3600.0
 
 
 class Engine:
@@ -212,7 +214,8 @@ class Engine:
         with self._changed:
             due = self._keeper.next_due()
             if not self._happenings and not self._stopped:
-                self._changed.wait(None if due is None else max(0.0, due - time.monotonic()))
+                left = _LONGEST_SLEEP if due is None else due - time.monotonic()
+                self._changed.wait(min(_LONGEST_SLEEP, max(0.0, left)))
             return self._happenings.popleft() if self._happenings else None
 
     # The keeper's world.

@@ -16,6 +16,8 @@ __all__ = ["WayBack", "fitness_wait", "forgive", "has_moved", "renew_addresses"]
 _LONGEST_WAIT = 3600.0
 # How often the ready check is asked at most, seconds.
 _READY_PACE = 1.0
+# How often a name is looked up whose answers are never good for any time, besides at each attempt, seconds.
+_REFRESH_OF_ZERO = 1.0
 # Answers running of a name that leads elsewhere, until the client believes it.
 _STRANGERS = 2
 
@@ -85,7 +87,7 @@ def forgive(record: ClusterRecord, now: float) -> None:
 def renew_addresses(record: ClusterRecord, event: Resolved, world: World) -> None:
     """Take in what DNS said of a cluster."""
     if record.config.dns is not None:
-        record.resolve_at = world.now() + record.config.dns.refresh_interval
+        record.resolve_at = world.now() + (record.config.dns.refresh_interval or _REFRESH_OF_ZERO)
     record.dns_error = event.error
     before, record.addresses = record.addresses, event.addresses or record.addresses
     if before and set(record.addresses) != set(before):
