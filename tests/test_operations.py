@@ -19,6 +19,7 @@ from flask_hazelcast_failover import (
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
 from tests.support.moving import Outcome, client_at, client_on
+from tests.support.peers import Peer, silent
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -297,6 +298,20 @@ def test_operations_wait_for_a_switch_and_not_longer_than_they_may() -> None:
         READ(client)
     assert time.monotonic() - began < 1.5
     client.shutdown()
+
+
+def test_futures_wait_for_a_switch_at_the_same_time_and_not_one_after_the_other() -> None:
+    with Peer(silent) as peer:
+        config = FailoverConfig()
+        config.add_cluster("silent", [peer.address])
+        client: Any = HazelcastClient(config, try_count=5, wait_timeout=0.5)
+        began = time.monotonic()
+        took: list[float] = []
+        for number in range(20):
+            client.get_map("m").get(number).add_done_callback(lambda _: took.append(time.monotonic() - began))
+        eventually(lambda: len(took) == 20, 12.0)
+        assert took[0] > 0.4 and took[-1] < 2.0
+        client.shutdown()
 
 
 def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) -> None:

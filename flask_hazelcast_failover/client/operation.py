@@ -42,6 +42,7 @@ class Operation(NamedTuple):
     start: Callable[[Any, Link], Any]  # gets the real proxy and the link that it belongs to
     limit: float  # seconds to wait for a live cluster's answer
     thread: int  # the id of who called it
+    began: float  # when it was called, monotonic seconds
     section: int | None = None
     holder: Holder | None = None
 

@@ -84,7 +84,7 @@ class Operations:
         """Describe a call by the calling thread; ``waits`` is the method's own timeout in seconds."""
         thread = threading.get_ident()
         section = self.sections.get(thread) if self.sections else None
-        return Operation(key, name, method, start, self.limit + waits, thread, section)
+        return Operation(key, name, method, start, self.limit + waits, thread, time.monotonic(), section)
 
     def run(self, operation: Operation, lost: Loss | None = None) -> Any:
         """Carry an operation out and wait for its result.
@@ -193,7 +193,7 @@ class Operations:
     def next_link(self, operation: Operation, lost: Loss | None) -> Link:
         """Where the operation goes (again), or the error that says why it does not. May wait."""
         if lost is None:
-            return self._await(time.monotonic() + self._options.wait_timeout, None)
+            return self._await(operation.began + self._options.wait_timeout, None)
         if lost.fate is Fate.UNKNOWN and not self._may_repeat(operation, lost.fate, Next.ELSEWHERE):
             raise self._unknown(operation, lost)
         try:
