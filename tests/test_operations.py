@@ -1,5 +1,6 @@
 """What becomes of operations in flight: repeated, told unknown, timed out, and never left hanging."""
 
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from hazelcast.errors import HazelcastClientNotActiveError, OperationTimeoutErro
 from hazelcast.future import Future
 
 from flask_hazelcast_failover import (
+    ClientConfig,
     ClientOfflineException,
     FailoverConfig,
     HazelcastClient,
@@ -381,6 +383,37 @@ def test_after_shutdown_every_call_says_so(blue: LocalCluster) -> None:
         numbers.blocking().get("k")
     with pytest.raises(HazelcastClientNotActiveError):
         numbers.get("k").result()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda client: client.start(),
+        lambda client: client.switch_to("dev"),
+        lambda client: client.reset(),
+        lambda client: client.same_cluster().__enter__(),
+        lambda client: client.get_map("m").add_entry_listener(added_func=print).result(),
+        lambda client: client.get_map("m").remove_entry_listener("an id").result(),
+        lambda client: client.remove_distributed_object_listener("an id").result(),
+        lambda client: client.get_distributed_objects(),
+        lambda client: client.new_transaction(),
+        lambda client: client.sql.execute("SELECT 1").result(),
+        lambda client: client.partition_service.get_partition_count(),
+        lambda client: client.cp_subsystem.get_atomic_long("n").blocking().get(),
+        lambda client: client.get_flake_id_generator("f").blocking().new_id(),
+        lambda client: client.get_map("m").blocking().destroy(),
+    ],
+)
+def test_every_use_after_shutdown_raises_what_can_be_printed_and_pickled(
+    use: Callable[[Any], object],
+) -> None:
+    client = HazelcastClient(ClientConfig())
+    client.shutdown()
+    with pytest.raises(HazelcastClientNotActiveError) as raised:
+        use(client)
+    error = pickle.loads(pickle.dumps(raised.value))
+    assert type(error) is type(raised.value)
+    assert str(error) == str(raised.value) == "the client was shut down"
 
 
 def test_a_graceful_switch_lets_operations_finish_where_they_are(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hazelcast.errors import HazelcastClientNotActiveError
 from hazelcast.sql import HazelcastSqlError, SqlResult, SqlService
 
 from flask_hazelcast_failover import ClusterChanged, OperationOutcomeUnknown
@@ -106,6 +107,14 @@ def test_a_left_cursor_can_be_closed(jets: tuple[LocalCluster, LocalCluster]) ->
             next(iter(result))
             client.switch_to("green")
         result.close().result()
+
+
+def test_a_cursor_of_a_client_that_was_shut_down_says_so(jets: tuple[LocalCluster, LocalCluster]) -> None:
+    with client_on(*jets) as client:
+        rows = iter(query(client, 4))
+        next(rows)
+    with pytest.raises(HazelcastClientNotActiveError, match="shut down"):
+        next(rows)
 
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM people", "  (select 1)", "SHOW MAPPINGS", "VALUES (1)"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hazelcast.errors import OperationTimeoutError, TransactionError
+from hazelcast.errors import HazelcastClientNotActiveError, OperationTimeoutError, TransactionError
 
 from flask_hazelcast_failover import (
     ClientOfflineException,
@@ -191,6 +191,50 @@ def test_a_live_cluster_that_does_not_answer_ends_requests_in_time(relay: Relay)
             items.put("k", 2)
         with pytest.raises(OperationOutcomeUnknown):
             transaction.commit()
+
+
+def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None:
+    with client_on(blue, operation_timeout=0.3) as client:
+        with client.new_transaction() as transaction:
+            items = transaction.get_queue("patient")
+            assert items.poll(0.8) is None
+            assert items.peek(0.8) is None
+            giving = threading.Timer(0.8, lambda: client.get_queue("patient").blocking().offer("item"))
+            giving.start()
+            assert items.take() == "item"
+            giving.join()
+            assert items.offer("other", 1) is True
+            assert repr(items) == 'TransactionalQueue(name="patient")'
+        assert client.get_queue("patient").blocking().poll() == "other"
+
+
+def test_use_after_shutdown_says_so(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        transaction = client.new_transaction()
+        transaction.begin()
+        numbers = transaction.get_map("shut-down")
+        numbers.put("k", 1)
+    with pytest.raises(HazelcastClientNotActiveError, match="shut down"):
+        numbers.put("k", 2)
+    with pytest.raises(HazelcastClientNotActiveError, match="shut down"):
+        transaction.commit()
+
+
+def test_a_commit_under_way_when_the_client_is_shut_down_may_have_happened(relay: Relay) -> None:
+    with client_at(("blue", relay.address), health_check_interval=0) as client:
+        began = threading.Event()
+
+        def work() -> None:
+            with client.new_transaction() as transaction:
+                transaction.get_map("shut-down").put("k", 1)
+                relay.freeze()
+                began.set()
+
+        working = Outcome(work)
+        assert began.wait(5)
+        eventually(lambda: len(client._route.link.calls) == 2, message="the commit is under way")
+        client.shutdown()
+        assert isinstance(working.wait(5).error, OperationOutcomeUnknown)
 
 
 def test_beginning_is_repeated_elsewhere(relay: Relay, green: LocalCluster) -> None:

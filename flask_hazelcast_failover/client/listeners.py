@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from hazelcast.errors import HazelcastClientNotActiveError
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client.link import Link, ProxyKey
@@ -26,7 +25,7 @@ from flask_hazelcast_failover.client.reliable import ReliableListener, is_reliab
 from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.runner import Runner
 from flask_hazelcast_failover.client.waiting import wait_until_done
-from flask_hazelcast_failover.errors import ClientOfflineException, OperationOutcomeUnknown
+from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown, OperationOutcomeUnknown
 
 __all__ = ["Listeners"]
 
@@ -103,7 +102,7 @@ class Listeners:
         if registration_id is None:
             raise AssertionError("registration_id: expected the id of a listener, got None")
         if self._operations.route.state is State.CLOSED:
-            raise HazelcastClientNotActiveError("the client was shut down")
+            raise ClientShutDown
         recipe = self._forget(registration_id)
         if recipe is None:
             return ImmediateFuture(False)

@@ -291,7 +291,15 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
         " remove_if_same replace replace_if_same set size values"
     ),
     "TransactionalMultiMap": _rows(bound="get put remove remove_all size value_count"),
-    "TransactionalQueue": _rows(bound="offer peek poll size take"),
+    "TransactionalQueue": _rows(
+        bound="size",
+        special={
+            "offer": Method(Kind.BOUND, waits="timeout"),
+            "peek": Method(Kind.BOUND, waits="timeout"),
+            "poll": Method(Kind.BOUND, waits="timeout"),
+            "take": Method(Kind.BOUND, waits=math.inf),
+        },
+    ),
     "TransactionalSet": _rows(bound="add remove size"),
     "HazelcastClient": _rows(
         read="get_distributed_objects",

@@ -15,7 +15,8 @@ from flask_hazelcast_failover.client.methods import Kind, Method, method_of
 from flask_hazelcast_failover.client.official import is_connection_problem
 from flask_hazelcast_failover.client.operation import LOSSES
 from flask_hazelcast_failover.client.operations import Operations
-from flask_hazelcast_failover.errors import ClusterChanged
+from flask_hazelcast_failover.client.route import State
+from flask_hazelcast_failover.errors import ClientShutDown, ClusterChanged
 
 __all__ = ["FollowingSql"]
 
@@ -129,7 +130,9 @@ class _Cursor(SqlResult):
             self._real.close()  # waits for nothing
             raise self._changed(None)
 
-    def _changed(self, error: Exception | None) -> ClusterChanged:
+    def _changed(self, error: Exception | None) -> ClusterChanged | ClientShutDown:
+        if self._operations.route.state is State.CLOSED:
+            return ClientShutDown()
         why = f" ({type(error).__name__})" if error is not None else ""
         return ClusterChanged(
             f"the SQL cursor belongs to {self._link.label}, which the client has left or lost{why}:"

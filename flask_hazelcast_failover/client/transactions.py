@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from hazelcast.errors import OperationTimeoutError, TargetDisconnectedError
 from hazelcast.future import Future
+from hazelcast.proxy import transactional_queue
 from hazelcast.transaction import Transaction
 
 from flask_hazelcast_failover.client.link import CLIENT, Call, Link, Overdue, call_numbers
 from flask_hazelcast_failover.client.methods import method_of
-from flask_hazelcast_failover.client.operation import LOSSES
+from flask_hazelcast_failover.client.operation import LOSSES, waits
 from flask_hazelcast_failover.client.operations import Operations
-from flask_hazelcast_failover.errors import ClusterChanged, OperationOutcomeUnknown
+from flask_hazelcast_failover.client.route import State
+from flask_hazelcast_failover.errors import ClientShutDown, ClusterChanged, OperationOutcomeUnknown
 
 __all__ = ["Transactions"]
 
 # What a request over the connection of a transaction fails with when that is gone.
 _LOST = (*LOSSES, OSError)
+# What such a request then raises.
+_ENDED = (ClientShutDown, ClusterChanged, OperationTimeoutError)
 
 
 class Transactions:
@@ -50,6 +55,7 @@ class _LinkTransaction(Transaction):
         self._make = make
         self._begins = True  # a loss is not told as such: beginning can be done again elsewhere
         self._open: int | None = None  # its number among the operations in flight
+        self._waits = 0.0  # how long the method that is called may block on the member by itself, seconds
         # Fails, as the official client does, when nothing can be reached.
         operation = operations.operation(
             CLIENT, "new_transaction", method_of("Transaction", "begin"), lambda _, link: self._adopt(link)
@@ -74,7 +80,7 @@ class _LinkTransaction(Transaction):
         was_live = self._is_live()
         try:
             super().commit()
-        except (ClusterChanged, OperationTimeoutError) as error:
+        except _ENDED as error:
             if not was_live:
                 raise
             raise OperationOutcomeUnknown(
@@ -83,6 +89,11 @@ class _LinkTransaction(Transaction):
             ) from error
         finally:
             self._ended()
+
+    def get_queue(self, name: str) -> transactional_queue.TransactionalQueue[Any]:
+        """Returns the transactional queue instance with the specified name."""
+        queue: TransactionalQueue = self._get_or_create_object(name, TransactionalQueue)  # type: ignore[no-untyped-call]
+        return queue
 
     def rollback(self) -> None:
         """Rollback of this current transaction."""
@@ -96,7 +107,7 @@ class _LinkTransaction(Transaction):
     ) -> None:
         try:
             super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
-        except (ClusterChanged, OperationTimeoutError):
+        except _ENDED:
             # The members roll back what a connection that is gone had begun; the block's own error tells more.
             if error is None:
                 raise
@@ -126,32 +137,69 @@ class _LinkTransaction(Transaction):
     def _is_live(self) -> bool:
         return self._link.is_connected() and bool(self.connection.live)
 
+    def _was_shut_down(self) -> bool:
+        return self._operations.route.state is State.CLOSED
+
     def _ended(self) -> None:
         if self._open is not None:
             self._link.calls.pop(self._open, None)
             self._open = None
 
     def _future(self) -> Future[Any]:
-        future: Future[Any] = Future() if self._begins else _TransactionFuture(self._link)
+        future: Future[Any] = (
+            Future() if self._begins else _TransactionFuture(self._link, self._was_shut_down)
+        )
         number = call_numbers()
         link = self._link
-        link.calls[number] = future
+        link.calls[number] = Call(future, self._operations.limit + self._waits)
         future.add_done_callback(lambda _: link.left(number))
         return future
+
+
+class TransactionalQueue(transactional_queue.TransactionalQueue[Any]):
+    """The official one, whose own timeouts come on top of the time for an answer."""
+
+    def offer(self, item: Any, timeout: float = 0) -> bool:
+        with self._waiting("offer", timeout):
+            return super().offer(item, timeout)
+
+    def take(self) -> Any:
+        with self._waiting("take"):
+            return super().take()
+
+    def poll(self, timeout: float = 0) -> Any:
+        with self._waiting("poll", timeout):
+            return super().poll(timeout)
+
+    def peek(self, timeout: float = 0) -> Any:
+        with self._waiting("peek", timeout):
+            return super().peek(timeout)
+
+    @contextmanager
+    def _waiting(self, name: str, *timeout: float) -> Iterator[None]:
+        transaction: _LinkTransaction = self.transaction
+        transaction._waits = waits(method_of("TransactionalQueue", name), timeout, {}, 0)
+        try:
+            yield
+        finally:
+            transaction._waits = 0.0
 
 
 class _TransactionFuture(Future[Any]):
     """A future of a transaction, whose failure with the link is told as such."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, was_shut_down: Callable[[], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._link = link
+        self._was_shut_down = was_shut_down
 
     def set_exception(self, exception: Exception, traceback: Any = None) -> None:
         if isinstance(exception, (Overdue, OperationTimeoutError)):
             exception = OperationTimeoutError(
                 f"{self._link.label} did not answer a request of the transaction ({exception.args[0]})"
             )
+        elif isinstance(exception, _LOST) and self._was_shut_down():
+            exception = ClientShutDown()
         elif isinstance(exception, _LOST):
             exception = ClusterChanged(
                 f"the transaction belongs to {self._link.label}, and its connection is gone"
