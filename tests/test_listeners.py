@@ -478,6 +478,17 @@ def test_a_membership_listener_can_be_told_of_those_who_are_there(blue: LocalClu
         assert client.cluster_service.remove_listener(id_) is False
 
 
+def test_who_is_there_is_told_once_whether_or_not_the_client_has_connected(blue: LocalCluster) -> None:
+    config = FailoverConfig()
+    config.add_cluster(blue.name, blue.addresses)
+    client: Any = HazelcastClient(config)
+    joined: list[Any] = []
+    client.cluster_service.add_listener(joined.append, None, fire_for_existing=True)
+    assert [member.uuid for member in joined] == [m.uuid for m in client.cluster_service.get_members()]
+    client.shutdown()  # which waits for the listeners' thread
+    assert len(joined) == 1
+
+
 def test_a_listener_that_cannot_be_registered_is_not_carried_along(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         with pytest.raises((HazelcastError, TypeError, AssertionError)):

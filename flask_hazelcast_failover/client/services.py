@@ -57,10 +57,13 @@ class FollowingClusterService(ClusterService):
     ) -> str:
         """Adds a membership listener to listen for membership updates."""
         registration_id = str(uuid.uuid4())
+        if fire_for_existing:
+            self.get_members()  # connects, so that there are members to tell of
         with self._lock:
             self._listeners[registration_id] = member_added, member_removed
+            known = list(self._members.values())  # whoever comes later is told of as an event
         if fire_for_existing and member_added is not None:
-            for member in self.get_members():
+            for member in known:
                 member_added(member)
         return registration_id
 
