@@ -2,12 +2,13 @@
 
 import inspect
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hazelcast.client import HazelcastClient as OfficialClient
-from hazelcast.errors import HazelcastError, IllegalMonitorStateError
+from hazelcast.errors import HazelcastError, IllegalMonitorStateError, OperationTimeoutError
 from hazelcast.future import Future
 from hazelcast.predicate import sql as sql_predicate
 
@@ -15,7 +16,8 @@ from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.client.methods import TABLE
 from flask_hazelcast_failover.client.proxies import follower_class
 from flask_hazelcast_failover.testing import LocalCluster, free_port
-from tests.support.moving import client_on
+from tests.support.moving import client_at, client_on
+from tests.support.relay import Relay
 from tests.support.waiting import eventually
 from tests.test_method_table import STRUCTURES
 
@@ -200,6 +202,22 @@ def test_what_a_member_answers_with_is_raised_as_it_is(client: Any) -> None:
 def test_handed_out_structures_are_among_the_distributed_objects(client: Any) -> None:
     handed_out = [client.get_set("listed"), client.get_list("listed"), client.get_map("listed")]
     assert all(any(found is one for found in client.get_distributed_objects()) for one in handed_out)
+
+
+def test_listing_structures_of_a_cluster_that_does_not_answer_takes_no_longer_than_an_operation(
+    blue: LocalCluster,
+) -> None:
+    with (
+        Relay(blue.addresses[0]) as relay,
+        client_at((blue.name, relay.address), health_check_interval=0, operation_timeout=0.5) as client,
+    ):
+        for number in range(10):
+            client.get_map(f"unlisted-{number}")
+        relay.freeze()
+        began = time.monotonic()
+        with pytest.raises(OperationTimeoutError):
+            client.get_distributed_objects()
+        assert time.monotonic() - began < 2.0
 
 
 def test_a_destroyed_structure_is_gone_and_can_be_used_anew(client: Any) -> None:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from hazelcast import cp, proxy
-from hazelcast.errors import HazelcastError
+from hazelcast.errors import HazelcastError, OperationTimeoutError
 from hazelcast.future import Future
 from hazelcast.proxy.cp.atomic_long import AtomicLong
 from hazelcast.proxy.cp.atomic_reference import AtomicReference
@@ -106,9 +105,13 @@ class ProxySource:
         """Have members know of every structure that a proxy was handed out for."""
         for follower in list(self._followers.values()):
             if follower.service_name:
-                # Members without vector collections refuse them. Who cannot be asked at all is told next.
-                with suppress(HazelcastError):
+                # Members without vector collections refuse them.
+                try:
                     _real(follower)
+                except OperationTimeoutError:
+                    raise  # nor would they answer for the next one
+                except HazelcastError:
+                    pass  # who cannot be asked at all is told next
 
     def forget(self, key: ProxyKey) -> None:
         """Drop the follower of a structure that was destroyed, and its listeners."""
