@@ -18,6 +18,7 @@ from flask_hazelcast_failover import (
 )
 from flask_hazelcast_failover.client.events import ClusterConnected, ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.conftest import StartCluster
 from tests.support.faults import Load, cluster_of, connected_to, relayed
 from tests.support.waiting import eventually
 
@@ -49,6 +50,43 @@ def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, gree
         assert not told.of(ClusterLost)
         if standby == "cold":
             eventually(lambda: cluster_of(client, "green").state == "idle")
+
+
+@pytest.mark.parametrize("with_listener", [False, True])
+def test_a_target_that_no_longer_answers_is_refused_and_nothing_changes(
+    with_listener: bool, blue: LocalCluster, green: LocalCluster
+) -> None:
+    with relayed(blue, green, health_check_interval=0, connect_timeout=0.5) as (client, told, relays):
+        numbers: Any = client.get_map("switching-frozen").blocking()
+        numbers.set("k", 1)
+        if with_listener:
+            numbers.add_entry_listener(added_func=print)
+        eventually(lambda: cluster_of(client, "green").state == "standby")
+        relays[1].freeze()
+        began = time.monotonic()
+        with pytest.raises(ClientOfflineException, match="green"):
+            client.switch_to("green")
+        assert time.monotonic() - began < 3.0
+        assert (client.status().current_cluster, client.status().epoch) == ("blue", 1)
+        assert numbers.get("k") == 1
+        assert not told.of(ClusterSwitched)
+        relays[1].resume()
+        eventually(lambda: cluster_of(client, "green").state == "standby")
+        client.switch_to("green")
+
+
+def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
+    blue: LocalCluster, start_cluster: StartCluster
+) -> None:
+    three = start_cluster("three", members=3)
+    addresses = {"blue": blue.addresses, "three": three.addresses}
+    with connected_to(addresses) as (client, _):
+        # Members share the partitions out at their first use, which a check is.
+        eventually(lambda: cluster_of(client, "three").latency_ms is not None)
+        three.members[0].freeze()
+        client.switch_to("three")
+        assert client.status().current_cluster == "three"
+        three.members[0].thaw()
 
 
 def test_a_switch_to_where_the_client_is_does_nothing(blue: LocalCluster, green: LocalCluster) -> None:

@@ -30,7 +30,7 @@ from flask_hazelcast_failover.client.happenings import (
     Scouted,
     Wish,
 )
-from flask_hazelcast_failover.client.health import Watch
+from flask_hazelcast_failover.client.health import Watch, answers
 from flask_hazelcast_failover.client.keeper import Keeper
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.listeners import Listeners
@@ -260,9 +260,14 @@ class Engine:
     def prepare(self, link: KeptLink) -> None:
         link = _own(link)
         link.client.forget_near_caches()
+        is_graceful = self._route.link is not None
 
         def run() -> None:
             try:
+                # While operations have somewhere to be, they are sent to nobody who is as good as gone.
+                if is_graceful and not answers(link, self._options.connect_timeout):
+                    self.post(Prepared(link, "it does not answer"))
+                    return
                 self._opener.warm(link)
                 self._listeners.carry_to(link, self._options.connect_timeout)
             except Exception as failure:
@@ -270,7 +275,7 @@ class Engine:
             else:
                 self.post(Prepared(link))
 
-        if self._listeners.is_empty():
+        if self._listeners.is_empty() and not is_graceful:
             self.post(Prepared(link))
         else:
             self._spawn(run, "prepare")

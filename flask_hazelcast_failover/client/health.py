@@ -8,6 +8,7 @@ Of a paused process's own time nothing counts but what it has run.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from flask_hazelcast_failover.client.happenings import Checked
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.options import Options
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "answers"]
 
 _PROBED = "hazelcast-failover-health"
 # How often the watch looks, seconds.
@@ -163,6 +164,34 @@ class Watch:
         for round_ in ended:
             self._rounds.remove(round_)
             self._post(Checked(round_.link, frozenset(round_.failed), round_.latency or None))
+
+
+def answers(link: Link, patience: float) -> bool:
+    """Whether more than half of the members answer a check.
+
+    :param patience: seconds that they have for it
+    """
+    deadline = time.monotonic() + patience
+    keys = _Keys(link)
+    members = [member.uuid for member in link.client.member_list() if member.uuid and not member.lite_member]
+    asked = [key for key in map(keys.asking, members) if key is not None]
+    alive: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    for key in asked:
+        try:
+            check = link.client.unlisted_map(_PROBED).get(key)
+        except Exception:
+            alive.put(False)
+        else:
+            check.add_done_callback(lambda check: alive.put(_is_alive(check)))
+    dead = 0
+    for answered in range(len(asked)):
+        if 2 * (answered - dead) > len(asked):
+            return True
+        try:
+            dead += not alive.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return False
+    return 2 * dead < len(asked) or not asked
 
 
 class _Keys:
