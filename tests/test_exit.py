@@ -191,11 +191,13 @@ def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: Local
         client.lifecycle_service.add_listener(states.append)
         client.shutdown()
         client.shutdown()
-        assert states == ["SHUTTING_DOWN", "SHUTDOWN"]
+        assert states == ["SHUTTING_DOWN", "DISCONNECTED", "SHUTDOWN"]
         assert not client.lifecycle_service.is_running()
         uses: list[Callable[[], object]] = [
             users.size,
             lambda: client.get_map("shutdown").size().result(),
+            lambda: client.get_map("asked for later"),
+            lambda: client.cp_subsystem.get_lock("asked for later"),
             client.start,
             client.reset,
             lambda: client.switch_to("green"),

@@ -436,8 +436,8 @@ def test_lifecycle_and_membership_are_those_of_the_client(blue: LocalCluster, gr
     config.add_cluster(green.name, green.addresses, **given)
     ports = [int(cluster.addresses[0].rpartition(":")[2]) for cluster in (blue, green)]
     client: Any = HazelcastClient(config, **QUICK).start()
-    eventually(lambda: joined == ports[:1])
-    eventually(lambda: LifecycleState.CONNECTED in states)
+    # At once, as the official client tells them before its constructor returns.
+    assert joined == ports[:1]
     assert states == [LifecycleState.STARTING, LifecycleState.STARTED, LifecycleState.CONNECTED]
     client.switch_to("green")
     eventually(lambda: joined == ports and left == ports[:1])
@@ -445,8 +445,41 @@ def test_lifecycle_and_membership_are_those_of_the_client(blue: LocalCluster, gr
     assert states[3:] == []
     assert client.lifecycle_service.is_running()
     client.shutdown()
-    eventually(lambda: states[3:] == [LifecycleState.SHUTTING_DOWN, LifecycleState.SHUTDOWN])
+    assert states[3:] == [
+        LifecycleState.SHUTTING_DOWN,
+        LifecycleState.DISCONNECTED,
+        LifecycleState.SHUTDOWN,
+    ]
     assert not client.lifecycle_service.is_running()
+
+
+def test_a_client_shut_down_while_nothing_is_reachable_is_not_disconnected_twice(
+    pair: tuple[LocalCluster, LocalCluster],
+) -> None:
+    blue, green = pair
+    states: list[str] = []
+    with client_on(blue, green) as client:
+        client.lifecycle_service.add_listener(states.append)
+        green.kill()  # first, so that there is one loss to tell of
+        blue.kill()
+        eventually(lambda: client.status().state == "offline")
+    assert states == [LifecycleState.DISCONNECTED, LifecycleState.SHUTTING_DOWN, LifecycleState.SHUTDOWN]
+
+
+def test_a_listener_that_blocks_holds_up_a_start_for_a_moment_only(blue: LocalCluster) -> None:
+    let_go = threading.Event()
+    config = ClientConfig.from_dict(
+        {
+            "cluster_name": "blue",
+            "cluster_members": blue.addresses,
+            "membership_listeners": [(lambda _: let_go.wait(30), None)],
+        }
+    )
+    began = time.monotonic()
+    with HazelcastClient(config) as client:
+        assert client.get_map("started").blocking().size() == 0
+        assert time.monotonic() - began < 5
+        let_go.set()
 
 
 def test_listeners_of_a_client_config_are_honoured(blue: LocalCluster) -> None:

@@ -133,6 +133,7 @@ class HazelcastClient(Face):
             if was_idle:
                 self._stop_trying(engine, str(failure))
             raise
+        self._listener_runner.catch_up(_LAST_WORDS if was_idle else 0)  # listeners know, as officially
         return self
 
     def shutdown(self) -> None:

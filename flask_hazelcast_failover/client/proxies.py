@@ -41,7 +41,8 @@ from flask_hazelcast_failover.client.methods import Fate, Kind, Method, method_o
 from flask_hazelcast_failover.client.official import proper_cp_name
 from flask_hazelcast_failover.client.operation import LOSSES, Operation, bound, waits
 from flask_hazelcast_failover.client.operations import Operations
-from flask_hazelcast_failover.client.route import Route
+from flask_hazelcast_failover.client.route import Route, State
+from flask_hazelcast_failover.errors import ClientShutDown
 
 __all__ = ["Follower", "ProxySource", "follower_class"]
 
@@ -93,10 +94,15 @@ class ProxySource:
         return self.follower(_STRUCTURES[service], service, name)
 
     def follower(self, official: type[Any], service: str, name: str) -> Any:
-        """The follower of an official class for a name."""
+        """The follower of an official class for a name.
+
+        :raises HazelcastClientNotActiveError: the client was shut down before it was asked for
+        """
         key = ProxyKey(official.__name__, service, name)
         known = self._followers.get(key)
         if known is None:
+            if self._operations.route.state is State.CLOSED:
+                raise ClientShutDown
             follower = follower_class(official)(self, self._operations, self._listeners, key)
             known = self._followers.setdefault(key, follower)
         return known

@@ -35,6 +35,14 @@ class Runner:
                 self._start()
             self._changed.notify()
 
+    def catch_up(self, timeout: float) -> None:
+        """Wait until what was submitted so far is done, ``timeout`` seconds at most."""
+        if self._thread is None or self.is_current():
+            return
+        done = threading.Event()
+        self.submit(done.set)
+        done.wait(timeout)
+
     def stop(self) -> None:
         """Keep no thread without a task from now on. Tasks still are done, since somebody may wait for one."""
         with self._changed:

@@ -6,12 +6,13 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from hazelcast.cluster import ClusterService
 from hazelcast.core import MemberInfo
-from hazelcast.lifecycle import LifecycleService
+from hazelcast.lifecycle import LifecycleService, LifecycleState
 from hazelcast.partition import PartitionService
 
 from flask_hazelcast_failover.client.link import CLIENT, Link
@@ -164,10 +165,12 @@ class FollowingLifecycle(LifecycleService):
         self._lock = threading.Lock()
         # Under _lock, with those of the configuration.
         self._listeners = {str(uuid.uuid4()): listener for listener in given}
+        self._connected = False  # as told; under _lock
 
     def renew(self) -> None:
         """Go on in a forked child, with the same listeners."""
         self._lock = threading.Lock()
+        self._connected = False
 
     def is_running(self) -> bool:
         """Checks whether or not the instance is running."""
@@ -186,11 +189,18 @@ class FollowingLifecycle(LifecycleService):
             return self._listeners.pop(registration_id, None) is not None
 
     def fire(self, state: str) -> None:
-        """Tell the listeners, on the thread that listeners are called on."""
+        """Tell the listeners, on the thread that listeners are called on.
+
+        As by the official client, the end of a connection is told before the end of the client.
+        """
         with self._lock:
             listeners = list(self._listeners.values())
-        for listener in listeners:
-            self._runner.submit(lambda listener=listener: _called(listener, state))  # type: ignore[misc]
+            leaves = state == LifecycleState.SHUTDOWN and self._connected
+            if state in (LifecycleState.CONNECTED, LifecycleState.DISCONNECTED):
+                self._connected = state == LifecycleState.CONNECTED
+        for told in (LifecycleState.DISCONNECTED, state) if leaves else (state,):
+            for listener in listeners:
+                self._runner.submit(partial(_called, listener, told))
 
 
 def _called(listener: Callable[[str], None], state: str) -> None:
