@@ -53,5 +53,6 @@ class OperationOutcomeUnknown(_Failure, IndeterminateOperationStateError):
 class ClusterChanged(_Failure):
     """What was asked belongs to a cluster that the client has left.
 
-    That is a section, a transaction, an SQL cursor, a held lock or a ring buffer sequence.
+    That is a section, a transaction, an SQL cursor, a held lock, a permit of a semaphore or a ring
+    buffer sequence.
     """

@@ -1,17 +1,23 @@
 """The objects of the CP subsystem follow the client; what was held in them does not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hazelcast.errors import IllegalMonitorStateError
+from hazelcast.errors import IllegalMonitorStateError, IllegalStateError
 
 from flask_hazelcast_failover import ClusterChanged, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, start_together
 from tests.support.moving import QUICK, Outcome, client_on
 
 LAST_WITH_CP = "5.3.8"
-CP = {"cp-subsystem": {"cp-member-count": 3, "group-size": 3}}
+CP = {
+    "cp-subsystem": {
+        "cp-member-count": 3,
+        "group-size": 3,
+        "semaphores": {"free-*": {"jdk-compatible": True}},
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +120,80 @@ def test_a_semaphore_follows(client: Any) -> None:
     permits.release()
     client.switch_to("green")
     assert permits.available_permits() == 0
+
+
+def with_permits(client: Any, name: str) -> Any:
+    """A semaphore that has three permits on each of the clusters. The client is on blue afterwards."""
+    permits = client.cp_subsystem.get_semaphore(name).blocking()
+    for label in ("green", "blue"):
+        client.switch_to(label)
+        permits.init(3)
+    return permits
+
+
+TAKEN: dict[str, Callable[[Any], object]] = {
+    "acquire": lambda permits: permits.acquire(3),
+    "try_acquire": lambda permits: permits.try_acquire(permits=3),
+    "drain_permits": lambda permits: permits.drain_permits(),
+    "one by one": lambda permits: [permits.acquire() for _ in range(3)],
+}
+
+
+@pytest.mark.parametrize("kind", ["bound", "free"])
+@pytest.mark.parametrize("way", TAKEN)
+def test_permits_are_lost_with_their_cluster(client: Any, kind: str, way: str) -> None:
+    permits = with_permits(client, f"{kind}-{way}")
+    TAKEN[way](permits)
+    client.switch_to("green")
+    for _ in range(3):
+        with pytest.raises(ClusterChanged, match="blue"):
+            permits.release()
+    assert permits.available_permits() == 3
+    permits.acquire()
+    permits.release()
+
+
+def test_permits_that_were_given_back_are_no_bond(client: Any) -> None:
+    permits = with_permits(client, "bound-given-back")
+    permits.acquire(2)
+    permits.release()
+    assert Outcome(permits.release).wait().error is None  # any thread may
+    assert permits.try_acquire(4) is False
+    client.switch_to("green")
+    with pytest.raises(IllegalStateError):
+        permits.release()
+
+
+def test_permits_left_behind_are_not_kept_from_others(
+    client: Any, consistent: tuple[LocalCluster, LocalCluster]
+) -> None:
+    with_permits(client, "bound-left-behind").acquire(3)
+    client.switch_to("green")
+    with client_on(consistent[0], health_check_interval=0) as other:
+        permits = other.cp_subsystem.get_semaphore("bound-left-behind").blocking()
+        assert permits.try_acquire(3, timeout=20) is True
+
+
+def test_nobody_gives_back_what_another_thread_took_elsewhere(client: Any) -> None:
+    permits = with_permits(client, "free-threads")
+    permits.acquire()
+    client.switch_to("green")
+    Outcome(permits.acquire).wait()
+    with pytest.raises(ClusterChanged):
+        permits.release()
+    assert permits.available_permits() == 2
+    permits.release()  # what the other thread took here
+    assert permits.available_permits() == 3
+
+
+def test_permits_of_no_session_can_be_given_back_over_another_connection(
+    consistent: tuple[LocalCluster, LocalCluster],
+) -> None:
+    options = {"health_check_interval": 0, "operation_timeout": 30.0}
+    with client_on(*consistent, standby="cold", **options) as client:
+        permits = with_permits(client, "free-return")
+        permits.acquire()
+        client.switch_to("green")
+        client.switch_to("blue")
+        permits.release()
+        assert permits.available_permits() == 3

@@ -1,4 +1,4 @@
-"""What does not follow the client to another cluster: sections, held locks, sequences.
+"""What does not follow the client to another cluster: sections, held locks and permits, sequences.
 
 Each is remembered with the link that it belongs to, so that using it after a move fails with
 ``ClusterChanged`` and not with a wrong answer.
@@ -13,12 +13,20 @@ from weakref import ref
 
 from flask_hazelcast_failover.client.link import Link, ProxyKey
 from flask_hazelcast_failover.client.methods import Bond
+from flask_hazelcast_failover.client.permits import Permits
 from flask_hazelcast_failover.errors import ClusterChanged
 
 __all__ = ["Bonds", "Holder", "holder_of"]
 
-Holder = tuple[ProxyKey, int, str]
-"""The structure, the thread that is bound, and the key of the lock that it holds."""
+
+class Holder(NamedTuple):
+    """The structure, the thread that is bound, the key of its lock or how many permits it is about."""
+
+    key: ProxyKey
+    thread: int
+    lock: str = ""
+    permits: int = 0
+
 
 # Locks taken with a lease end by themselves and are never given back, and threads end without a
 # word: the oldest are forgotten.
@@ -40,6 +48,7 @@ class Bonds:
         self.sections: dict[int, int] = {}  # thread -> epoch; each thread its own entry
         self._lock = threading.Lock()
         self._locks: OrderedDict[Holder, _Lock] = OrderedDict()  # under _lock
+        self._permits = Permits()  # under _lock
         # On which data the sequences are of use that a thread knows, and those handed out last; under _lock.
         self._known: OrderedDict[tuple[ProxyKey, int], int] = OrderedDict()
         self._sequences: dict[ProxyKey, int] = {}
@@ -56,6 +65,8 @@ class Bonds:
         """Refuse an operation on what belongs to a cluster that was left."""
         if bond is Bond.UNLOCK:
             self._check_lock(holder, link)
+        elif bond is Bond.GIVES_PERMITS:
+            self._check_permits(holder, link)
         elif bond is Bond.TAKES_SEQUENCE:
             self._check_sequence(holder, link)
 
@@ -68,6 +79,12 @@ class Bonds:
                 self._gave_back(holder, link)
             elif bond is Bond.LOCK and (result is None or result):
                 self._took(holder, link)
+            elif bond is Bond.TAKES_PERMITS and (result is None or result):
+                self._permits.take(holder.key, holder.thread, link, holder.permits)
+            elif bond is Bond.DRAINS_PERMITS and isinstance(result, int) and result:
+                self._permits.take(holder.key, holder.thread, link, result)
+            elif bond is Bond.GIVES_PERMITS:
+                self._permits.give_back(holder.key, holder.thread, link, holder.permits)
 
     def _took(self, holder: Holder, link: Link) -> None:
         self._locks[holder] = _Lock(ref(link), link.label, link.epoch)
@@ -92,20 +109,29 @@ class Bonds:
             if lock is None or lock.link() is link:
                 return
             del self._locks[holder]
-        key = holder[0]
+        key = holder.key
         raise ClusterChanged(
             f"the lock of {key.structure} {key.name!r} was taken on {lock.label} in epoch {lock.epoch} and"
             f" is lost: the client is on {link.label} now, in epoch {link.epoch}"
         )
 
+    def _check_permits(self, holder: Holder, link: Link) -> None:
+        with self._lock:
+            lost = self._permits.lose(holder.key, holder.thread, link, holder.permits)
+        if lost is not None:
+            raise ClusterChanged(
+                f"the permits of {holder.key.structure} {holder.key.name!r} were taken on {lost.label} in epoch"
+                f" {lost.epoch} and are lost: the client is on {link.label} now, in epoch {link.epoch}"
+            )
+
     def _know_sequence(self, holder: Holder, link: Link) -> None:
-        key, thread, _ = holder
+        key, thread = holder.key, holder.thread
         self._known[key, thread] = self._sequences[key] = link.data
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
     def _check_sequence(self, holder: Holder, link: Link) -> None:
-        key, thread, _ = holder
+        key, thread = holder.key, holder.thread
         with self._lock:
             data = self._known.get((key, thread), self._sequences.get(key, link.data))
             if data == link.data:
@@ -120,7 +146,10 @@ class Bonds:
 def holder_of(bond: Bond, key: ProxyKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Holder:
     """Who is bound when the calling thread calls a method with these arguments."""
     thread = threading.get_ident()
+    if bond in (Bond.TAKES_PERMITS, Bond.GIVES_PERMITS):
+        permits = args[0] if args else kwargs.get("permits", 1)
+        return Holder(key, thread, permits=permits if isinstance(permits, int) else 0)
     if bond not in (Bond.LOCK, Bond.UNLOCK) or not key.service:
-        return key, thread, ""  # a FencedLock is the lock itself
+        return Holder(key, thread)  # a FencedLock is the lock itself
     # A key of a map need not be hashable.
-    return key, thread, repr(args[0] if args else kwargs.get("key"))
+    return Holder(key, thread, repr(args[0] if args else kwargs.get("key")))

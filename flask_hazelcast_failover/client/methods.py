@@ -34,6 +34,9 @@ class Bond(Enum):
 
     LOCK = "its caller holds a lock afterwards"
     UNLOCK = "its caller gives a lock back"
+    TAKES_PERMITS = "its caller holds permits of a semaphore afterwards"
+    DRAINS_PERMITS = "its answer is how many permits of a semaphore its caller holds afterwards"
+    GIVES_PERMITS = "its caller gives permits of a semaphore back"
     GIVES_SEQUENCE = "its answer is a sequence of one ring buffer"
     TAKES_SEQUENCE = "its argument is a sequence of one ring buffer"
 
@@ -268,13 +271,12 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
     "Semaphore": _COMMON
     | _rows(
         read="available_permits",
+        once="init increase_permits reduce_permits",
         special={
-            name: Method(Kind.ONCE)
-            for name in ["init", "release", "drain_permits", "increase_permits", "reduce_permits"]
-        }
-        | {
-            "acquire": Method(Kind.ONCE, waits=math.inf),
-            "try_acquire": Method(Kind.ONCE, waits="timeout"),
+            "acquire": Method(Kind.ONCE, waits=math.inf, bond=Bond.TAKES_PERMITS),
+            "try_acquire": Method(Kind.ONCE, waits="timeout", bond=Bond.TAKES_PERMITS),
+            "drain_permits": Method(Kind.ONCE, bond=Bond.DRAINS_PERMITS),
+            "release": Method(Kind.ONCE, bond=Bond.GIVES_PERMITS),
         },
     ),
     # A query is a READ, which only its text tells.
