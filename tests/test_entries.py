@@ -111,6 +111,24 @@ def test_a_change_that_others_have_changed_since_is_said_to_be_unknown(line: Lin
     assert value(line.on_blue.get("key")) == b"theirs"
 
 
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_change_that_can_be_looked_up_nowhere_is_said_to_be_unknown(
+    blue: LocalCluster, before: bytes | None
+) -> None:
+    with Relay(blue.addresses[0]) as relay, client_on(blue) as watcher:
+        failover = FailoverConfig(try_count=1)
+        failover.add_cluster("blue", [relay.address], smart_routing=False)
+        with HazelcastClient(failover, health_check_interval=0) as client:
+            line = Line(relay, client, watcher)
+            if before is not None:
+                line.entries.set("key", Entry(before))
+            changing, told = line.change_slowly()
+            eventually(lambda: value(line.on_blue.get("key")) == (before or b"") + b"+", within=2.0)
+            relay.refuse()
+            changing.join(10)
+    assert isinstance(told[-1], OperationOutcomeUnknown)
+
+
 def test_a_change_does_not_shorten_the_life_of_what_was_put_in_meanwhile(line: Line) -> None:
     entries: Any = line.client.get_map(MAP).blocking()
     line.entries.set("key", Entry(b"for ever"))

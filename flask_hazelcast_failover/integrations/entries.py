@@ -157,8 +157,11 @@ class EntryMap:
                 return target.put_if_absent(at, packed, ttl=_time_to_live(changed)) is None
             if not target.replace_if_same(at, raw, packed):
                 return False
-        except OperationOutcomeUnknown:
-            there = target.get(at)
+        except OperationOutcomeUnknown as unknown:
+            try:
+                there = target.get(at)
+            except HazelcastError:
+                raise unknown from None
             if _unpacked(there) != changed:
                 # Unchanged, or on another cluster: our change was not made in what counts now.
                 if there == raw or cluster != self._cluster():
