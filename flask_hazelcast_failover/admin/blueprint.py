@@ -62,7 +62,7 @@ def create_blueprint(prefix: str, client: HazelcastClient, steering: Steering, a
         template_folder="templates",
         static_folder="static" if access.is_open else None,
     )
-    _exempt_from_csrf_extensions(blueprint)
+    _exempt_from_extensions(blueprint)
     _add_health(blueprint, client)
     if access.is_open:
         _add_steering(blueprint, steering)
@@ -181,8 +181,9 @@ def _never_stored(response: Response) -> Response:
     return response
 
 
-def _exempt_from_csrf_extensions(blueprint: Blueprint) -> None:
-    """Programs have no CSRF token to show, and a forged request is refused here anyway.
+def _exempt_from_extensions(blueprint: Blueprint) -> None:
+    """Programs have no CSRF token to show, and a forged request is refused here anyway. No limit may turn a
+    probe away, least of all when limits are stored in a cluster that is down.
 
     An extension may be set up after this blueprint, so it is asked for when a request comes: before any
     function that is called before requests.
@@ -190,9 +191,11 @@ def _exempt_from_csrf_extensions(blueprint: Blueprint) -> None:
 
     @blueprint.url_value_preprocessor
     def ask_for_exemption(endpoint: str | None, values: dict[str, Any] | None) -> None:
-        exempt = getattr(current_app.extensions.get("csrf"), "exempt", None)
-        if callable(exempt):
-            exempt(blueprint)
+        limiters = current_app.extensions.get("limiter", ())
+        for extension in (current_app.extensions.get("csrf"), *limiters):
+            exempt = getattr(extension, "exempt", None)
+            if callable(exempt):
+                exempt(blueprint)
 
 
 def _add_route(blueprint: Blueprint, rule: str, endpoint: str, view: Any) -> None:
