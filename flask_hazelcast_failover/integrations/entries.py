@@ -168,20 +168,23 @@ class EntryMap:
                     return False
                 raise
         if changed.end != NEVER:
-            self._renew(at, changed)
+            self._renew(self._map(), at, changed)
         return True
 
-    def _renew(self, at: str, entry: Entry | None) -> None:
-        # The change is made: what follows is clearing up, and nothing that fails here undoes it. Somebody
-        # else may have put an entry in that lives longer: then its time to live is put right again.
-        target = self._map()
+    def _renew(self, target: Any, at: str, entry: Entry) -> None:
+        # The change is made: this is clearing up, which nobody waits for and whose failure undoes nothing.
+        # Somebody else may have put an entry in that lives longer: then its time to live is put right again.
+        seconds = _time_to_live(entry)
+        granted = time.time() + seconds - 1 if seconds else NEVER
+
+        def put_right(found: Future[Any]) -> None:
+            there = _unpacked(found.result()) if found.is_success() else None
+            if there is not None and there.end > granted:
+                self._renew(target, at, there)
+
         with contextlib.suppress(HazelcastError):
-            while entry is not None:
-                seconds = _time_to_live(entry)
-                granted = time.time() + seconds - 1 if seconds else NEVER
-                target.set_ttl(at, seconds)
-                there = _unpacked(target.get(at).result())
-                entry = there if there is not None and there.end > granted else None
+            target.set_ttl(at, seconds)
+            target.get(at).add_done_callback(put_right)
 
     def _cluster(self) -> str | None:
         return self._client().status().current_cluster
