@@ -172,6 +172,35 @@ def test_switch_to_and_reset_of_the_client_act_on_the_whole_fleet(
     assert reasons == ["fleet", "fleet", "manual"]
 
 
+def test_a_wish_to_leave_a_frozen_cluster_is_not_held_up_by_it(
+    pair: tuple[LocalCluster, LocalCluster], start: Start
+) -> None:
+    blue, green = pair
+    processes = [start(blue, green, FLEET="frozen", HEALTH_CHECK_FAILURES=50) for _ in range(3)]
+    together(*processes)
+    for cluster, path, body, label in [
+        (blue, "switch", {"cluster": "green"}, "green"),
+        (green, "reset", {}, "blue"),
+    ]:
+        cluster.freeze()
+        asked = time.monotonic()
+        assert processes[1].post(path, **body).get_json()["missing"] == []
+        assert [process.place[0] for process in processes] == [label] * 3
+        assert time.monotonic() - asked < 1.0
+        cluster.thaw()
+        eventually(lambda: processes[0].client.get_map("thawed").blocking().size() == 0)
+
+
+def test_each_wish_is_one_generation(blue: LocalCluster, green: LocalCluster, start: Start) -> None:
+    processes = [start(blue, green, FLEET="generations") for _ in range(4)]
+    together(*processes)
+    found = [
+        processes[count % 4].post("switch", cluster=label).get_json()["generation"]
+        for count, label in enumerate(["green", "blue"] * 6)
+    ]
+    assert found == list(range(found[0], found[0] + 12))
+
+
 def test_nothing_changes_unless_every_process_can_reach_the_target(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
@@ -328,6 +357,29 @@ def test_one_process_is_the_first_of_each_switch(
             assert sorted(told[-3:]) == [(label, False), (label, False), (label, True)]
 
 
+def test_one_process_is_the_first_on_a_cluster_that_answers_late(
+    pair: tuple[LocalCluster, LocalCluster], start: Start
+) -> None:
+    blue, green = pair
+    processes = [start(blue, green, FLEET="late-answer", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
+    together(*processes)
+    told: list[bool] = []
+
+    def note(_: Flask, event: signals.ClusterSwitched) -> None:
+        told.append(event.fleet_first)
+
+    with ExitStack() as connected:
+        for process in processes:
+            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
+        green.freeze()
+        blue.kill()
+        eventually(lambda: all(process.place[0] == "green" for process in processes))
+        time.sleep(1.0)  # that late
+        green.thaw()
+        eventually(lambda: len(told) == 3)
+    assert sorted(told) == [False, False, True]
+
+
 def test_whoever_cannot_ask_is_the_first(pair: tuple[LocalCluster, LocalCluster], start: Start) -> None:
     blue, green = pair
     process = start(blue, green, FLEET="unasked", HEALTH_CHECK_INTERVAL=5.0)
@@ -341,5 +393,5 @@ def test_whoever_cannot_ask_is_the_first(pair: tuple[LocalCluster, LocalCluster]
         began = time.monotonic()
         process.client.switch_to("green")
         (event,) = eventually(lambda: told)
-        assert event.fleet_first and time.monotonic() - began < 4
+        assert event.fleet_first and time.monotonic() - began < 5
         green.thaw()

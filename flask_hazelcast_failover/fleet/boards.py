@@ -1,12 +1,13 @@
 """The fleet's map on each cluster: the meeting place of its processes.
 
-Everything is asked for without waiting and waited for together, so that a cluster that does not answer
-holds up nobody for longer than one patience.
+Everything is asked for without waiting and waited for together, and nobody waits for a cluster that
+still owes an answer: a frozen one must not hold up a wish to leave it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import uuid
@@ -38,6 +39,8 @@ _SWITCH_TTL = 30
 _SERVER_TTL = 600
 # How old what was read may be, seconds.
 _FRESH = 3.0
+# How long the others are waited for once one cluster has answered, seconds.
+_GRACE = 0.2
 
 
 def map_name(fleet: str) -> str:
@@ -142,9 +145,10 @@ class Board:
         kept: Future[Any] = written.continue_with(keep)
         return kept
 
-    def has_older(self, desired: Desired) -> bool:
-        """Whether something older, or nothing, was read of what is wanted."""
-        return self.reading is not None and desired.is_newer_than(self.reading.desired)
+    def lacks(self, desired: Desired) -> bool:
+        """Whether something older, or nothing, was read of what is wanted, and the cluster owes no answer."""
+        reading, answers = self.reading, self._asked is None
+        return answers and reading is not None and desired.is_newer_than(reading.desired)
 
     def keep_desired(self, ttl: int) -> None:
         """Let what is wanted live for another while; nobody waits for that."""
@@ -200,7 +204,7 @@ class Boards:
         boards = self._boards.values()
         _wait(_each(boards, Board.open), end)
         _each(boards, Board.open)  # takes those that are there now
-        _wait(_each(boards, Board.ask), end)
+        _wait(_each(boards, Board.ask), end, _GRACE)
         now = time.monotonic()
         _each(boards, lambda board: board.take(now))
         found = [board.reading for board in boards]
@@ -218,7 +222,7 @@ class Boards:
     def write(self, desired: Desired, patience: float) -> bool:
         """Write what is wanted on every board that has something older; false if somebody was faster."""
         end = time.monotonic() + patience
-        older = [board for board in self._boards.values() if board.has_older(desired)]
+        older = [board for board in self._boards.values() if board.lacks(desired)]
         # The first one on its own: of two processes at once, one finds out there that it came second.
         for boards in (older[:1], older[1:]):
             written = _each(boards, lambda board: board.write(desired, self._ttl))
@@ -294,13 +298,15 @@ def _each(boards: Iterable[Board], ask: Callable[[Board], Future[Any] | None]) -
     return asked
 
 
-def _wait(asked: Sequence[Future[Any]], end: float) -> None:
+def _wait(asked: Sequence[Future[Any]], end: float, grace: float = math.inf) -> None:
+    """Wait for all of them until ``end``, and ``grace`` seconds at most once one is done."""
     done = threading.Semaphore(0)
     for future in asked:
         future.add_done_callback(lambda _: done.release())
     for _ in asked:
         if not done.acquire(timeout=max(0.0, end - time.monotonic())):
             return
+        end = min(end, time.monotonic() + grace)
 
 
 def _result(future: Future[Any]) -> Any | None:

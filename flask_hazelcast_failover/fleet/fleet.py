@@ -40,8 +40,11 @@ __all__ = ["Fleet"]
 _JOINING, _FOLLOWING = 2.0, 1.5
 # How long the fleet's thread may take for a look at all clusters, and how often one is taken, seconds.
 _LOOK, _LOOK_PACE = 3.0, 0.05
-# How long a question to one cluster may hold up a first connection or a signal, seconds.
-_FIRST_ANSWER, _ANSWER = 1.0, 0.5
+# How long a question to one cluster may hold up a first connection, seconds.
+_FIRST_ANSWER = 1.0
+# The same for the signal of a switch: a member that has just started may take its time, and whoever
+# does not wait for it sends a second alert.
+_ANSWER = 3.0
 
 _NOBODY_ELSE = View()
 
@@ -92,7 +95,7 @@ class Fleet:
             self._own_pulse().wake()
 
     def signed(self, event: Event) -> Event:
-        """The event, a switch with whether this process is the first of the fleet. Takes 0.5 s at most."""
+        """The event, a switch with whether this process is the first of the fleet. Takes 3 s at most."""
         if not isinstance(event, ClusterSwitched) or not self._takes_part:
             return event
         if not self._serves:

@@ -172,7 +172,8 @@ class Pulse:
         """Write what is wanted, made from what was wanted last."""
         for _ in range(_TRIES):
             desired = make(self.look())
-            if self.boards.write(desired, 2 * _ANSWER):
+            # Somebody faster may only have passed on what was written here on another cluster.
+            if self.boards.write(desired, 2 * _ANSWER) or self.look().desired == desired:
                 break
         worker = self._client.status().worker
         self._rules.hear(desired, worker, time.monotonic())
