@@ -215,7 +215,10 @@ def test_nothing_changes_unless_every_process_can_reach_the_target(
     assert cut.id in problem["detail"] and whole.id not in problem["detail"]
     with pytest.raises(ClientOfflineException, match=cut.id):
         whole.client.reset()
-    assert_problem(cut.post("reset"), 409)
+    problem = assert_problem(cut.post("reset"), 409)
+    assert (
+        cut.id in problem["detail"] and "refused" in problem["detail"] and whole.id not in problem["detail"]
+    )
     assert (whole.place, cut.place) == before
 
     narrowed = whole.post("reset", workers=[whole.id]).get_json()
@@ -226,6 +229,19 @@ def test_nothing_changes_unless_every_process_can_reach_the_target(
     forced = cut.post("reset", force=True).get_json()
     assert (forced["done"], forced["missing"]) == ([whole.id], [cut.id])
     assert forced["generation"] > narrowed["generation"]
+
+
+def test_a_refusal_names_every_process_that_is_cut_off_the_one_that_answers_among_them(
+    green: LocalCluster, start: Start
+) -> None:
+    processes = [start(absent("blue"), green, FLEET="all-cut") for _ in range(3)]
+    together(*processes)
+    detail = assert_problem(processes[0].post("reset"), 409)["detail"]
+    named = ", ".join(f"{worker} (on green)" for worker in sorted(process.id for process in processes))
+    assert detail == f"Nothing has changed: blue cannot be reached by {named}"
+    others = [process.id for process in processes[1:]]
+    detail = assert_problem(processes[0].post("reset", workers=others), 409)["detail"]
+    assert processes[0].id not in detail and all(other in detail for other in others)
 
 
 def test_who_was_sent_elsewhere_on_its_own_stays_there_and_the_others_where_they_are(

@@ -187,15 +187,15 @@ class Fleet:
         _refuse_unknown("worker", told, known)
         others = [workers[worker] for worker in told if worker != me]
         if wish.precondition is Precondition.ALL_CAN_REACH_IT:
-            _refuse_out_of_reach(self._when_connected(others, label), label)
+            self._refuse_out_of_reach(self._when_connected(others, label), label, me in told)
         with self._own_pulse().staying():
             move = partial(self._client.move, index, Reason.MANUAL, holds=holds)
             # Without standby, moving closes the connection over which others are told: that comes last then.
             first = partial(self._client.try_to_reach, index) if self._is_cold else move
-            has_moved = me in told and _succeeds(first, wish.precondition)
+            has_moved = me in told and self._succeeds(first, wish.precondition)
             desired = self._want(wish, label, holds, told)
             if has_moved and self._is_cold:
-                has_moved = _succeeds(move, Precondition.NONE)
+                has_moved = self._succeeds(move, Precondition.NONE)
         done: tuple[str, ...] = (me,) if has_moved else ()
         if others:
             done = self._followed(told, label, done)
@@ -224,6 +224,26 @@ class Fleet:
             ids = {record.id for record in others}
             others = [record for record in self._look().workers if record.id in ids]
         return others
+
+    def _refuse_out_of_reach(self, others: Sequence[WorkerRecord], label: str, with_me: bool) -> None:
+        missing = _out_of_reach(others, label)
+        if not missing:
+            return  # whether this process can is seen when it goes there
+        if with_me and not self._is_cold:
+            reach = tuple(self._client.connected_clusters())
+            missing += _out_of_reach([self._own_pulse().member.record(self._client.status(), reach)], label)
+        missing.sort(key=lambda record: record.id)
+        named = ", ".join(f"{record.id} (on {record.current_cluster or 'none'})" for record in missing)
+        raise TargetUnreachable(f"{label} cannot be reached by {named}")
+
+    def _succeeds(self, go: Callable[[], None], precondition: Precondition) -> bool:
+        try:
+            go()
+        except (ClientOfflineException, HazelcastClientNotActiveError) as error:
+            if precondition is Precondition.ALL_CAN_REACH_IT:
+                raise TargetUnreachable(f"{error} (process {self._client.status().worker})") from error
+            return False
+        return True
 
     def _want(self, wish: Wish, label: str, holds: bool, told: Sequence[str]) -> Desired:
         def make(view: View) -> Desired:
@@ -297,25 +317,8 @@ class Fleet:
             return self._pulse
 
 
-def _succeeds(go: Callable[[], None], precondition: Precondition) -> bool:
-    try:
-        go()
-    except (ClientOfflineException, HazelcastClientNotActiveError) as error:
-        if precondition is Precondition.ALL_CAN_REACH_IT:
-            raise TargetUnreachable(str(error)) from error
-        return False
-    return True
-
-
 def _out_of_reach(workers: Iterable[WorkerRecord], label: str) -> list[WorkerRecord]:
     return [record for record in workers if label not in record.reach]
-
-
-def _refuse_out_of_reach(workers: Iterable[WorkerRecord], label: str) -> None:
-    missing = _out_of_reach(workers, label)
-    if missing:
-        named = ", ".join(f"{record.id} (on {record.current_cluster or 'none'})" for record in missing)
-        raise TargetUnreachable(f"{label} cannot be reached by {named}")
 
 
 def _refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
