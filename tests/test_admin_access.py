@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
 
 from flask_hazelcast_failover import HazelcastFailover
+from flask_hazelcast_failover.admin.attempts import LogLines
 from tests.support.admin import ACTIONS, BEARER, EVERY_METHOD, HEALTH, STEERING, assert_problem, basic
 from tests.support.apps import TOKEN, absent, make_app
 
@@ -30,7 +31,9 @@ def opened() -> FlaskClient:
 # Closed by default
 
 
-@pytest.mark.parametrize("path", [*STEERING, "/hazelcast/", "/hazelcast/nothing", "/hazelcast/a/b"])
+@pytest.mark.parametrize(
+    "path", [*STEERING, "/hazelcast", "/hazelcast/", "/hazelcast/nothing", "/hazelcast/a/b"]
+)
 @pytest.mark.parametrize("method", EVERY_METHOD)
 def test_with_no_way_in_only_health_exists(closed: FlaskClient, path: str, method: str) -> None:
     assert_problem(closed.open(path, method=method, headers=BEARER), 404)
@@ -98,10 +101,8 @@ def test_routes_of_the_app_below_the_prefix_stay_its_own() -> None:
 def test_a_missing_or_wrong_token_is_401(opened: FlaskClient, path: str, headers: dict[str, str]) -> None:
     response = opened.open(path, method="GET" if path.endswith("status") else "POST", headers=headers)
     assert_problem(response, 401)
-    assert {challenge.split()[0].lower() for challenge in response.headers.getlist("WWW-Authenticate")} == {
-        "bearer",
-        "basic",
-    }
+    challenges = [challenge.split()[0] for challenge in response.headers.getlist("WWW-Authenticate")]
+    assert challenges == ["Basic", "Bearer"]
     assert TOKEN not in response.text
 
 
@@ -245,13 +246,39 @@ def test_every_refused_action_is_logged_with_who_and_from_where(
     assert TOKEN not in caplog.text
 
 
+def test_a_flood_of_refused_sign_ins_is_one_line_and_each_refused_action_another(
+    opened: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = {"Authorization": "Bearer wrong"}
+    for path in ["/hazelcast/status", "/hazelcast/", "/hazelcast/openapi.json", "/hazelcast/a%0Ab"] * 50:
+        opened.get(path, headers=wrong)
+    assert len(_messages(caplog)) == 1
+    opened.get("/hazelcast/status", headers=wrong, environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    for _ in range(30):
+        opened.post("/hazelcast/reset", headers=wrong)
+    assert [message.partition(" ")[0] for message in _messages(caplog)] == ["GET", "GET", *["POST"] * 30]
+
+
+def test_a_minute_later_an_address_has_another_line_that_counts_what_was_left_out() -> None:
+    now = [100.0]
+    lines = LogLines(lambda: now[0])
+    assert [lines.ask("here") for _ in range(4)] == [0, None, None, None]
+    assert lines.ask("there") == 0
+    now[0] += 60.0
+    assert [lines.ask("here"), lines.ask("here"), lines.ask("there")] == [3, None, 0]
+
+
 def test_what_a_stranger_sends_makes_no_line_of_its_own_in_the_log(
     opened: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     opened.post("/hazelcast/switch", json={"cluster": "red\nforged"}, headers=basic("ada\nforged", TOKEN))
     opened.get("/hazelcast/%0Aforged", headers=BEARER)
-    messages = [
-        record.getMessage() for record in caplog.records if record.name == "flask_hazelcast_failover.admin"
-    ]
+    messages = _messages(caplog)
     assert len(messages) == 2
     assert not any("\n" in message for message in messages)
+
+
+def _messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage() for record in caplog.records if record.name == "flask_hazelcast_failover.admin"
+    ]

@@ -273,12 +273,9 @@ def test_an_action_after_shutdown_is_409(hazelcast: HazelcastClient, operator: F
 def test_an_action_that_was_done_is_logged_with_who_and_from_where(
     operator: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="flask_hazelcast_failover.admin"):
-        operator.post(
-            "/hazelcast/switch", json={"cluster": "green"}, environ_base={"REMOTE_ADDR": "192.0.2.7"}
-        )
+    operator.post("/hazelcast/switch", json={"cluster": "green"}, environ_base={"REMOTE_ADDR": "192.0.2.7"})
     (record,) = (record for record in caplog.records if record.name == "flask_hazelcast_failover.admin")
-    assert record.levelno == logging.INFO
+    assert record.levelno == logging.WARNING  # seen even where nobody has set a level
     for part in ("switch", "'green'", "'token'", "192.0.2.7"):
         assert part in record.getMessage()
     assert TOKEN not in caplog.text

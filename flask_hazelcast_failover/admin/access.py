@@ -42,10 +42,11 @@ class Access:
 
     def challenges(self) -> list[WWWAuthenticate]:
         """Return what a browser or a program is told that it may sign in with."""
-        challenges = [WWWAuthenticate("bearer", {"realm": _REALM})]
-        if self.token is not None:
-            challenges.append(WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"}))
-        return challenges
+        bearer = WWWAuthenticate("bearer", {"realm": _REALM})
+        if self.token is None:
+            return [bearer]
+        # Basic first: there are browsers that look at the first one only, and programs need none.
+        return [WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"}), bearer]
 
     def _holder_of_token(self, request: Request) -> str | None:
         if self.token is None:

@@ -1,4 +1,4 @@
-"""Failed sign-ins are limited, so that a token cannot be guessed by trying."""
+"""Failed sign-ins are limited, so that neither a token can be guessed by trying nor the log be flooded."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
-__all__ = ["FailedAttempts"]
+__all__ = ["FailedAttempts", "LogLines"]
 
 # An address that fails this often within so many seconds is refused unheard for the rest of them.
 _ALLOWED, _WINDOW = 20, 60.0
@@ -41,3 +42,34 @@ class FailedAttempts:
             if failed is None or len(failed) < _ALLOWED:
                 return 0.0
             return max(0.0, failed[0] + _WINDOW - self._now())
+
+
+class LogLines:
+    """Gives each address one line of the log within a minute, and counts what it would have filled besides.
+
+    :param now: gives the time in seconds
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._lines: OrderedDict[str, _Line] = OrderedDict()  # by address, the oldest first; under _lock
+
+    def ask(self, address: str) -> int | None:
+        """``None`` if an address has had its line, else how many it was refused since the last one."""
+        with self._lock:
+            now, line = self._now(), self._lines.get(address)
+            if line is not None and now - line.at < _WINDOW:
+                line.passed_over += 1
+                return None
+            self._lines[address] = _Line(now)
+            self._lines.move_to_end(address)
+            if len(self._lines) > _ADDRESSES:
+                self._lines.popitem(last=False)
+            return 0 if line is None else line.passed_over
+
+
+@dataclass
+class _Line:
+    at: float
+    passed_over: int = 0

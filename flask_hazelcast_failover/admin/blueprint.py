@@ -21,7 +21,7 @@ from werkzeug.exceptions import (
 from werkzeug.wrappers import Response
 
 from flask_hazelcast_failover.admin.access import Access, refuse_foreign_pages
-from flask_hazelcast_failover.admin.attempts import FailedAttempts
+from flask_hazelcast_failover.admin.attempts import FailedAttempts, LogLines
 from flask_hazelcast_failover.admin.health import Health, health_of
 from flask_hazelcast_failover.admin.openapi import describe
 from flask_hazelcast_failover.admin.page import render_page
@@ -67,11 +67,11 @@ def create_blueprint(prefix: str, client: HazelcastClient, steering: Steering, a
     if access.is_open:
         _add_steering(blueprint, steering)
     else:
-        _add_route(blueprint, "/", "nothing", _nothing)
+        _add_route(blueprint, "/", "nothing", _nothing, strict_slashes=False)
     _add_route(blueprint, "/<path:path>", "nothing", _nothing)
-    attempts = FailedAttempts()
+    attempts, lines = FailedAttempts(), LogLines()
     blueprint.before_request(lambda: _admit(access, attempts))
-    blueprint.register_error_handler(HTTPException, _refused)
+    blueprint.register_error_handler(HTTPException, lambda error: _refused(error, lines))
     blueprint.after_request(_never_stored)
     return blueprint
 
@@ -118,7 +118,8 @@ def _carry_out(steering: Steering, wish: Wish) -> Response:
         raise BadRequest(f"{error}.") from error
     except TargetUnreachable as error:
         raise Conflict(f"Nothing has changed: {error}") from error
-    _logger.info(
+    # A warning, since nobody may have set the level of a log that has to tell who it was.
+    _logger.warning(
         "%s%s by %r from %s: generation %d; done: %s; missing: %s",
         _endpoint(),
         f" to {wish.label!r}" if wish.label is not None else "",
@@ -157,16 +158,22 @@ def _signed_in(access: Access, attempts: FailedAttempts) -> str:
     return who
 
 
-def _refused(error: HTTPException) -> Response:
-    if _METHODS.get(_endpoint()) is _ACT or "Authorization" in request.headers:
+def _refused(error: HTTPException, lines: LogLines) -> Response:
+    passed_over: int | None = 0
+    if _METHODS.get(_endpoint()) is not _ACT:
+        # An action is worth a line of its own. Guesses are not, nor is a probe that is set up wrongly.
+        is_signing_in = "Authorization" in request.headers
+        passed_over = lines.ask(request.remote_addr or "unknown") if is_signing_in else None
+    if passed_over is not None:
         _logger.warning(
-            "%s %r by %r from %s refused: %s %s",
+            "%s %r by %r from %s refused: %s %s%s",
             request.method,
             request.path,
             _who(),
             request.remote_addr,
             error.code,
             error.description,
+            f" ({passed_over} more from there since the last such line)" if passed_over else "",
         )
     return problem(error)
 
@@ -198,8 +205,10 @@ def _exempt_from_extensions(blueprint: Blueprint) -> None:
                 exempt(blueprint)
 
 
-def _add_route(blueprint: Blueprint, rule: str, endpoint: str, view: Any) -> None:
-    blueprint.add_url_rule(rule, endpoint, view, methods=_EVERY_METHOD, provide_automatic_options=False)
+def _add_route(blueprint: Blueprint, rule: str, endpoint: str, view: Any, **options: Any) -> None:
+    blueprint.add_url_rule(
+        rule, endpoint, view, methods=_EVERY_METHOD, provide_automatic_options=False, **options
+    )
 
 
 def _endpoint() -> str:
