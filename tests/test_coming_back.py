@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flask_hazelcast_failover import HazelcastClient
+from flask_hazelcast_failover.client import ready as ready_checks
 from flask_hazelcast_failover.client.events import ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.faults import Load, cluster_of, relayed
@@ -160,6 +161,55 @@ class TestTheReadyCheck:
                 eventually(is_on(client, "blue"), 4.0)
         finally:
             ended.set()
+
+    def test_one_that_does_not_return_is_a_no_and_is_asked_again(
+        self,
+        blue: LocalCluster,
+        green: LocalCluster,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(ready_checks, "_PATIENCE", 0.3)
+        asked: list[int] = []
+        ended = threading.Event()
+
+        def ready(_: Any) -> bool:
+            asked.append(1)
+            if len(asked) == 1:
+                ended.wait(30)
+            return True
+
+        options = {**AUTO, "failback_after": 0.1, "ready_check": ready}
+        try:
+            with relayed(blue, green, **options) as (client, _, relays):
+                lose(client, relays[0])
+                relays[0].resume()
+                eventually(is_on(client, "blue"))
+                assert len(asked) == 2
+        finally:
+            ended.set()
+        assert "the ready check of blue has not answered within" in caplog.text
+
+    def test_one_that_never_returns_piles_up_no_threads_and_counts_when_it_does(
+        self, blue: LocalCluster, green: LocalCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ready_checks, "_PATIENCE", 0.1)
+        ended = threading.Event()
+        asked: list[int] = []
+
+        def ready(_: Any) -> bool:
+            asked.append(1)
+            return ended.wait(30)
+
+        options = {**AUTO, "failback_after": 0.1, "ready_check": ready, "health_check_interval": 0.2}
+        with relayed(blue, green, **options) as (client, _, relays):
+            lose(client, relays[0])
+            relays[0].resume()
+            eventually(lambda: len(asked) == 3, 10.0)
+            time.sleep(2.5)  # it would be asked twice more
+            assert len(asked) == 3 and client.status().current_cluster == "green"
+            ended.set()
+            eventually(is_on(client, "blue"))
 
     def test_it_is_asked_on_failback_only(self, blue: LocalCluster, green: LocalCluster) -> None:
         asked: list[object] = []

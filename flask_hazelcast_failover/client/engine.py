@@ -38,6 +38,7 @@ from flask_hazelcast_failover.client.official import OfficialClient, is_reactor_
 from flask_hazelcast_failover.client.opener import Opener, close
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.probe import Verdict
+from flask_hazelcast_failover.client.ready import ReadyChecks
 from flask_hazelcast_failover.client.route import Route
 from flask_hazelcast_failover.client.services import FollowingClusterService, FollowingLifecycle
 from flask_hazelcast_failover.client.status import ClientStatus
@@ -86,6 +87,9 @@ class Engine:
         self._prefer = prefer
         self._opener = Opener(clusters, options, route, self.post)
         records = [ClusterRecord(cluster, index, cluster.addresses) for index, cluster in enumerate(clusters)]
+        self._ready_checks = ReadyChecks(
+            options.ready_check, lambda link, ready: self.post(ReadyAnswered(link, ready))
+        )
         self._keeper = Keeper(records, options, self, worker)
         self.latest = self._keeper.status()  # replaced as a whole by the keeper's thread
         self._changed = threading.Condition()
@@ -281,18 +285,7 @@ class Engine:
             self._spawn(run, "prepare")
 
     def ask_ready(self, link: KeptLink) -> None:
-        link = _own(link)
-        check = self._options.ready_check
-
-        def run() -> None:
-            try:
-                ready = bool(check is not None and check(link.client))
-            except Exception:
-                _logger.warning("the ready check of %s raised", link.label, exc_info=True)
-                ready = False
-            self.post(ReadyAnswered(link, ready))
-
-        self._spawn(run, "ready")
+        self._spawn(partial(self._ready_checks.ask, _own(link)), "ready")
 
     def suspend(self) -> None:
         self._route.suspend()
