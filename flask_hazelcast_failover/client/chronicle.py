@@ -38,7 +38,7 @@ class Chronicle:
     def lost(self, record: ClusterRecord, was_active: bool, reason: Reason) -> None:
         """A link is gone."""
         if record.announced:
-            self._world.announce(ClusterLost(record.label, was_active, reason))
+            self._world.announce(ClusterLost(record.label, was_active, reason), record.last_error or "")
 
     def exhausted(self, errors: Mapping[str, str]) -> None:
         """No cluster can be reached; told once until one can."""
@@ -57,7 +57,10 @@ class Chronicle:
         self._exhausted_at = None
         self.connected(record, active)
         if switch is not None:
-            self._world.announce(switch)
+            why = ""
+            if switch.reason is Reason.FAILBACK and record.fit_since is not None:
+                why = f"{record.label} was healthy for {self._world.now() - record.fit_since:.1f} s"
+            self._world.announce(switch, why)
         for other in self._records:
             self.connected(other, active)
 

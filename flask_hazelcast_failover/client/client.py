@@ -214,9 +214,9 @@ class HazelcastClient(Face):
         """How many operations were repeated, ended with an unknown outcome, and wait right now."""
         return replace(self._operations.counters)
 
-    def announce(self, event: Event) -> None:
-        """Tell subscribers, after everything told before."""
-        log(event)
+    def announce(self, event: Event, why: str = "") -> None:
+        """Tell subscribers, after everything told before; ``why`` is for the log."""
+        log(event, why)
         for receiver in tuple(self._receivers):
             self._announcer.submit(partial(receiver, event))
 

@@ -74,7 +74,7 @@ class Engine:
         listeners: Listeners,
         lifecycle: FollowingLifecycle,
         members: FollowingClusterService,
-        tell: Callable[[Event], None],
+        tell: Callable[[Event, str], None],
         prefer: Callable[[Link], int | None],
     ) -> None:
         self._clusters = clusters
@@ -329,8 +329,8 @@ class Engine:
     def show(self, status: ClientStatus) -> None:
         self.latest = status
 
-    def announce(self, event: Event) -> None:
-        self._tell(event)
+    def announce(self, event: Event, why: str = "") -> None:
+        self._tell(event, why)
 
     def answer(self, wish: Wish, error: Exception | None) -> None:
         wish.done(error)

@@ -1,4 +1,4 @@
-"""A failover told in the log: one line for each thing that happened."""
+"""A failover told in the log: one line for each thing that happened, with the figures it was decided on."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ __all__ = ["log"]
 _logger = logging.getLogger("flask_hazelcast_failover")
 
 
-def log(event: Event) -> None:
-    """Write the line for an event."""
+def log(event: Event, why: str) -> None:
+    """Write the line for an event; ``why`` has the figures, if there are any."""
     match event:
         case ClusterConnected(cluster, active):
             _logger.info("connected to %s (%s)", cluster, "active" if active else "standby")
         case ClusterLost(cluster, active, reason):
-            _logger.warning("lost %s (%s): %s", cluster, "active" if active else "standby", reason)
+            _logger.warning("lost %s (%s): %s", cluster, "active" if active else "standby", why or reason)
         case ClusterSwitched():
             _logger.warning(
-                "switched from %s to %s after %.0f ms: %s (epoch %d)",
+                "switched from %s to %s after %.0f ms: %s%s (epoch %d)",
                 event.previous,
                 event.current,
                 event.duration * 1000,
                 event.reason,
+                f", {why}" if why else "",
                 event.epoch,
             )
         case ClustersExhausted(errors):

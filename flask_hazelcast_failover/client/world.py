@@ -57,8 +57,8 @@ class World(Protocol):
     def show(self, status: ClientStatus) -> None:
         """Let everybody see how things stand."""
 
-    def announce(self, event: Event) -> None:
-        """Tell subscribers."""
+    def announce(self, event: Event, why: str = "") -> None:
+        """Tell subscribers; ``why`` is for the log."""
 
     def answer(self, wish: Wish, error: Exception | None) -> None:
         """Tell whoever waits how their wish ended."""

@@ -302,7 +302,7 @@ class Pulse:
             return
         self._is_moving = True
         if destination.label != place.current:
-            _logger.info("fleet %s: going to %s %s", self.member.fleet, destination.label, destination.why)
+            _logger.warning("fleet %s: going to %s %s", self.member.fleet, destination.label, destination.why)
         run = threading.Thread(
             target=self._move, args=(destination,), name="hazelcast-failover-fleet-move", daemon=True
         )

@@ -337,7 +337,7 @@ class ScriptedWorld:
     def show(self, status: ClientStatus) -> None:
         self.shown = status
 
-    def announce(self, event: Event) -> None:
+    def announce(self, event: Event, why: str = "") -> None:
         self.events.append(event)
         self._story.told(event)
 
