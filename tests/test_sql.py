@@ -1,10 +1,12 @@
 """SQL runs on the active cluster; a cursor stays with the cluster that it was opened on."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hazelcast.errors import HazelcastClientNotActiveError
+from hazelcast.future import Future
 from hazelcast.sql import HazelcastSqlError, SqlResult, SqlService
 
 from flask_hazelcast_failover import ClusterChanged, OperationOutcomeUnknown
@@ -157,3 +159,29 @@ def test_a_fetch_that_is_lost_ends_the_cursor(jets: tuple[LocalCluster, LocalClu
             relay.refuse()
             assert isinstance(fetching.wait(5).error, ClusterChanged)
             result.close().result()
+
+
+def test_a_lost_fetch_calls_back_once_and_holds_up_no_switch(jets: tuple[LocalCluster, LocalCluster]) -> None:
+    with Relay(jets[0].addresses[0]) as relay:
+        addresses = [("blue", relay.address), ("green", jets[1].addresses[0])]
+        with client_at(*addresses, health_check_interval=0) as client:
+            executing = client.sql.execute("SELECT * FROM TABLE(generate_stream(1))", cursor_buffer_size=1)
+            rows = executing.result().iterator()
+            next(rows).result()
+            relay.freeze()
+            errors: list[Exception | None] = []
+            let_go = threading.Event()
+
+            def called_back(row: Future[Any]) -> None:
+                errors.append(row.exception())
+                let_go.wait(10)
+
+            while (row := next(rows)).done():
+                pass
+            row.add_done_callback(called_back)
+            relay.refuse()
+            eventually(lambda: errors)
+            eventually(lambda: client.status().current_cluster == "green")
+            let_go.set()
+            eventually(lambda: client.get_map("sql").blocking().get("k") is None)
+            assert len(errors) == 1 and isinstance(errors[0], ClusterChanged)

@@ -12,7 +12,7 @@ from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 from flask_hazelcast_failover.client.drop_in import stands_in_for
 from flask_hazelcast_failover.client.link import CLIENT, Link, LinkEnded, Overdue, call_numbers
 from flask_hazelcast_failover.client.methods import Kind, Method, method_of
-from flask_hazelcast_failover.client.official import is_connection_problem
+from flask_hazelcast_failover.client.official import is_connection_problem, without_waiting
 from flask_hazelcast_failover.client.operation import LOSSES
 from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.client.route import State
@@ -84,16 +84,18 @@ class _Cursor(SqlResult):
     def close(self) -> Future[None]:
         if not self._link.is_connected():
             return ImmediateFuture(None)  # closed with its connection
-        return self.counted(self._real.close())
+        return self.handed_out(self._real.close())
 
     def __iter__(self) -> Iterator[SqlRow]:
-        return _Rows(_Futures(self, self._real.iterator()))
+        return _Rows(self, self._real.iterator())
 
     def __enter__(self) -> SqlResult:
         return self
 
     def __exit__(self, *error: object) -> None:
-        closed = self.close()
+        if not self._link.is_connected():
+            return
+        closed = self.counted(self._real.close())
         # Nobody needs to know how closing goes on a cluster that was left.
         if self._operations.route.link is self._link:
             self.told(closed)
@@ -110,6 +112,32 @@ class _Cursor(SqlResult):
             self._link.calls[number] = future
             future.add_done_callback(lambda _: self._link.left(number))
         return future
+
+    def handed_out(self, future: Future[Any]) -> Future[Any]:
+        """The same for a caller who does not wait: it ends once, and calls back on no thread that decides."""
+        theirs: Future[Any] = Future()
+        number = call_numbers()
+        self._link.calls[number] = future
+
+        def fail() -> None:
+            try:
+                self.told(future)
+            except Exception as error:
+                with without_waiting():
+                    theirs.set_exception(error)
+
+        def done(_: Future[Any]) -> None:
+            if self._link.calls.pop(number, None) is None:
+                return  # an answer after its future was ended
+            if future.is_success():
+                theirs.set_result(future.result())
+            elif isinstance(future.exception(), StopIteration):
+                theirs.set_exception(future.exception())  # type: ignore[arg-type]  # there are no more rows
+            else:
+                self._operations.later(fail)
+
+        future.add_done_callback(done)
+        return theirs
 
     def told(self, future: Future[Any]) -> Any:
         """What the future gives, or the error that says what became of the cursor."""
@@ -149,14 +177,17 @@ class _Futures(Iterator[Future[SqlRow]]):
 
     def __next__(self) -> Future[SqlRow]:
         self._cursor.check()
-        return self._cursor.counted(next(self._real)).continue_with(self._cursor.told)
+        return self._cursor.handed_out(next(self._real))
 
 
 class _Rows(Iterator[SqlRow]):
-    """The rows, waited for."""
+    """The rows, waited for. Goes on raising likewise."""
 
-    def __init__(self, futures: Iterator[Future[SqlRow]]) -> None:
-        self._futures = futures
+    def __init__(self, cursor: _Cursor, real: Iterator[Future[SqlRow]]) -> None:
+        self._cursor = cursor
+        self._real = real
 
     def __next__(self) -> SqlRow:
-        return next(self._futures).result()
+        self._cursor.check()
+        row: SqlRow = self._cursor.told(self._cursor.counted(next(self._real)))
+        return row
