@@ -16,6 +16,7 @@ import psutil
 import pytest
 import trustme
 from hazelcast.config import Config
+from hazelcast.connection import _Reader
 
 from flask_hazelcast_failover import (
     ClientConfig,
@@ -157,6 +158,7 @@ class TestPeersThatDoNotLetUsIn:
             (answering(NOISE), "not a Hazelcast member", Verdict.REFUSING),
             (answering(b"\x00" * 64), "not a Hazelcast member", Verdict.REFUSING),
             (answering(ENDLESS_FRAMES * 9000), "not a Hazelcast member", Verdict.REFUSING),
+            (answering(ENDLESS_FRAMES + bytes(60)), "not a Hazelcast member", Verdict.REFUSING),
             (answering(b"no"), "timed out: connected, but no answer", Verdict.ABSENT),
             (trickling(ENDLESS_FRAMES, 0.02), "timed out", Verdict.ABSENT),
         ],
@@ -169,6 +171,7 @@ class TestPeersThatDoNotLetUsIn:
             "noise",
             "zeros",
             "frames without end",
+            "a frame and then zeros",
             "two bytes",
             "byte by byte",
         ],
@@ -240,6 +243,21 @@ class TestPeersThatDoNotLetUsIn:
             failed = failure([peer.address], within=3.0)
         assert time.monotonic() - began < 0.5
         assert "closed by the other side" in str(failed)
+
+    @pytest.mark.parametrize("garbage", [bytes(100_000), NOISE, (5).to_bytes(4, "little") + bytes(60)])
+    def test_authenticates_and_sends_garbage(self, garbage: bytes, welcome: bytes) -> None:
+        with nothing_left_behind(), Peer(after_authenticating(welcome, answering(garbage))) as peer:
+            failure([peer.address])
+
+    def test_the_official_reader_of_frames_still_has_to_be_replaced(self) -> None:
+        """When this fails, the official client has mended its reader, and CarefulReader can go."""
+        reader: Any = _Reader(None)
+        reader.read(bytes(64))
+        left = []
+        for _ in range(3):
+            reader._read_frame()
+            left.append(reader.length)
+        assert left == [64, 64, 64]
 
     def test_authenticates_twice_and_closes_before_the_member_list(self, welcome: bytes) -> None:
         after_first = iter([silent])

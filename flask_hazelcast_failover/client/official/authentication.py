@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import hazelcast
 from hazelcast.config import Config
-from hazelcast.connection import _AuthenticationStatus, _Reader
+from hazelcast.connection import _AuthenticationStatus
 from hazelcast.core import CLIENT_TYPE, SERIALIZATION_VERSION, Address
 from hazelcast.errors import (
     EXCEPTION_MESSAGE_TYPE,
@@ -17,6 +17,8 @@ from hazelcast.errors import (
 )
 from hazelcast.protocol.client_message import ClientMessageBuilder, InboundMessage
 from hazelcast.protocol.codec import client_authentication_codec, client_authentication_custom_codec
+
+from flask_hazelcast_failover.client.official.reactor import CarefulReader
 
 __all__ = [
     "CREDENTIALS_FAILED",
@@ -74,7 +76,7 @@ def decode_authentication(answer: bytes) -> Reply | None:
     Raises whatever decoding raises when the answer is not a member's.
     """
     messages: list[InboundMessage] = []
-    reader = _Reader(ClientMessageBuilder(messages.append))
+    reader: Any = CarefulReader(ClientMessageBuilder(messages.append))
     reader.read(answer)
     reader.process()
     if not messages:

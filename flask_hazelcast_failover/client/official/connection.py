@@ -28,7 +28,11 @@ from flask_hazelcast_failover.client.official.operations import (
     may_resend,
     publish_surely,
 )
-from flask_hazelcast_failover.client.official.reactor import let_each_greenlet_be_a_thread, put_waker_right
+from flask_hazelcast_failover.client.official.reactor import (
+    let_each_greenlet_be_a_thread,
+    put_waker_right,
+    read_carefully,
+)
 from flask_hazelcast_failover.client.processes import close_in_child
 
 __all__ = ["OfficialClient", "Opening"]
@@ -59,6 +63,7 @@ class OfficialClient(_HazelcastClient):
     def _start(self) -> None:
         close_in_child(self, OfficialClient.release_files)
         put_waker_right(self._reactor)
+        read_carefully(self._reactor)
         manager: Any = self._connection_manager
         manager.connect_to_all_cluster_members = self._connect_to_members
         manager._trigger_cluster_reconnection = self._stay_lost

@@ -6,11 +6,21 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from hazelcast.connection import _Reader
 from hazelcast.future import Future
+from hazelcast.reactor import AsyncoreConnection
 
-__all__ = ["is_reactor_thread", "let_each_greenlet_be_a_thread", "put_waker_right", "without_waiting"]
+__all__ = [
+    "CarefulReader",
+    "is_reactor_thread",
+    "let_each_greenlet_be_a_thread",
+    "put_waker_right",
+    "read_carefully",
+    "without_waiting",
+]
 
 
 def put_waker_right(reactor: Any) -> None:
@@ -34,6 +44,29 @@ def put_waker_right(reactor: Any) -> None:
         waker.awake = False
 
     waker.handle_read = handle_read
+
+
+class CarefulReader(_Reader):
+    """The official reader of frames, which goes round in circles at one that claims to be shorter than its header."""
+
+    def __init__(self, builder: Any) -> None:
+        super().__init__(builder)  # type: ignore[no-untyped-call]
+
+    def _read_frame_size_and_flags(self) -> None:
+        super()._read_frame_size_and_flags()  # type: ignore[no-untyped-call]
+        if self._frame_size < 0:
+            raise ValueError("a frame shorter than its own header came: this is no Hazelcast member")
+
+
+class _CarefulConnection(AsyncoreConnection):
+    def create_socket(self, *kind: Any) -> None:
+        self._reader = CarefulReader(self._builder)  # here, since nothing can be read before
+        super().create_socket(*kind)
+
+
+def read_carefully(reactor: Any) -> None:
+    """Close a connection over which garbage comes, instead of reading it for ever."""
+    reactor.connection_factory = partial(_CarefulConnection, reactor)
 
 
 def is_reactor_thread() -> bool:

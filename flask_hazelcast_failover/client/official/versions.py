@@ -14,6 +14,7 @@ def missing_parts(client: object) -> list[str]:
     used = (
         "_reactor.map",
         "_reactor._loop",
+        "_reactor.connection_factory",
         "_connection_manager.active_connections",
         "_connection_manager._get_or_connect_to_member",
         "_connection_manager._start_connect_all_members_timer",
