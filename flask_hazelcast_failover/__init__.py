@@ -1,5 +1,13 @@
 """A Hazelcast client for Flask that outlives its cluster."""
 
+import warnings
+
+with warnings.catch_warnings():
+    # On Python 3.11 the official client imports what is deprecated there: wherever warnings are errors, as in
+    # many a project's tests, not even the pytest plugin could be loaded.
+    warnings.filterwarnings("ignore", "The asyncore module is deprecated", DeprecationWarning)
+    import hazelcast as _official  # noqa: F401
+
 from flask_hazelcast_failover import signals
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.errors import (

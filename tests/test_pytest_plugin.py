@@ -73,12 +73,47 @@ PROJECT = """
 """
 
 
-def test_a_project_uses_the_fixtures_and_the_marker(pytester: pytest.Pytester) -> None:
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Arguments of a pytest that loads this plugin and none of the others that are installed here."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return "-q", "-p", "flask_hazelcast_failover.testing.plugin"
+
+
+def test_a_project_uses_the_fixtures_and_the_marker(
+    pytester: pytest.Pytester, alone: tuple[str, ...]
+) -> None:
     pytester.makepyfile(test_shop=PROJECT)
-    result = pytester.runpytest_subprocess("-q", "--strict-markers", "-p", "no:randomly", timeout=50)
+    result = pytester.runpytest_subprocess(*alone, "--strict-markers", timeout=50)
     result.assert_outcomes(passed=6)
 
 
-def test_the_marker_is_explained(pytester: pytest.Pytester) -> None:
+def test_pytest_finds_the_plugin_by_itself_and_explains_the_marker(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--markers", timeout=30)
     result.stdout.fnmatch_lines(["@pytest.mark.hazelcast_faults(members=1): *"])
+
+
+def test_a_project_whose_warnings_are_errors_can_be_tested(
+    pytester: pytest.Pytester, alone: tuple[str, ...]
+) -> None:
+    pytester.makeini("[pytest]\nfilterwarnings = error")
+    pytester.makepyfile("def test_nothing(): pass")
+    pytester.runpytest_subprocess(*alone, timeout=50).assert_outcomes(passed=1)
+
+
+def test_the_marker_says_how_many_members_and_nothing_else(
+    pytester: pytest.Pytester, alone: tuple[str, ...]
+) -> None:
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.hazelcast_faults(2)
+        def test_two(hazelcast_clusters):
+            assert [len(cluster.members) for cluster in hazelcast_clusters] == [2, 2]
+
+        @pytest.mark.hazelcast_faults(member=2)
+        def test_a_slip(hazelcast_clusters): pass
+    """)
+    result = pytester.runpytest_subprocess(*alone, timeout=50)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*unexpected keyword argument 'member'*"])

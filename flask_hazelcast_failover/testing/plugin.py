@@ -7,12 +7,11 @@ stops members says so with ``@pytest.mark.hazelcast_faults`` and gets clusters o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from flask_hazelcast_failover.testing import LocalCluster
+from flask_hazelcast_failover.testing.cluster import LocalCluster, start_together
+from flask_hazelcast_failover.testing.member import MemberState
 
 _MARKER = "hazelcast_faults"
 _NAMES = ("blue", "green")
@@ -42,7 +41,7 @@ def hazelcast_clusters(
     if marker is None:
         yield _shared_hazelcast_clusters.running()
         return
-    own = _started(int(marker.kwargs.get("members", 1)))
+    own = _started(*marker.args, **marker.kwargs)
     try:
         yield own
     finally:
@@ -64,14 +63,12 @@ class _Shared:
         self._clusters: tuple[LocalCluster, LocalCluster] | None = None
 
     def running(self) -> tuple[LocalCluster, LocalCluster]:
-        from flask_hazelcast_failover.testing import MemberState
-
         if self._clusters is not None:
             members = [member for cluster in self._clusters for member in cluster.members]
             if any(member.state is not MemberState.RUNNING for member in members):
                 self.stop()
         if self._clusters is None:
-            self._clusters = _started(1)
+            self._clusters = _started()
         return self._clusters
 
     def stop(self) -> None:
@@ -80,10 +77,7 @@ class _Shared:
         self._clusters = None
 
 
-def _started(members: int) -> tuple[LocalCluster, LocalCluster]:
-    # Not imported before it is needed: pytest loads this in every project.
-    from flask_hazelcast_failover.testing import LocalCluster, start_together
-
+def _started(members: int = 1) -> tuple[LocalCluster, LocalCluster]:
     blue, green = (LocalCluster(name, members) for name in _NAMES)
     start_together(blue, green)
     return blue, green
