@@ -15,7 +15,8 @@ TYPED = $(wildcard flask_hazelcast_failover example_app examples benchmarks test
 MEMBERS := 5.7.0 5.3.8
 
 MAIN_PATHS := tests/test_source_document.py tests/test_client.py tests/test_extension.py tests/test_signals.py \
-	tests/test_admin_api.py tests/test_method_table.py tests/test_cli.py
+	tests/test_admin_api.py tests/test_method_table.py tests/test_cli.py tests/test_cachelib.py \
+	tests/test_limits.py tests/test_prometheus.py
 
 .PHONY: help run demo test minimum check format bench docs clean
 .DELETE_ON_ERROR:
@@ -36,7 +37,7 @@ minimum: $(VENV)/.pip ## Run the tests of the main paths with the oldest depende
 	$(PYTHON) -m venv --clear $(VENV)/minimum
 	$(VENV)/minimum/bin/python -m pip --quiet install --upgrade "pip>=25.1"
 	$(VENV)/minimum/bin/python -m pip --quiet install --constraint tests/minimum-versions.txt \
-		--editable ".[embedded,cachelib,limits,prometheus]" --group test
+		--editable ".[embedded,cachelib,limits,prometheus]" --group main-paths
 	$(VENV)/minimum/bin/python -m pytest $(MAIN_PATHS)
 
 check: $(VENV)/.check ## Format, lint, types and the direction of imports
