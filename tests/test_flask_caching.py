@@ -127,6 +127,19 @@ def test_every_way_in_which_flask_caching_makes_a_cache_finds_the_app(make: Any,
         assert cache.clear()
 
 
+class OwnCache(HazelcastCache):
+    """A project's own, whose module has another name."""
+
+
+def test_a_subclass_takes_its_options_too(blue: LocalCluster) -> None:
+    shop = Shop(blue, CACHE_TYPE=f"{__name__}.OwnCache", CACHE_OPTIONS={"map_name": "own-cache-tests"})
+    with client_of(shop.app) as client, shop.app.app_context():
+        assert shop.cache.set("key", 1) and shop.cache.get("key") == 1
+        entries: Any = client.get_map("own-cache-tests").blocking()
+        assert [at for at in entries.key_set() if at.endswith(shop.app.config["CACHE_KEY_PREFIX"] + "key")]
+        entries.destroy()
+
+
 @pytest.mark.parametrize("debug", [False, True])
 def test_with_every_cluster_down_pages_are_made_each_time(debug: bool) -> None:
     shop = Shop(absent("blue"), absent("green"))

@@ -76,9 +76,9 @@ class HazelcastCache(BaseCache):
         ignore_delete_many_errors: bool = True,
     ) -> None:
         if isinstance(client, Flask) and isinstance(map_name, Mapping):
-            # Older versions of Flask-Caching call every class but their own as if it were a factory().
+            # Flask-Caching calls a class as if it were a factory(), unless "cachelib" is in its dotted name.
             arguments = _of_flask_caching(client, map_name, *cast("Any", (default_timeout, key_prefix)))
-            self.__init__(*arguments[0], **arguments[1])  # type: ignore[misc]
+            HazelcastCache.__init__(self, *arguments[0], **arguments[1])
             return
         if not isinstance(map_name, str):
             raise TypeError(f"map_name must be a str, not a {type(map_name).__name__}")
