@@ -396,6 +396,28 @@ def test_one_process_is_the_first_on_a_cluster_that_answers_late(
     assert sorted(told) == [False, False, True]
 
 
+def test_one_process_is_the_first_on_a_cluster_that_is_lost_before_it_can_be_asked(
+    pair: tuple[LocalCluster, LocalCluster], start: Start
+) -> None:
+    blue, green = pair
+    processes = [start(blue, green, FLEET="unanswered", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
+    together(*processes)
+    told: list[bool] = []
+
+    def note(_: Flask, event: signals.ClusterSwitched) -> None:
+        told.append(event.fleet_first)
+
+    with ExitStack() as connected:
+        for process in processes:
+            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
+        green.freeze()
+        blue.kill()
+        eventually(lambda: all(process.place[0] == "green" for process in processes))
+        green.kill()
+        eventually(lambda: len(told) == 3)
+    assert sorted(told) == [False, False, True]
+
+
 def test_whoever_cannot_ask_is_the_first(pair: tuple[LocalCluster, LocalCluster], start: Start) -> None:
     blue, green = pair
     process = start(blue, green, FLEET="unasked", HEALTH_CHECK_INTERVAL=5.0)

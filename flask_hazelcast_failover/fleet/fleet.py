@@ -100,9 +100,13 @@ class Fleet:
             return event
         if not self._serves:
             return replace(event, fleet_first=False)  # a shell speaks for nobody who serves
-        clients, fleet = self._client.connected_clusters(), self._own_pulse().member.fleet
-        is_first = claim_arrival(clients, event.current, fleet, _ANSWER)
-        return event if is_first is None else replace(event, fleet_first=is_first)
+        pulse, me = self._own_pulse(), self._client.status().worker
+        clients = self._client.connected_clusters()
+        is_first = claim_arrival(clients, event.current, pulse.member.fleet, _ANSWER)
+        if is_first is None:
+            # That cluster is gone as well, or does not answer: one of those who met before speaks for all.
+            is_first = me == min([*pulse.met, me])
+        return replace(event, fleet_first=is_first)
 
     def may_fail_back_to(self, client: OfficialClient) -> bool:
         """Whether every process can reach the cluster behind a connection.

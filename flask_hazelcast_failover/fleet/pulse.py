@@ -86,6 +86,7 @@ class Pulse:
 
     def __init__(self, client: HazelcastClient, member: Member, serves: Callable[[], bool]) -> None:
         self.view = View()  # replaced as a whole by the pulse's thread
+        self.met: tuple[str, ...] = ()  # ids of the processes when they could last be seen; likewise
         self._client = client
         self.member = member
         self._serves = serves
@@ -332,6 +333,8 @@ class Pulse:
         now = time.monotonic()
         rules = self._rules
         self.view = View(tuple(rules.live(now)), rules.desired, rules.is_split(now), is_known, rules.majority)
+        if is_known:
+            self.met = tuple(record.id for record in self.view.workers)
 
 
 _AT_REST = (State.IDLE, State.CLOSED)
