@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from flask_hazelcast_failover.admin.page import ago
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.apps import TOKEN
 from tests.support.serving import Served, serve
@@ -48,17 +50,23 @@ def test_an_operator_sees_a_cluster_die_and_brings_every_worker_back(
         blue.kill()
         page.locator(".now.elsewhere").wait_for(timeout=10_000)
         assert page.locator("#now-title").inner_text() == "green"
+        assert page.title() == "green: not on the primary | Hazelcast clusters"
+        page.locator(".outlook", has_text="blue cannot be reached: 127.0.0.1").wait_for()
+        assert "from blue: connection-lost" in page.locator(".now").inner_text()
         page.locator("[data-cluster=blue] .state", has_text="down").wait_for()
         assert page.locator(".history li").first.inner_text().count("connection-lost") == 1
         blue.restart()
         page.locator("[data-cluster=blue] .state", has_text="standby").wait_for(timeout=15_000)
+        page.locator(".outlook", has_text="A reset goes back there. All of its members are new").wait_for()
         page.get_by_role("button", name="Reset to blue").click()
         text = page.locator("#confirm-text").inner_text()
         assert "All 4 processes of this app will use blue" in text
         assert "No data are copied" in text
+        assert "it may be empty" in text
         page.get_by_role("button", name="Reset", exact=True).click()
         page.get_by_text("4 of 4 processes are on blue.").wait_for(timeout=10_000)
         page.locator(".now.primary").wait_for(timeout=10_000)
+        assert page.title() == "blue | Hazelcast clusters"
         page.wait_for_function(
             "[...document.querySelectorAll('tbody tr td:nth-child(4)')].every(cell => cell.innerText === 'blue')"
         )
@@ -112,6 +120,34 @@ def test_the_page_keeps_the_focus_when_it_brings_itself_up_to_date(
     with page.expect_response("**/*part=live"):
         pass
     page.wait_for_function("document.activeElement.id === 'reset'")
+
+
+def test_a_refusal_is_in_sight_wherever_the_button_is(browser: Browser, blue: LocalCluster) -> None:
+    with serve("absent", blue) as served:
+        page = _page(browser, served, viewport={"width": 390, "height": 400})
+        page.locator("#switch-1").click()
+        assert "absent cannot be reached at the moment" in page.locator("#confirm-text").inner_text()
+        page.locator("#go").click()
+        refusal = page.locator("#said.bad", has_text="Nothing has changed: absent cannot be reached")
+        refusal.wait_for(timeout=10_000)
+        box = refusal.bounding_box()
+        assert page.evaluate("scrollY") > 200
+        assert box is not None and 0 <= box["y"] < 400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "just now"),
+        (9, "just now"),
+        (59, "less than a minute ago"),
+        (60, "1 minute ago"),
+        (7199, "1 hour ago"),
+        (2 * 86400, "2 days ago"),
+    ],
+)
+def test_the_page_says_how_long_ago_something_was(seconds: int, text: str) -> None:
+    assert ago((datetime.now(timezone.utc) - timedelta(seconds=seconds)).isoformat()) == text
 
 
 def test_the_page_works_behind_a_proxy_under_a_prefix(browser: Browser, blue: LocalCluster) -> None:

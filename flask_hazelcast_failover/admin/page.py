@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
 from flask import render_template, request
 from werkzeug.wrappers import Response
 
-__all__ = ["render_page"]
+__all__ = ["ago", "render_page"]
 
 # Nothing but what comes from here, and nothing inline.
 _CONTENT_SECURITY_POLICY = (
@@ -38,7 +39,10 @@ def render_page(status: Mapping[str, Any]) -> Response:
         status=status,
         standing=_standing(status),
         headline=_headline(status),
+        outlook=_outlook(status),
+        arrival=_arrival(status),
         history=list(reversed(status["history"]))[:_HISTORY_SHOWN],
+        ago=ago,
         primary=status["clusters"][0]["label"],
         workers_on=_workers_on(status),
     )
@@ -68,6 +72,38 @@ def _headline(status: Mapping[str, Any]) -> str:
             return "no cluster can be reached"
         case _:
             return "not connected yet" if status["state"] == "idle" else "looking for a cluster"
+
+
+def _outlook(status: Mapping[str, Any]) -> str:
+    """What whoever looks at it wants to know next: can it go back, and has anything to be done?"""
+    primary = status["clusters"][0]
+    label, standing = primary["label"], _standing(status)
+    if status["state"] == "offline":
+        return "Every process tries on by itself. Nothing has to be restarted but a cluster."
+    if standing is not Standing.ELSEWHERE:
+        return ""
+    if primary["state"] == "standby":
+        empty = " All of its members are new: it may be empty." if primary["restarted"] else ""
+        return f"{label} can be reached again. A reset goes back there.{empty}"
+    if primary["state"] == "down":
+        return f"{label} cannot be reached: {primary['last_error']}"
+    return ""
+
+
+def _arrival(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The switch that brought this process to where it is."""
+    last = status["history"][-1] if status["history"] else None
+    return last if last is not None and last["current"] == status["current_cluster"] else None
+
+
+def ago(at: str) -> str:
+    """How long ago something was that this host's clock has dated."""
+    seconds = max(0.0, (datetime.now(timezone.utc) - datetime.fromisoformat(at)).total_seconds())
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now" if seconds < 10 else "less than a minute ago"
 
 
 def _workers_on(status: Mapping[str, Any]) -> dict[str, int]:

@@ -37,8 +37,10 @@ async function update() {
     template.innerHTML = await answer.text();
     const before = live.querySelector("[data-standing]").dataset.standing;
     live.replaceChildren(template.content);
+    const now = live.querySelector("[data-standing]").dataset;
+    document.title = now.title;
     // What was said of another standing would only mislead.
-    if (live.querySelector("[data-standing]").dataset.standing !== before && !working) said.textContent = "";
+    if (now.standing !== before && !working) say("");
     if (live.querySelector(".scroll")) live.querySelector(".scroll").scrollLeft = scrolled;
     if (focused && live.querySelector(`#${CSS.escape(focused)}`)) document.getElementById(focused).focus();
     stale.hidden = true;
@@ -53,14 +55,21 @@ async function keepUpToDate() {
   setTimeout(keepUpToDate, PACE);
 }
 
+function say(text, kind = "") {
+  said.className = kind;
+  said.textContent = text;
+}
+
 function ask(button) {
-  const { act, label, count, from } = button.dataset;
+  const { act, label, count, from, state, restarted } = button.dataset;
   const processes = count === "1" ? "The one process" : `All ${count} processes`;
   const away = from && from !== label ? ` Operations in flight on ${from} finish there first.` : "";
+  const doubts = (state === "down" ? ` ${label} cannot be reached at the moment.` : "") +
+    (restarted === undefined ? "" : ` All members of ${label} are new: it may be empty.`);
   document.getElementById("confirm-title").textContent =
     act === "reset" ? `Reset to ${label}?` : `Switch to ${label}?`;
   document.getElementById("confirm-text").textContent =
-    `${processes} of this app will use ${label}.${away} No data are copied: the app then reads what ${label} holds.` +
+    `${processes} of this app will use ${label}.${away} No data are copied: the app then reads what ${label} holds.${doubts}` +
     (act === "switch" ? " Automatic failback stays off until a reset." : "");
   const go = document.getElementById("go");
   go.textContent = act === "reset" ? "Reset" : "Switch";
@@ -71,7 +80,7 @@ function ask(button) {
 
 async function carryOut(act, label) {
   dialog.close();
-  said.textContent = "Working…";
+  say("Working…");
   working = true;
   const body = act === "switch" ? { cluster: label } : {};
   if (document.getElementById("force").checked) body.force = true;
@@ -83,12 +92,14 @@ async function carryOut(act, label) {
       body: JSON.stringify(body),
     });
     const told = await answer.json();
-    said.textContent = answer.ok
-      ? `${told.done.length} of ${told.told.length} processes are on ${label}.` +
-        (told.missing.length ? ` Missing: ${told.missing.join(", ")}.` : "")
-      : `${told.title}: ${told.detail}`;
+    if (answer.ok) {
+      const missing = told.missing.length ? ` Missing: ${told.missing.join(", ")}.` : "";
+      say(`${told.done.length} of ${told.told.length} processes are on ${label}.${missing}`, missing ? "bad" : "good");
+    } else {
+      say(told.detail || told.title, "bad");
+    }
   } catch {
-    said.textContent = "The app did not answer. Look at the clusters before you try again.";
+    say("The app did not answer. Look at the clusters before you try again.", "bad");
   }
   await update();
   working = false;
