@@ -33,12 +33,12 @@ def add_clusters(clusters: FailoverConfig, key: str, value: object) -> None:
     if not entries:
         raise ValueError(f"{key} (an empty {type(value).__name__}) names no cluster: {HOW_TO_GIVE_CLUSTERS}")
     for index, entry in enumerate(entries):
-        where = f"{key}[{index}]"
+        where, kind = f"{key}[{index}]", type(entry).__name__
         if isinstance(entry, str):
             entry = _from_url(where, entry)
         elif not isinstance(entry, Mapping):
-            raise TypeError(f"{where} must be a dict or a URL, not a {type(entry).__name__}")
-        _add(clusters, where, entry)
+            raise TypeError(f"{where} must be a dict or a URL, not a {kind}")
+        _add(clusters, where, kind, entry)
 
 
 def _entries(key: str, value: object) -> list[Any]:
@@ -60,7 +60,7 @@ def _entries(key: str, value: object) -> list[Any]:
     return list(value)
 
 
-def _add(clusters: FailoverConfig, where: str, entry: Mapping[Any, Any]) -> None:
+def _add(clusters: FailoverConfig, where: str, kind: str, entry: Mapping[Any, Any]) -> None:
     for name in entry:
         if not isinstance(name, str):
             raise TypeError(f"{where} must have names as its keys, not a {type(name).__name__}")
@@ -68,7 +68,7 @@ def _add(clusters: FailoverConfig, where: str, entry: Mapping[Any, Any]) -> None
     if "dns_name" in entry:
         add, needed = clusters.add_cname_cluster, ("cluster_name", "dns_name")
         if "addresses" in entry:
-            raise ValueError(f"{where} has both addresses and dns_name: give one of the two")
+            raise ValueError(f"{where} (dict) has both addresses and dns_name: give one of the two")
     else:
         add, needed = clusters.add_cluster, ("cluster_name", "addresses")
     for name in needed:
@@ -80,9 +80,9 @@ def _add(clusters: FailoverConfig, where: str, entry: Mapping[Any, Any]) -> None
     try:
         add(**entry)
     except TypeError as error:
-        raise TypeError(f"{where}: {error}") from error
+        raise TypeError(f"{where} ({kind}): {error}") from error
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(f"{where} ({kind}): {error}") from error
 
 
 def _from_url(where: str, url: str) -> dict[str, Any]:

@@ -186,7 +186,8 @@ def _imported(name: str, dotted: str) -> object:
 
 
 def _client_options(name: str, value: object) -> Mapping[str, Any]:
-    return MappingProxyType(check_client_options(value, name))
+    where = f"{name} (dict)" if isinstance(value, dict) else name
+    return MappingProxyType(check_client_options(value, where))
 
 
 _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
