@@ -168,6 +168,27 @@ def test_a_cluster_that_returns_in_the_middle_of_a_switch_does_not_stop_it() -> 
     assert blue.state is Condition.STANDBY and blue.restarted
 
 
+def test_a_restarted_cluster_that_is_connected_for_a_switch_on_purpose_is_shown_as_such() -> None:
+    stage = started("blue", "green", standby=Standby.COLD, try_count=1)
+    stage.kill("blue")
+    stage.run(1.0, until=lambda: stage.on == "green")
+    stage.world.restart(0)
+    stage.wish("blue")
+    stage.run(1.0)
+    assert stage.on == "blue" and stage.keeper.status().clusters[0].restarted
+
+
+def test_whoever_moves_on_purpose_to_a_cluster_shown_as_restarted_has_seen_it() -> None:
+    stage = started("blue", "green", try_count=1)
+    stage.kill("blue")
+    stage.run(1.0, until=lambda: stage.on == "green")
+    stage.world.restart(0)
+    stage.run(2.0)
+    stage.wish("blue")
+    stage.run(1.0)
+    assert stage.on == "blue" and not stage.keeper.status().clusters[0].restarted
+
+
 def test_cold_standby_asks_one_cluster_after_the_other_in_order() -> None:
     stage = started("blue", "green", "red", "black", standby=Standby.COLD, try_count=2)
     stage.set_mode("green", Mode.ABSENT)

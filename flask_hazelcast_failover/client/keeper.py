@@ -258,7 +258,8 @@ class Keeper:
             switch = ClusterSwitched(previous.label, record.label, reason, now - since, self.epoch)
             self._chronicle.switched(switch)
         if move.wish is not None:
-            record.restarted = False  # whoever moves here on purpose has seen it
+            if record.announced:
+                record.restarted = False  # whoever moves here on purpose has seen it
             self._wishes.grant(move.wish)
         self._world.show(self.status())
         self._standbys.use(move.link)
