@@ -392,6 +392,39 @@ def test_a_reliable_topic_of_another_cluster_begins_with_what_is_published_now(
         client.switch_to("green")
         topic.publish("on green")
         eventually(lambda: listener.messages == ["on blue", "on green"])
+        assert not listener.cancelled.is_set()
+
+
+def test_a_reliable_listener_is_told_when_it_is_removed(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green) as client:
+        topic = client.get_reliable_topic("removed").blocking()
+        listener = Durable()
+        id_ = topic.add_listener(listener)
+        client.switch_to("green")
+        assert not listener.cancelled.is_set()
+        assert topic.remove_listener(id_) is True
+        assert listener.cancelled.is_set()
+
+
+@pytest.mark.parametrize(
+    "end", [lambda client: client.shutdown(), lambda client: client.get_reliable_topic("ends").destroy()]
+)
+def test_a_reliable_listener_is_told_of_the_end_of_its_topic_or_client(
+    blue: LocalCluster, green: LocalCluster, end: Callable[[Any], object]
+) -> None:
+    with client_on(blue, green) as client:
+        listener = Durable()
+        client.get_reliable_topic("ends").blocking().add_listener(listener)
+        client.switch_to("green")
+        assert not listener.cancelled.is_set()
+        end(client)
+        eventually(listener.cancelled.is_set)
+
+
+def test_a_listener_without_an_id_is_refused_in_the_official_words(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        with pytest.raises(AssertionError, match=r"^None user_registration_id is not allowed!$"):
+            client.get_map("none").blocking().remove_entry_listener(None)
 
 
 def test_a_terminal_error_ends_a_reliable_listener_for_good(blue: LocalCluster, green: LocalCluster) -> None:

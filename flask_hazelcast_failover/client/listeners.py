@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
@@ -100,12 +101,16 @@ class Listeners:
         :raises AssertionError: the id is ``None``, as in the official client
         """
         if registration_id is None:
-            raise AssertionError("registration_id: expected the id of a listener, got None")
+            # In the official client's words.
+            raise AssertionError("None user_registration_id is not allowed!")
         if self._operations.route.state is State.CLOSED:
             raise ClientShutDown
+        reliable = self._reliable.get(registration_id)
         recipe = self._forget(registration_id)
         if recipe is None:
             return ImmediateFuture(False)
+        if reliable is not None:
+            _call(reliable.tell_end)  # here and now, as officially: who removes it may count on that
         if self._operations.route.link is None:
             return ImmediateFuture(True)  # it is registered nowhere that counts
         operation = self._operations.operation(
@@ -134,6 +139,16 @@ class Listeners:
     def has(self, registration_id: str) -> bool:
         """Whether a listener has not been removed."""
         return registration_id in self._recipes
+
+    def ends_with(self, link: Link, registration_id: str) -> bool:
+        """Whether a listener that the official client ends on ``link`` is at its end by that.
+
+        It goes on elsewhere when the link was left or lost, and whoever removes it says so himself.
+        """
+        if not self.has(registration_id):
+            return False
+        is_closed = self._operations.route.state is State.CLOSED
+        return is_closed or (registration_id in link.registrations and link.is_connected())
 
     def carry_to(self, link: Link, timeout: float) -> None:
         """Register every listener on a link that is about to become the active one.
@@ -191,24 +206,14 @@ class Listeners:
                 return
             if id_ is not None and not self.has(id_):
                 return
-            try:
-                receive(*event)
-            except Exception:
-                _logger.exception("a listener raised")
+            _call(receive, *event)
 
         self._runner.submit(call)
 
     def call(self, receive: Callable[..., object] | None, *event: object) -> None:
         """Have a listener called in its turn, wherever the client is by then."""
-
-        def call() -> None:
-            try:
-                if receive is not None:
-                    receive(*event)
-            except Exception:
-                _logger.exception("a listener raised")
-
-        self._runner.submit(call)
+        if receive is not None:
+            self._runner.submit(partial(_call, receive, *event))
 
     def _registration(self, recipe: _Recipe) -> Operation:
         return self._operations.operation(
@@ -286,6 +291,13 @@ class Listeners:
             following = ReliableListener(self, recipe.id, listener, link, before)
             self._reliable[recipe.id] = following
         return following
+
+
+def _call(receive: Callable[..., object], *event: object) -> None:
+    try:
+        receive(*event)
+    except Exception:
+        _logger.exception("a listener raised")
 
 
 def _deregister(link: Link, registration: _Registration) -> Future[Any]:

@@ -69,9 +69,13 @@ class ReliableListener(ReliableMessageListener[Any]):
         return False  # asked in _deliver, where the user's listener raises
 
     def on_cancel(self) -> None:
-        left = self._listeners.has(self._id) and not self._link.is_connected()
-        if self._user is not None and hasattr(self._user, "on_cancel") and not left:
-            self._listeners.call(self._user.on_cancel)
+        if self._listeners.ends_with(self._link, self._id):
+            self._listeners.call(self.tell_end)
+
+    def tell_end(self) -> None:
+        """Tell the user's listener that it will hear nothing more."""
+        if self._user is not None and hasattr(self._user, "on_cancel"):
+            self._user.on_cancel()
 
     def _deliver(self, sequence: int, message: TopicMessage[Any]) -> None:
         self._next = sequence + 1
