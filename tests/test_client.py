@@ -251,6 +251,15 @@ def test_a_client_says_what_it_is(blue: LocalCluster) -> None:
     )
 
 
+@pytest.mark.parametrize("given", [{}, {"client_name": "shop"}], ids=["its own", "given"])
+def test_members_know_a_client_by_its_name(
+    blue: LocalCluster, green: LocalCluster, given: dict[str, str]
+) -> None:
+    with client_on(blue, green, client_options=given) as client:
+        eventually(lambda: len(client.connected_clusters()) == 2)
+        assert {official.name for official in client.connected_clusters().values()} == {client.name}
+
+
 # Errors.
 
 

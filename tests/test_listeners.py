@@ -486,7 +486,7 @@ def test_lifecycle_and_membership_are_those_of_the_client(blue: LocalCluster, gr
     assert not client.lifecycle_service.is_running()
 
 
-def test_a_client_shut_down_while_nothing_is_reachable_is_not_disconnected_twice(
+def test_a_client_that_reaches_nothing_knows_its_last_members_and_is_not_disconnected_twice(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     blue, green = pair
@@ -496,6 +496,10 @@ def test_a_client_shut_down_while_nothing_is_reachable_is_not_disconnected_twice
         green.kill()  # first, so that there is one loss to tell of
         blue.kill()
         eventually(lambda: client.status().state == "offline")
+        assert [member.address.port for member in client.cluster_service.get_members()] == [
+            int(blue.addresses[0].rpartition(":")[2])
+        ]
+        assert client.cluster_service.get_members(lambda member: False) == []
     assert states == [LifecycleState.DISCONNECTED, LifecycleState.SHUTTING_DOWN, LifecycleState.SHUTDOWN]
 
 

@@ -22,7 +22,7 @@ from flask_hazelcast_failover.client.engine import Engine
 from flask_hazelcast_failover.client.environment import check_environment
 from flask_hazelcast_failover.client.events import Event, Reason
 from flask_hazelcast_failover.client.happenings import Wish
-from flask_hazelcast_failover.client.identity import client_name, worker_id
+from flask_hazelcast_failover.client.identity import client_name, named, worker_id
 from flask_hazelcast_failover.client.link import CLIENT, Link, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Kind, Method
@@ -80,7 +80,7 @@ class HazelcastClient(Face):
         check_environment()
         given = Options.from_mapping(options)
         self._clusters = FailoverConfig.copied_from(config)
-        self._options = given.with_try_count(self._clusters.try_count)
+        self._options = named(given.with_try_count(self._clusters.try_count))
         self._worker = worker_id()
         self._threads_are: object = threading.local  # gevent's patches put another one in its place
         self._lock = threading.RLock()  # guards the engine's beginning, exchange and end

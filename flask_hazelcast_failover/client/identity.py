@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from dataclasses import replace
+from types import MappingProxyType
 
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.failover import FailoverConfig
 
-__all__ = ["client_name", "worker_id"]
+__all__ = ["client_name", "named", "worker_id"]
+
+
+def named(options: Options) -> Options:
+    """The same with a ``client_name`` that tells this client from others, unless one was configured."""
+    if options.client_options.get("client_name"):
+        return options
+    name = f"hz.failover_client_{uuid.uuid4().hex[:8]}"
+    return replace(options, client_options=MappingProxyType({**options.client_options, "client_name": name}))
 
 
 def client_name(options: Options, clusters: FailoverConfig) -> str:
-    """The ``client_name`` that was configured, or one that tells this client from others."""
+    """What this client is called: as on its first cluster."""
     own, common = clusters.clusters[0].client_options, options.client_options
-    given = own.get("client_name") or common.get("client_name")
-    return given or f"hz.failover_client_{uuid.uuid4().hex[:8]}"
+    name: str = own.get("client_name") or common["client_name"]
+    return name
 
 
 def worker_id() -> str:

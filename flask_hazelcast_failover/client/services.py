@@ -22,6 +22,7 @@ from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.runner import Runner
+from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.failover import FailoverConfig
 
 __all__ = ["FollowingClusterService", "FollowingLifecycle", "FollowingPartitions", "configured"]
@@ -74,17 +75,26 @@ class FollowingClusterService(ClusterService):
             return self._listeners.pop(registration_id, None) is not None
 
     def get_members(self, member_selector: Callable[[MemberInfo], bool] | None = None) -> list[MemberInfo]:
-        """Lists the current members in the cluster."""
+        """Lists the current members in the cluster.
+
+        While no cluster can be reached these are, as in the official client, those last known.
+        """
         if self._operations.route.state is State.CLOSED:
             return []
-        members: list[MemberInfo] = self._operations.run(
-            self._operations.operation(
-                CLIENT,
-                "cluster_service.get_members",
-                Method(Kind.READ),
-                lambda client, _: client.cluster_service.get_members(member_selector),
-            )
+        operation = self._operations.operation(
+            CLIENT,
+            "cluster_service.get_members",
+            Method(Kind.READ),
+            lambda client, _: client.cluster_service.get_members(member_selector),
         )
+        try:
+            members: list[MemberInfo] = self._operations.run(operation)
+        except ClientOfflineException:
+            with self._lock:
+                members = list(self._members.values())
+            if not members:
+                raise
+            members = [member for member in members if member_selector is None or member_selector(member)]
         return members
 
     def renew(self) -> None:

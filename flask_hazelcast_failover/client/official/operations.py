@@ -11,7 +11,11 @@ from hazelcast.invocation import Invocation
 from hazelcast.protocol.client_message import (
     _OUTBOUND_MESSAGE_MESSAGE_TYPE_OFFSET as _TYPE_OFFSET,
 )
-from hazelcast.protocol.codec import ringbuffer_read_many_codec
+from hazelcast.protocol.codec import (
+    ringbuffer_capacity_codec,
+    ringbuffer_head_sequence_codec,
+    ringbuffer_read_many_codec,
+)
 from hazelcast.serialization import LE_INT
 from hazelcast.sql import HazelcastSqlError, _SqlErrorCode
 
@@ -27,14 +31,17 @@ __all__ = [
 FutureGuard = Callable[[], Future[Any]]
 """Gives the future that an invocation is to complete."""
 
-_READ_MANY = ringbuffer_read_many_codec._REQUEST_MESSAGE_TYPE
+# What the listeners of a reliable topic read with, on their own: they would give up.
+_RELIABLE_READS = frozenset(
+    codec._REQUEST_MESSAGE_TYPE
+    for codec in (ringbuffer_capacity_codec, ringbuffer_head_sequence_codec, ringbuffer_read_many_codec)
+)
 
 
 def may_resend(official: Callable[[Any, Exception], bool], invocation: Any, error: Exception) -> bool:
     """What was sent over a connection that is gone may have run: who asked decides what to do."""
     if isinstance(error, TargetDisconnectedError):
-        # Reliable topics read in this way, and would give up.
-        return bool(LE_INT.unpack_from(invocation.request.buf, _TYPE_OFFSET)[0] == _READ_MANY)
+        return LE_INT.unpack_from(invocation.request.buf, _TYPE_OFFSET)[0] in _RELIABLE_READS
     return official(invocation, error)
 
 
