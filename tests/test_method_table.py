@@ -18,6 +18,12 @@ from hazelcast.proxy.cp import BaseCPProxy
 
 from flask_hazelcast_failover.client.methods import TABLE, Fate, Kind, Next, method_of, repeats
 from flask_hazelcast_failover.client.options import Repeat
+from flask_hazelcast_failover.client.services import (
+    FollowingClusterService,
+    FollowingLifecycle,
+    FollowingPartitions,
+)
+from flask_hazelcast_failover.client.sql import FollowingSql
 
 # What the official client has beside its structures, and the base classes that give them common methods.
 OTHERS = [
@@ -66,6 +72,33 @@ def test_every_row_is_of_a_method_that_exists(name: str) -> None:
 def test_the_walk_finds_every_kind_of_structure() -> None:
     assert {"Map", "VectorCollection", "FencedLock", "TransactionalMap", "Executor"} <= set(STRUCTURES)
     assert set(TABLE) | SEMAPHORES == set(STRUCTURES)
+
+
+def test_every_property_of_the_client_is_known() -> None:
+    properties = inspect.getmembers(
+        hazelcast.client.HazelcastClient, lambda found: isinstance(found, property)
+    )
+    assert {name for name, _ in properties} == {
+        "cluster_service",
+        "cp_subsystem",
+        "lifecycle_service",
+        "name",
+        "partition_service",
+        "sql",
+    }
+
+
+@pytest.mark.parametrize(
+    "service", [FollowingClusterService, FollowingLifecycle, FollowingPartitions, FollowingSql]
+)
+def test_a_service_has_every_public_method_of_the_official_one(service: type[Any]) -> None:
+    official = service.__bases__[0]
+    missing = public_methods(official) - set(vars(service))
+    assert not missing, f"{official.__name__} of hazelcast {hazelcast.__version__} also has {missing}"
+    for name in public_methods(official):
+        ours, theirs = getattr(service, name), getattr(official, name)
+        assert inspect.signature(ours) == inspect.signature(theirs)
+        assert ours.__doc__ == theirs.__doc__
 
 
 def test_a_near_cached_map_has_the_methods_of_a_map() -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 __all__ = ["stands_in_for"]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
-def stands_in_for(official: Callable[..., Any]) -> Callable[[_Function], _Function]:
+def stands_in_for(
+    official: Callable[_Parameters, _Result],
+) -> Callable[[Callable[..., Any]], Callable[_Parameters, _Result]]:
     """Give a method the signature, the annotations and the doc string of the official one."""
 
-    def dress(function: _Function) -> _Function:
-        functools.update_wrapper(function, official)
-        return function
+    def dress(function: Callable[..., Any]) -> Callable[_Parameters, _Result]:
+        return cast("Callable[_Parameters, _Result]", functools.update_wrapper(function, official))
 
     return dress

@@ -15,6 +15,7 @@ from hazelcast.core import MemberInfo
 from hazelcast.lifecycle import LifecycleService, LifecycleState
 from hazelcast.partition import PartitionService
 
+from flask_hazelcast_failover.client.drop_in import stands_in_for
 from flask_hazelcast_failover.client.link import CLIENT, Link
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Kind, Method
@@ -51,13 +52,13 @@ class FollowingClusterService(ClusterService):
         self._members: dict[UUID, MemberInfo] = {}  # those told of; under _lock
         self._followed: Link | None = None  # under _lock
 
+    @stands_in_for(ClusterService.add_listener)
     def add_listener(
         self,
         member_added: _MemberListener | None = None,
         member_removed: _MemberListener | None = None,
         fire_for_existing: bool = False,
     ) -> str:
-        """Adds a membership listener to listen for membership updates."""
         registration_id = str(uuid.uuid4())
         if fire_for_existing:
             self.get_members()  # connects, so that there are members to tell of
@@ -69,16 +70,13 @@ class FollowingClusterService(ClusterService):
                 member_added(member)
         return registration_id
 
+    @stands_in_for(ClusterService.remove_listener)
     def remove_listener(self, registration_id: str) -> bool:
-        """Removes the specified membership listener."""
         with self._lock:
             return self._listeners.pop(registration_id, None) is not None
 
+    @stands_in_for(ClusterService.get_members)
     def get_members(self, member_selector: Callable[[MemberInfo], bool] | None = None) -> list[MemberInfo]:
-        """Lists the current members in the cluster.
-
-        While no cluster can be reached these are, as in the official client, those last known.
-        """
         if self._operations.route.state is State.CLOSED:
             return []
         operation = self._operations.operation(
@@ -90,6 +88,7 @@ class FollowingClusterService(ClusterService):
         try:
             members: list[MemberInfo] = self._operations.run(operation)
         except ClientOfflineException:
+            # As in the official client: those last known.
             with self._lock:
                 members = list(self._members.values())
             if not members:
@@ -140,17 +139,17 @@ class FollowingPartitions(PartitionService):
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
+    @stands_in_for(PartitionService.get_partition_owner)
     def get_partition_owner(self, partition_id: int) -> UUID | None:
-        """Returns the owner of the partition if it's set, ``None`` otherwise."""
         owner: UUID | None = self._ask("get_partition_owner", partition_id)
         return owner
 
+    @stands_in_for(PartitionService.get_partition_id)
     def get_partition_id(self, key: Any) -> int:
-        """Returns the partition id for a key data."""
         return int(self._ask("get_partition_id", key))
 
+    @stands_in_for(PartitionService.get_partition_count)
     def get_partition_count(self) -> int:
-        """Returns partition count of the connected cluster."""
         return int(self._ask("get_partition_count"))
 
     def _ask(self, method: str, *args: Any) -> Any:
@@ -182,19 +181,19 @@ class FollowingLifecycle(LifecycleService):
         self._lock = threading.Lock()
         self._connected = False
 
+    @stands_in_for(LifecycleService.is_running)
     def is_running(self) -> bool:
-        """Checks whether or not the instance is running."""
         return self._is_running()
 
+    @stands_in_for(LifecycleService.add_listener)
     def add_listener(self, on_state_change: Callable[[str], None]) -> str:
-        """Adds a listener to listen for lifecycle events."""
         registration_id = str(uuid.uuid4())
         with self._lock:
             self._listeners[registration_id] = on_state_change
         return registration_id
 
+    @stands_in_for(LifecycleService.remove_listener)
     def remove_listener(self, registration_id: str) -> bool:
-        """Removes a lifecycle listener."""
         with self._lock:
             return self._listeners.pop(registration_id, None) is not None
 
