@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -300,6 +301,17 @@ def test_a_late_starter_goes_elsewhere_when_it_cannot_reach_the_fleet(
     assert start(blue, absent("green"), FLEET="late-cut").place == ("blue", 1)
 
 
+def test_a_fleet_takes_no_numbers_out_of_a_seeded_sequence(
+    blue: LocalCluster, green: LocalCluster, start: Start
+) -> None:
+    before = random.getstate()
+    processes = [start(blue, green, FLEET="seeded") for _ in range(2)]
+    together(*processes)
+    processes[0].client.switch_to("green")
+    processes[0].client.reset()
+    assert random.getstate() == before
+
+
 def test_what_a_named_fleet_wanted_outlives_its_processes(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
@@ -429,7 +441,7 @@ def test_whoever_cannot_ask_is_the_first(pair: tuple[LocalCluster, LocalCluster]
     with signals.cluster_switched.connected_to(note, process.flask_app):
         green.freeze()
         began = time.monotonic()
-        process.client.switch_to("green")
+        blue.kill()
         (event,) = eventually(lambda: told)
         assert event.fleet_first and time.monotonic() - began < 5
         green.thaw()

@@ -72,7 +72,7 @@ def _expanded(addresses: Sequence[str]) -> list[str]:
         primary, secondary = AddressHelper.get_possible_addresses(address)
         expanded += [f"{found.host}:{found.port}" for found in (*primary, *secondary)]
     unique = list(dict.fromkeys(expanded))
-    random.shuffle(unique)  # many clients should not all begin with the same member
+    random.SystemRandom().shuffle(unique)  # many clients should not all begin with the same member
     return unique
 
 

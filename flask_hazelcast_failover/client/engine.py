@@ -49,6 +49,9 @@ __all__ = ["Engine"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
+# Not the one that apps and tests may have seeded: our threads would take numbers out of its sequence.
+_chance = random.SystemRandom()
+
 # How often a link that is left is looked at for operations in flight, seconds.
 _DRAIN_PACE = 0.005
 # How long the keeper's thread sleeps at most: what is due may be further away than a lock can wait, seconds.
@@ -228,7 +231,7 @@ class Engine:
         return time.monotonic()
 
     def chance(self) -> float:
-        return random.random()
+        return _chance.random()
 
     def dial(self, index: int, attempt: int) -> None:
         def run() -> None:

@@ -29,6 +29,9 @@ __all__ = ["Member", "Pulse", "View"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
+# Not the one that apps and tests may have seeded: this thread would take numbers out of its sequence.
+_chance = random.SystemRandom()
+
 # Between two beats, seconds: usually, and for a while after somebody has moved.
 _PACE, _BRISK = 1.0, 0.15
 _WHILE = 2.0
@@ -247,7 +250,7 @@ class Pulse:
             self._go(place, now)
         self._show(bool(readings))
         pace = _PACE if now - self._rules.moved_at > _WHILE else _BRISK
-        self._next_at = now + pace * random.uniform(0.9, 1.1)
+        self._next_at = now + pace * _chance.uniform(0.9, 1.1)
 
     def _hear(self, readings: Sequence[Reading], has_fellows: bool, worker: str, now: float) -> None:
         for reading in readings:
