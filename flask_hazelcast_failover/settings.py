@@ -121,8 +121,8 @@ def _as_typed(number: float) -> str:
     alike = [text for text in typed if repr(_parsed(text)) == repr(number)]
     if len(alike) == 1:
         return alike[0]
-    if isinstance(number, int) and not alike:
-        return str(number)
+    if not alike:
+        return str(number)  # written in the program, not typed into the environment
     raise TypeError(
         f"{_key('admin_token')} is a number ({type(number).__name__}) that can be written in several ways: "
         "give it as a string; in an environment variable, put it in double quotes"

@@ -230,11 +230,16 @@ def test_a_token_from_the_environment_is_what_was_typed(typed: str, monkeypatch:
     assert Settings.from_config(flask_app.config).admin_token == typed
 
 
-def test_a_whole_number_is_taken_as_a_token() -> None:
-    assert settings(ADMIN_TOKEN=12345).admin_token == "12345"
+@pytest.mark.parametrize("number", [12345, 12.5])
+def test_a_number_is_taken_as_a_token(number: float) -> None:
+    assert settings(ADMIN_TOKEN=number).admin_token == str(number)
 
 
-def test_a_number_that_can_be_written_in_several_ways_is_refused_as_a_token() -> None:
+def test_a_number_that_was_typed_in_several_ways_is_refused_as_a_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLASK_HAZELCAST_FAILOVER_ADMIN_TOKEN", "1.5")
+    monkeypatch.setenv("SHOP_HAZELCAST_FAILOVER_ADMIN_TOKEN", "15e-1")
     message = refused_by_init_app(TypeError, ADMIN_TOKEN=1.5)
     assert "HAZELCAST_FAILOVER_ADMIN_TOKEN" in message and "float" in message and "quotes" in message
     assert "1.5" not in message
