@@ -32,7 +32,7 @@ from flask_hazelcast_failover.client.happenings import (
 )
 from flask_hazelcast_failover.client.health import Watch, answers
 from flask_hazelcast_failover.client.keeper import Keeper
-from flask_hazelcast_failover.client.link import Link
+from flask_hazelcast_failover.client.link import Link, ProxyKey
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.official import OfficialClient, is_reactor_thread
 from flask_hazelcast_failover.client.opener import Opener, close
@@ -342,11 +342,23 @@ class Engine:
 
     def _kept(self, link: Link) -> Link:
         """Look after a link that was just opened."""
+        link.made = partial(self._make_on_standbys, link)
         self._links[link] = None
         if self._stopped:
             close(link)  # stop() may have closed the open links just before
             raise AttemptFailed("the client was shut down", Verdict.ABSENT)
         return link
+
+    def _make_on_standbys(self, link: Link, key: ProxyKey) -> None:
+        """A proxy came into use: have it made wherever operations may go next, and do not wait for that."""
+        if link is not self._route.link or not key.service:
+            return
+        for standby in self._open_links():
+            if standby is not link and standby.real(key) is None:
+                try:
+                    standby.obtain(key)
+                except Exception as failure:
+                    _logger.debug("no proxy of %s on %s beforehand: %s", key.name, standby.label, failure)
 
     def _spawn(self, run: Callable[[], object], what: str) -> threading.Thread:
         def help_out() -> None:

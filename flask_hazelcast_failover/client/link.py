@@ -83,6 +83,8 @@ class Link:
         # Who holds a lock here, how often; under the lock of Bonds.
         self.locks: dict[Any, int] = {}
         self.follows_members = False  # set once, by the keeper
+        # Told of each proxy that is made here; set once, by whoever opened the link.
+        self.made: Callable[[ProxyKey], None] = lambda _: None
 
     def members(self) -> frozenset[UUID]:
         """The members that the cluster says it has."""
@@ -108,7 +110,13 @@ class Link:
             made = on_thread(lambda: self.client.construct(key.service, key.name))
         else:
             made = self.client.create_proxy(key.service, key.name)
-        return made.continue_with(lambda future: self._reals.setdefault(key, future.result()))
+
+        def keep(future: Future[Any]) -> Any:
+            real = self._reals.setdefault(key, future.result())
+            self.made(key)
+            return real
+
+        return made.continue_with(keep)
 
     def forget(self, key: ProxyKey) -> None:
         """Drop a real proxy that was destroyed."""
