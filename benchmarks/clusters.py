@@ -26,13 +26,13 @@ def pair() -> Iterator[tuple[LocalCluster, LocalCluster]]:
 
 @contextmanager
 def connected(*clusters: LocalCluster, **options: Any) -> Iterator[HazelcastClient]:
-    """A client that is connected to all of these clusters."""
+    """A client that is connected to all of these clusters, and has checked each of them."""
     config = FailoverConfig()
     for cluster in clusters:
         config.add_cluster(cluster.name, cluster.addresses)
     with HazelcastClient(config, **options) as client:
         if options.get("standby") != "cold":
-            until(lambda: all(cluster.members for cluster in client.status().clusters))
+            until(lambda: all(cluster.latency_ms is not None for cluster in client.status().clusters))
         yield client
 
 

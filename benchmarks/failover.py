@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.clusters import connected, official, pair, until
@@ -17,6 +19,7 @@ __all__ = ["measure_freeze", "measure_graceful", "measure_kill", "measure_nothin
 _THREADS = 8
 # How long the official client is waited for, which knows one cluster only, seconds.
 _PATIENCE = 3.0
+_WARMING = 500
 _TUNED = {"health_check_interval": 0.1, "health_check_timeout": 0.1, "health_check_failures": 2}
 
 
@@ -57,6 +60,44 @@ class _Load:
             self.took.append((began, time.perf_counter() - began))
 
 
+@contextlib.contextmanager
+def _warmed(client: HazelcastClient, label: str) -> Iterator[None]:
+    """Have a member do what it will be asked for, as one that has run for a while has: a JVM begins slowly."""
+    shop: Any = client.connected_clusters()[label].get_map("bench").blocking()
+    for number in range(_WARMING):
+        shop.get(number % _THREADS)
+        shop.set(number % _THREADS, number)
+    yield
+
+
+class _BareConnection:
+    """A connection to a member with nothing on top: when it ends is the earliest that anybody can know."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        host, _, port = cluster.addresses[0].rpartition(":")
+        self.closed_at: float | None = None
+        self._socket = socket.create_connection((host, int(port)))
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> _BareConnection:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        has_ended = self.closed_at is not None
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+        if not has_ended:
+            self.closed_at = None
+
+    def _watch(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.recv(1)
+        self.closed_at = time.perf_counter()
+
+
 def measure_kill(runs: int) -> list[Row]:
     """SIGKILL."""
     return [
@@ -77,13 +118,16 @@ def _failover(
     runs: int, what: str, fault: Callable[[LocalCluster], None], target: str, options: dict[str, Any]
 ) -> Row:
     took: dict[int, list[float]] = {1: [], _THREADS: []}
+    bare: list[float] = []
     failed = 0
     for _ in range(runs):
         for threads, longest in took.items():
             with (
                 pair() as (blue, green),
                 connected(blue, green, **options) as client,
+                _warmed(client, green.name),
                 _Load(client, threads) as load,
+                _BareConnection(blue) as connection,
             ):
                 moment = time.perf_counter()
                 fault(blue)
@@ -91,11 +135,13 @@ def _failover(
                 time.sleep(0.2)
             longest.append(max(lasted for began, lasted in load.took if began + lasted > moment))
             failed += len(load.errors)
+            bare += [] if connection.closed_at is None else [connection.closed_at - moment]
+    closed = f"a bare TCP connection ends after {median(bare) * 1000:.0f} ms; " if bare else ""
     return Row(
         f"{what} → first answer",
         f"{median(took[1]) * 1000:.0f} ms by 1 thread, {median(took[_THREADS]) * 1000:.0f} ms by {_THREADS};"
         f" {failed} failed",
-        f"official client: {_official_after(fault)}",
+        f"{closed}official client: {_official_after(fault)}",
         target,
     )
 
