@@ -52,6 +52,20 @@ def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, gree
             eventually(lambda: cluster_of(client, "green").state == "idle")
 
 
+def test_a_proxy_that_comes_into_use_is_made_on_the_standbys_beforehand(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    addresses = {"blue": blue.addresses, "green": green.addresses}
+    with connected_to(addresses) as (client, _):
+        eventually(lambda: cluster_of(client, "green").state == "standby")
+        used: Any = client.get_map("switching-beforehand").blocking()
+        used.get("k")
+        standing_by = client.connected_clusters()["green"]
+        eventually(
+            lambda: "switching-beforehand" in {made.name for made in standing_by.get_distributed_objects()}
+        )
+
+
 @pytest.mark.parametrize("with_listener", [False, True])
 def test_a_target_that_no_longer_answers_is_refused_and_nothing_changes(
     with_listener: bool, blue: LocalCluster, green: LocalCluster
