@@ -358,13 +358,13 @@ class TestTls:
         self, server_context: ssl.SSLContext, ca_file: str
     ) -> None:
         with Peer(silent, server_context) as peer:
-            failed = failure([peer.address], ssl_enabled=True, ssl_cafile=ca_file, ssl_check_hostname=True)
+            failed = failure([peer.address], within=2.0, ssl_enabled=True, ssl_cafile=ca_file, ssl_check_hostname=True)
         assert f"{peer.address}: TLS: the certificate is not trusted" in str(failed)
         assert failed.verdict is Verdict.REFUSING
 
     def test_an_authority_that_is_not_trusted(self, server_context: ssl.SSLContext) -> None:
         with Peer(silent, server_context) as peer:
-            failed = failure([peer.address], ssl_enabled=True)
+            failed = failure([peer.address], within=2.0, ssl_enabled=True)
         assert f"{peer.address}: TLS: the certificate is not trusted" in str(failed)
 
     def test_tls_wanted_by_the_member_only(self, server_context: ssl.SSLContext) -> None:
@@ -386,7 +386,7 @@ class TestTls:
 
     def test_tls_wanted_by_us_from_a_web_server(self) -> None:
         with Peer(answering(HTTP)) as peer:
-            failed = failure([peer.address], ssl_enabled=True)
+            failed = failure([peer.address], within=2.0, ssl_enabled=True)
         assert f"{peer.address}: TLS: the handshake failed" in str(failed)
 
     def test_tls_with_somebody_silent(self) -> None:

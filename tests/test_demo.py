@@ -1,5 +1,6 @@
 """The two commands of the example app: what they start, what their buttons do, and that they leave nothing behind."""
 
+import json
 import os
 import queue
 import re
@@ -139,7 +140,17 @@ def shop() -> Iterator[Command]:
 
 @pytest.fixture
 def visitor(shop: Command) -> Visitor:
-    return Visitor(shop.shows(r"The shop\s+(http://127.0.0.1:\d+)/"))
+    visitor = Visitor(shop.shows(r"The shop\s+(http://127.0.0.1:\d+)/"))
+    status = urllib.request.Request(f"{visitor.url}/hazelcast/status")
+    status.add_header("Authorization", f"Bearer {shop.shows(r'Admin token +(.*)')}")
+
+    def have_all_been_used() -> bool:
+        visitor.get()
+        with urllib.request.urlopen(status, timeout=15) as answer:
+            return len(json.load(answer)["fleet"]["workers"]) == 4
+
+    eventually(have_all_been_used, 15.0, "each of the four workers to have taken a request")
+    return visitor
 
 
 def test_the_buttons_kill_the_primary_restart_it_and_bring_the_shop_back(visitor: Visitor) -> None:

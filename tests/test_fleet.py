@@ -14,8 +14,10 @@ import pytest
 from flask import Flask
 
 from flask_hazelcast_failover import ClientConfig, ClientOfflineException, HazelcastClient, signals
+from flask_hazelcast_failover.client.events import Reason
 from flask_hazelcast_failover.fleet import server_name
 from flask_hazelcast_failover.fleet.boards import map_name
+from flask_hazelcast_failover.fleet.records import by_majority
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.admin import BEARER, assert_problem
 from tests.support.apps import TOKEN, absent, client_of, make_app
@@ -292,6 +294,18 @@ def test_a_late_starter_goes_first_to_where_the_fleet_is(
     together(first, late)
     expected = {"green": "active", "blue": "standby" if standby == "hot" else "idle"}
     eventually(lambda: {c.label: c.state for c in late.client.status().clusters} == expected)
+
+
+def test_a_late_starter_follows_a_majority_that_has_moved_just_now(
+    blue: LocalCluster, green: LocalCluster, start: Start
+) -> None:
+    first = start(blue, green, FLEET="late-majority")
+    first.client.move(1, Reason.CONNECTION_LOST, holds=False)
+    for official in first.client.connected_clusters().values():
+        board: Any = official.get_map(map_name("late-majority")).blocking()
+        eventually(lambda board=board: '"green"' in str(board.get(f"worker/{first.id}")))  # type: ignore[misc]
+        board.set("desired", by_majority(None, "blue").as_text())  # where most of them were before
+    assert start(blue, green, FLEET="late-majority").place == ("green", 1)
 
 
 def test_a_late_starter_goes_elsewhere_when_it_cannot_reach_the_fleet(

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -146,7 +147,9 @@ class Fleet:
             return None
         if reading.desired is None or not (member.has_past or reading.records):
             return None
-        return reading.desired.fleet.label
+        wanted = reading.desired.fleet
+        # What nobody asked for follows the majority, which may have moved just now.
+        return wanted.label if wanted.is_asked_for else _place_of_most(reading.records) or wanted.label
 
     def leave(self, timeout: float) -> None:
         """Be gone for the others at once."""
@@ -319,6 +322,11 @@ class Fleet:
                 member = Member(name, self._is_named, has_past, host, pid, labels, self._is_cold)
                 self._pulse = Pulse(self._client, member, lambda: self._serves)
             return self._pulse
+
+
+def _place_of_most(workers: Sequence[WorkerRecord]) -> str | None:
+    places = Counter(record.current_cluster for record in workers)
+    return next((place for place, count in places.items() if 2 * count > len(workers)), None)
 
 
 def _out_of_reach(workers: Iterable[WorkerRecord], label: str) -> list[WorkerRecord]:
