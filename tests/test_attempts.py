@@ -358,7 +358,9 @@ class TestTls:
         self, server_context: ssl.SSLContext, ca_file: str
     ) -> None:
         with Peer(silent, server_context) as peer:
-            failed = failure([peer.address], within=2.0, ssl_enabled=True, ssl_cafile=ca_file, ssl_check_hostname=True)
+            failed = failure(
+                [peer.address], within=2.0, ssl_enabled=True, ssl_cafile=ca_file, ssl_check_hostname=True
+            )
         assert f"{peer.address}: TLS: the certificate is not trusted" in str(failed)
         assert failed.verdict is Verdict.REFUSING
 

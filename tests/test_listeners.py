@@ -1,5 +1,6 @@
 """Listeners follow the client, under the ids first given, and hear of the active cluster only."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -198,15 +199,20 @@ def test_listeners_added_during_switches_are_not_lost(blue: LocalCluster, green:
         stop.set()
         assert adding.wait().error is None
 
-        def everybody_hears() -> bool:
-            for events in heard.values():
-                events.clear()
-            topic.publish("all")
-            time.sleep(0.05)
-            return all(events for events in heard.values())
+        messages = itertools.count(1)
 
-        eventually(everybody_hears, within=10)
-        assert max(len(events) for events in heard.values()) == 1
+        def all_have_heard_the_next() -> int | None:
+            message = next(messages)
+            topic.publish(message)
+            time.sleep(0.05)
+            return message if all(times_heard(events, message) for events in heard.values()) else None
+
+        def times_heard(events: list[Any], message: int) -> int:
+            return sum(event.message == message for event in events)
+
+        message = eventually(all_have_heard_the_next, within=10)
+        assert message is not None
+        assert {times_heard(events, message) for events in heard.values()} == {1}
 
 
 def test_a_slow_listener_delays_no_operation_and_no_health_check(

@@ -124,7 +124,7 @@ def settings(**given: Any) -> Settings:
 def cases(by_name: dict[str, list[object]]) -> list[Any]:
     return [
         pytest.param(name, value, id=f"{name}={value!r}"[:60])
-        for name, values in by_name.items()
+        for name, values in sorted(by_name.items())
         for value in values
     ]
 
