@@ -1,97 +1,26 @@
-"""Several processes of one app, each played by an app of its own, on real clusters."""
+"""Who belongs to a fleet, where late starters go, and when all come back: several processes on real clusters."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
-from flask import Flask
 
-from flask_hazelcast_failover import ClientConfig, ClientOfflineException, HazelcastClient, signals
+from flask_hazelcast_failover import ClientConfig, HazelcastClient
 from flask_hazelcast_failover.client.events import Reason
 from flask_hazelcast_failover.fleet import server_name
 from flask_hazelcast_failover.fleet.boards import map_name
 from flask_hazelcast_failover.fleet.records import by_majority
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.admin import BEARER, assert_problem
-from tests.support.apps import TOKEN, absent, client_of, make_app
+from tests.support import fleet
+from tests.support.apps import absent
+from tests.support.fleet import Start, together
 from tests.support.waiting import eventually
 
-
-class Process:
-    """One process of a fleet: an app with its client and its admin routes."""
-
-    def __init__(self, flask_app: Flask, client: HazelcastClient) -> None:
-        self.flask_app = flask_app
-        self.client = client
-        self.visitor = flask_app.test_client()
-
-    @property
-    def id(self) -> str:
-        return self.client.status().worker
-
-    @property
-    def place(self) -> tuple[str | None, int]:
-        """Its cluster and its epoch."""
-        status = self.client.status()
-        return status.current_cluster, status.epoch
-
-    @property
-    def fleet(self) -> dict[str, Any]:
-        fleet: dict[str, Any] = self.visitor.get("/hazelcast/status", headers=BEARER).get_json()["fleet"]
-        return fleet
-
-    @property
-    def seen(self) -> dict[str, str | None]:
-        """Who is where, as it sees the fleet."""
-        return {worker["id"]: worker["current_cluster"] for worker in self.fleet["workers"]}
-
-    def post(self, path: str, **body: object) -> Any:
-        return self.visitor.post(f"/hazelcast/{path}", json=body, headers=BEARER)
-
-    def serves(self) -> Process:
-        """Take a first request, connected to every cluster that is there."""
-        self.client.start()
-        self.visitor.get("/hazelcast/health/live")
-        eventually(lambda: "connecting" not in {c.state for c in self.client.status().clusters})
-        return self
-
-
-class Start(Protocol):
-    """Makes a process that ends with the test; it serves unless told otherwise."""
-
-    def __call__(self, *clusters: LocalCluster | str, **settings: Any) -> Process: ...
-
-
-@pytest.fixture
-def begin() -> Iterator[Start]:
-    """Make processes that do not serve yet."""
-    with ExitStack() as running:
-
-        def begin(*clusters: LocalCluster | str, **settings: Any) -> Process:
-            quick = {"TRY_COUNT": 1, "RETRY_DELAY": 0.01, "HEALTH_CHECK_INTERVAL": 0.2}
-            flask_app = make_app(*clusters, ADMIN_TOKEN=TOKEN, **(quick | settings))
-            return Process(flask_app, running.enter_context(client_of(flask_app)))
-
-        yield begin
-
-
-@pytest.fixture
-def start(begin: Start) -> Start:
-    """Make processes that serve."""
-    return lambda *clusters, **settings: begin(*clusters, **settings).serves()
-
-
-def together(*processes: Process) -> None:
-    """Wait until all of them see each other."""
-    ids = {process.id for process in processes}
-    eventually(lambda: all(set(process.seen) == ids for process in processes))
+begin, start = fleet.begin, fleet.start
 
 
 # Who belongs to a fleet
@@ -157,127 +86,6 @@ def test_the_name_of_a_server_s_fleet_tells_apps_apart() -> None:
     ]
     assert len({name() for name in names}) == 3
     assert names[0]() == names[0]() and names[0]().startswith("shop@")
-
-
-# Orders
-
-
-def test_switch_to_and_reset_of_the_client_act_on_the_whole_fleet(
-    blue: LocalCluster, green: LocalCluster, start: Start
-) -> None:
-    processes = [start(blue, green, FLEET="whole") for _ in range(3)]
-    together(*processes)
-    processes[1].client.switch_to("green")
-    eventually(lambda: [process.place for process in processes] == [("green", 2)] * 3, within=1)
-    processes[2].client.reset()
-    eventually(lambda: [process.place for process in processes] == [("blue", 3)] * 3, within=1)
-    reasons = [process.client.status().history[-1].reason for process in processes]
-    assert reasons == ["fleet", "fleet", "manual"]
-
-
-def test_a_wish_to_leave_a_frozen_cluster_is_not_held_up_by_it(
-    pair: tuple[LocalCluster, LocalCluster], start: Start
-) -> None:
-    blue, green = pair
-    processes = [start(blue, green, FLEET="frozen", HEALTH_CHECK_FAILURES=50) for _ in range(3)]
-    together(*processes)
-    for cluster, path, body, label in [
-        (blue, "switch", {"cluster": "green"}, "green"),
-        (green, "reset", {}, "blue"),
-    ]:
-        cluster.freeze()
-        asked = time.monotonic()
-        assert processes[1].post(path, **body).get_json()["missing"] == []
-        assert [process.place[0] for process in processes] == [label] * 3
-        assert time.monotonic() - asked < 1.0
-        cluster.thaw()
-        eventually(lambda: processes[0].client.get_map("thawed").blocking().size() == 0)
-
-
-def test_each_wish_is_one_generation(blue: LocalCluster, green: LocalCluster, start: Start) -> None:
-    processes = [start(blue, green, FLEET="generations") for _ in range(4)]
-    together(*processes)
-    found = [
-        processes[count % 4].post("switch", cluster=label).get_json()["generation"]
-        for count, label in enumerate(["green", "blue"] * 6)
-    ]
-    assert found == list(range(found[0], found[0] + 12))
-
-
-def test_nothing_changes_unless_every_process_can_reach_the_target(
-    blue: LocalCluster, green: LocalCluster, start: Start
-) -> None:
-    whole = start(blue, green, FLEET="unreached")
-    cut = start(absent("blue"), green, FLEET="unreached")
-    together(whole, cut)
-    assert (whole.place[0], cut.place[0]) == ("blue", "green")
-    assert whole.post("switch", cluster="green").get_json()["missing"] == []
-    before = whole.place, cut.place
-
-    problem = assert_problem(whole.post("reset"), 409)
-    assert cut.id in problem["detail"] and whole.id not in problem["detail"]
-    with pytest.raises(ClientOfflineException, match=cut.id):
-        whole.client.reset()
-    problem = assert_problem(cut.post("reset"), 409)
-    assert (
-        cut.id in problem["detail"] and "refused" in problem["detail"] and whole.id not in problem["detail"]
-    )
-    assert (whole.place, cut.place) == before
-
-    narrowed = whole.post("reset", workers=[whole.id]).get_json()
-    assert (narrowed["told"], narrowed["done"], narrowed["missing"]) == ([whole.id], [whole.id], [])
-    assert (whole.place[0], cut.place[0]) == ("blue", "green")
-    forced = cut.post("switch", cluster="green").get_json()
-    assert forced["missing"] == []
-    forced = cut.post("reset", force=True).get_json()
-    assert (forced["done"], forced["missing"]) == ([whole.id], [cut.id])
-    assert forced["generation"] > narrowed["generation"]
-
-
-def test_a_refusal_names_every_process_that_is_cut_off_the_one_that_answers_among_them(
-    green: LocalCluster, start: Start
-) -> None:
-    processes = [start(absent("blue"), green, FLEET="all-cut") for _ in range(3)]
-    together(*processes)
-    detail = assert_problem(processes[0].post("reset"), 409)["detail"]
-    named = ", ".join(f"{worker} (on green)" for worker in sorted(process.id for process in processes))
-    assert detail == f"Nothing has changed: blue cannot be reached by {named}"
-    others = [process.id for process in processes[1:]]
-    detail = assert_problem(processes[0].post("reset", workers=others), 409)["detail"]
-    assert processes[0].id not in detail and all(other in detail for other in others)
-
-
-def test_who_was_sent_elsewhere_on_its_own_stays_there_and_the_others_where_they_are(
-    blue: LocalCluster, green: LocalCluster, start: Start
-) -> None:
-    processes = [start(blue, green, FLEET="apart") for _ in range(3)]
-    together(*processes)
-    sent = processes[0]
-    assert processes[1].post("switch", cluster="green", workers=[sent.id]).get_json()["done"] == [sent.id]
-    eventually(lambda: processes[2].fleet["split"], within=1)
-    eventually(
-        lambda: processes[2].fleet["desired"] and processes[2].fleet["desired"]["label"] == "blue", within=9
-    )
-    time.sleep(1.5)
-    assert [process.place[0] for process in processes] == ["green", "blue", "blue"]
-    assert processes[2].post("switch", cluster="blue").get_json()["missing"] == []
-    assert sent.place[0] == "blue"
-
-
-def test_while_every_cluster_is_down_a_process_answers_for_itself(start_cluster: Any, begin: Start) -> None:
-    blue = start_cluster("blue")
-    process = begin(blue, absent("green"), FLEET="alone").serves()
-    blue.kill()
-    eventually(lambda: process.client.status().state == "offline")
-    began = time.monotonic()
-    assert set(process.seen) == {process.id}
-    assert_problem(process.post("reset"), 409)
-    forced = process.post("reset", force=True).get_json()
-    assert (forced["told"], forced["done"], forced["missing"]) == ([process.id], [], [process.id])
-    assert time.monotonic() - began < 4
-    blue.restart()
-    eventually(lambda: process.place[0] == "blue")
-    eventually(lambda: process.fleet["desired"]["generation"] == forced["generation"])
 
 
 # Late starters
@@ -372,90 +180,3 @@ def test_a_failback_waits_until_all_can_follow_and_takes_them_along(
     reasons = [process.client.status().history[-1].reason for process in (auto, manual)]
     assert reasons == ["failback", "fleet"]
     assert auto.fleet["desired"]["by"] == "failback"
-
-
-# What is told
-
-
-@pytest.mark.parametrize(
-    ("standby", "labels"), [("hot", ["green", "blue", "green"]), ("cold", ["green", "blue"])]
-)
-def test_one_process_is_the_first_of_each_switch(
-    blue: LocalCluster, green: LocalCluster, start: Start, standby: str, labels: list[str]
-) -> None:
-    processes = [start(blue, green, FLEET=f"first-{standby}", STANDBY=standby) for _ in range(3)]
-    together(*processes)
-    told: list[tuple[str, bool]] = []
-
-    def note(_: Flask, event: signals.ClusterSwitched) -> None:
-        told.append((event.current, event.fleet_first))
-
-    with ExitStack() as connected:
-        for process in processes:
-            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
-        for count, label in enumerate(labels, 1):
-            processes[count % 3].client.switch_to(label)
-            eventually(partial(lambda expected: len(told) == expected, 3 * count))
-            assert sorted(told[-3:]) == [(label, False), (label, False), (label, True)]
-
-
-def test_one_process_is_the_first_on_a_cluster_that_answers_late(
-    pair: tuple[LocalCluster, LocalCluster], start: Start
-) -> None:
-    blue, green = pair
-    processes = [start(blue, green, FLEET="late-answer", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
-    together(*processes)
-    told: list[bool] = []
-
-    def note(_: Flask, event: signals.ClusterSwitched) -> None:
-        told.append(event.fleet_first)
-
-    with ExitStack() as connected:
-        for process in processes:
-            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
-        green.freeze()
-        blue.kill()
-        eventually(lambda: all(process.place[0] == "green" for process in processes))
-        time.sleep(1.0)  # that late
-        green.thaw()
-        eventually(lambda: len(told) == 3)
-    assert sorted(told) == [False, False, True]
-
-
-def test_one_process_is_the_first_on_a_cluster_that_is_lost_before_it_can_be_asked(
-    pair: tuple[LocalCluster, LocalCluster], start: Start
-) -> None:
-    blue, green = pair
-    processes = [start(blue, green, FLEET="unanswered", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
-    together(*processes)
-    told: list[bool] = []
-
-    def note(_: Flask, event: signals.ClusterSwitched) -> None:
-        told.append(event.fleet_first)
-
-    with ExitStack() as connected:
-        for process in processes:
-            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
-        green.freeze()
-        blue.kill()
-        eventually(lambda: all(process.place[0] == "green" for process in processes))
-        green.kill()
-        eventually(lambda: len(told) == 3)
-    assert sorted(told) == [False, False, True]
-
-
-def test_whoever_cannot_ask_is_the_first(pair: tuple[LocalCluster, LocalCluster], start: Start) -> None:
-    blue, green = pair
-    process = start(blue, green, FLEET="unasked", HEALTH_CHECK_INTERVAL=5.0)
-    told: list[signals.ClusterSwitched] = []
-
-    def note(_: Flask, event: signals.ClusterSwitched) -> None:
-        told.append(event)
-
-    with signals.cluster_switched.connected_to(note, process.flask_app):
-        green.freeze()
-        began = time.monotonic()
-        blue.kill()
-        (event,) = eventually(lambda: told)
-        assert event.fleet_first and time.monotonic() - began < 5
-        green.thaw()

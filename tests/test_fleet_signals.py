@@ -1,0 +1,102 @@
+"""One process of a fleet is the first of each switch, so that a program acts once."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+from flask import Flask
+
+from flask_hazelcast_failover import signals
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.support import fleet
+from tests.support.fleet import Start, together
+from tests.support.waiting import eventually
+
+begin, start = fleet.begin, fleet.start
+
+
+@pytest.mark.parametrize(
+    ("standby", "labels"), [("hot", ["green", "blue", "green"]), ("cold", ["green", "blue"])]
+)
+def test_one_process_is_the_first_of_each_switch(
+    blue: LocalCluster, green: LocalCluster, start: Start, standby: str, labels: list[str]
+) -> None:
+    processes = [start(blue, green, FLEET=f"first-{standby}", STANDBY=standby) for _ in range(3)]
+    together(*processes)
+    told: list[tuple[str, bool]] = []
+
+    def note(_: Flask, event: signals.ClusterSwitched) -> None:
+        told.append((event.current, event.fleet_first))
+
+    with ExitStack() as connected:
+        for process in processes:
+            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
+        for count, label in enumerate(labels, 1):
+            processes[count % 3].client.switch_to(label)
+            eventually(partial(lambda expected: len(told) == expected, 3 * count))
+            assert sorted(told[-3:]) == [(label, False), (label, False), (label, True)]
+
+
+def test_one_process_is_the_first_on_a_cluster_that_answers_late(
+    pair: tuple[LocalCluster, LocalCluster], start: Start
+) -> None:
+    blue, green = pair
+    processes = [start(blue, green, FLEET="late-answer", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
+    together(*processes)
+    told: list[bool] = []
+
+    def note(_: Flask, event: signals.ClusterSwitched) -> None:
+        told.append(event.fleet_first)
+
+    with ExitStack() as connected:
+        for process in processes:
+            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
+        green.freeze()
+        blue.kill()
+        eventually(lambda: all(process.place[0] == "green" for process in processes))
+        time.sleep(1.0)  # that late
+        green.thaw()
+        eventually(lambda: len(told) == 3)
+    assert sorted(told) == [False, False, True]
+
+
+def test_one_process_is_the_first_on_a_cluster_that_is_lost_before_it_can_be_asked(
+    pair: tuple[LocalCluster, LocalCluster], start: Start
+) -> None:
+    blue, green = pair
+    processes = [start(blue, green, FLEET="unanswered", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
+    together(*processes)
+    told: list[bool] = []
+
+    def note(_: Flask, event: signals.ClusterSwitched) -> None:
+        told.append(event.fleet_first)
+
+    with ExitStack() as connected:
+        for process in processes:
+            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
+        green.freeze()
+        blue.kill()
+        eventually(lambda: all(process.place[0] == "green" for process in processes))
+        green.kill()
+        eventually(lambda: len(told) == 3)
+    assert sorted(told) == [False, False, True]
+
+
+def test_whoever_cannot_ask_is_the_first(pair: tuple[LocalCluster, LocalCluster], start: Start) -> None:
+    blue, green = pair
+    process = start(blue, green, FLEET="unasked", HEALTH_CHECK_INTERVAL=5.0)
+    told: list[signals.ClusterSwitched] = []
+
+    def note(_: Flask, event: signals.ClusterSwitched) -> None:
+        told.append(event)
+
+    with signals.cluster_switched.connected_to(note, process.flask_app):
+        green.freeze()
+        began = time.monotonic()
+        blue.kill()
+        (event,) = eventually(lambda: told)
+        assert event.fleet_first and time.monotonic() - began < 5
+        green.thaw()
