@@ -1,56 +1,23 @@
-"""What becomes of operations in flight: repeated, told unknown, timed out, and never left hanging."""
+"""What becomes of operations in flight: repeated, told unknown, and never left hanging."""
 
-import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-from hazelcast.errors import HazelcastClientNotActiveError, OperationTimeoutError
 from hazelcast.future import Future
 
-from flask_hazelcast_failover import (
-    ClientConfig,
-    ClientOfflineException,
-    FailoverConfig,
-    HazelcastClient,
-    OperationOutcomeUnknown,
-)
-from flask_hazelcast_failover.testing import LocalCluster, free_port
+from flask_hazelcast_failover import FailoverConfig, HazelcastClient, OperationOutcomeUnknown
+from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support import operations
 from tests.support.moving import Outcome, client_at, client_on
-from tests.support.peers import Peer, silent
+from tests.support.operations import CLASSES, ONCE, waits_for_answer, warmed
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
-Call = Callable[[Any], Any]
-
-READ: Call = lambda client: client.get_map("m").blocking().get("k")
-REPEATABLE: Call = lambda client: client.get_map("m").blocking().set("k", 1)
-ELSEWHERE: Call = lambda client: client.get_map("m").blocking().put("k", 1)
-ONCE: Call = lambda client: client.get_queue("q").blocking().offer(1)
-CLASSES = {"READ": READ, "REPEATABLE": REPEATABLE, "REPEATABLE_ELSEWHERE": ELSEWHERE, "ONCE": ONCE}
-
-
-@pytest.fixture
-def relayed(blue: LocalCluster, green: LocalCluster) -> Iterator[tuple[Relay, Relay]]:
-    """Relays to `blue` and `green`: frozen, requests are surely sent and surely not answered."""
-    with Relay(blue.addresses[0]) as first, Relay(green.addresses[0]) as second:
-        yield first, second
-
-
-def warmed(client: Any) -> Any:
-    for call in CLASSES.values():
-        call(client)
-    client.get_queue("q").blocking().clear()
-    return client
-
-
-def waits_for_answer(client: Any, how_many: int = 1) -> bool:
-    link = client._route.link
-    return link is not None and len(link.calls) >= how_many
+relayed = operations.relayed
 
 
 @pytest.mark.parametrize("repeat", ["repeatable", "reads", "none"])
@@ -199,87 +166,6 @@ def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: Sta
         assert counter.blocking().get() in (0, 1, 10, 11)
 
 
-@pytest.mark.parametrize("first_use", [False, True])
-def test_a_live_cluster_that_does_not_answer(first_use: bool, relayed: tuple[Relay, Relay]) -> None:
-    with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
-        if not first_use:
-            warmed(client)
-        relayed[0].freeze()
-        began = time.monotonic()
-        outcomes = {name: Outcome(partial(call, client)) for name, call in CLASSES.items()}
-        for name, outcome in outcomes.items():
-            outcome.wait(3)
-            expected = OperationOutcomeUnknown if name == "ONCE" else OperationTimeoutError
-            assert type(outcome.error) is expected, name
-            assert "blue" in str(outcome.error.args[0])
-        assert time.monotonic() - began < 1.5
-        assert client.status().current_cluster == "blue"
-
-
-def test_futures_time_out_as_well(relayed: tuple[Relay, Relay]) -> None:
-    with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
-        warmed(client)
-        relayed[0].freeze()
-        with pytest.raises(OperationTimeoutError):
-            client.get_map("m").get("k").result()
-        with pytest.raises(OperationOutcomeUnknown):
-            client.get_queue("q").offer(1).result()
-
-
-def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None:
-    with client_on(blue, operation_timeout=0.3) as client:
-        queue = client.get_queue("own-timeout").blocking()
-        began = time.monotonic()
-        assert queue.poll(timeout=1.0) is None
-        assert time.monotonic() - began > 0.9
-        locks = client.get_map("own-timeout").blocking()
-        holder = Outcome(lambda: locks.lock("k")).wait()
-        assert holder.error is None
-        assert locks.try_lock("k", timeout=0.8) is False
-        assert locks.try_put("k", 1, timeout=0.8) is False
-        locks.force_unlock("k")
-
-
-def test_a_take_waits_as_long_as_it_takes(blue: LocalCluster) -> None:
-    with client_on(blue, operation_timeout=0.3) as client:
-        queue = client.get_queue("endless")
-        taken = Outcome(lambda: queue.blocking().take())
-        time.sleep(0.8)  # well beyond operation_timeout: nothing may have happened
-        assert not taken.is_over
-        queue.blocking().offer("at last")
-        assert taken.wait().result == "at last"
-
-
-def test_a_ring_buffer_is_waited_for_only_if_items_are(relayed: tuple[Relay, Relay]) -> None:
-    with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.3) as client:
-        buffer = client.get_ringbuffer("waiting").blocking()
-        sequence = buffer.add("first")
-        relayed[0].freeze()
-        with pytest.raises(OperationTimeoutError):
-            buffer.read_many(sequence, 0, 1)
-        waiting = Outcome(lambda: buffer.read_many(sequence, 1, 1))
-        time.sleep(1.6)  # beyond operation_timeout: it may wait for items as long as it takes
-        assert not waiting.is_over
-        relayed[0].resume()
-        assert waiting.wait().result.read_count == 1
-
-
-def test_nothing_reachable_fails_in_milliseconds(start_cluster: StartCluster) -> None:
-    cluster = start_cluster("only")
-    with client_on(cluster) as client:
-        warmed(client)
-        cluster.kill()
-        eventually(lambda: client.status().state == "offline")
-        for call in CLASSES.values():
-            began = time.monotonic()
-            with pytest.raises(ClientOfflineException, match="only"):
-                call(client)
-            assert time.monotonic() - began < 0.1
-        future = client.get_map("m").get("k")
-        with pytest.raises(ClientOfflineException):
-            future.result()
-
-
 def test_what_surely_did_not_run_is_done_whatever_its_class(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green, repeat="none") as client:
@@ -288,32 +174,6 @@ def test_what_surely_did_not_run_is_done_whatever_its_class(pair: tuple[LocalClu
         eventually(lambda: client.status().current_cluster != "blue")
         assert ONCE(client) is True
         assert client.get_map("m").blocking().put_if_absent("new", 1) is None
-
-
-def test_operations_wait_for_a_switch_and_not_longer_than_they_may() -> None:
-    address = f"127.0.0.1:{free_port()}"
-    config = FailoverConfig()
-    config.add_cluster("absent", [address])
-    client: Any = HazelcastClient(config, try_count=50, retry_delay=0.5, wait_timeout=0.3)
-    began = time.monotonic()
-    with pytest.raises(ClientOfflineException):
-        READ(client)
-    assert time.monotonic() - began < 1.5
-    client.shutdown()
-
-
-def test_futures_wait_for_a_switch_at_the_same_time_and_not_one_after_the_other() -> None:
-    with Peer(silent) as peer:
-        config = FailoverConfig()
-        config.add_cluster("silent", [peer.address])
-        client: Any = HazelcastClient(config, try_count=5, wait_timeout=0.5)
-        began = time.monotonic()
-        took: list[float] = []
-        for number in range(20):
-            client.get_map("m").get(number).add_done_callback(lambda _: took.append(time.monotonic() - began))
-        eventually(lambda: len(took) == 20, 12.0)
-        assert took[0] > 0.4 and took[-1] < 2.0
-        client.shutdown()
 
 
 def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) -> None:
@@ -376,46 +236,6 @@ def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
     client.shutdown()
 
 
-def test_after_shutdown_every_call_says_so(blue: LocalCluster) -> None:
-    with client_on(blue) as client:
-        numbers = client.get_map("m")
-    with pytest.raises(HazelcastClientNotActiveError):
-        numbers.blocking().get("k")
-    with pytest.raises(HazelcastClientNotActiveError):
-        numbers.get("k").result()
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda client: client.start(),
-        lambda client: client.switch_to("dev"),
-        lambda client: client.reset(),
-        lambda client: client.same_cluster().__enter__(),
-        lambda client: client.get_map("m").add_entry_listener(added_func=print).result(),
-        lambda client: client.get_map("m").remove_entry_listener("an id").result(),
-        lambda client: client.remove_distributed_object_listener("an id").result(),
-        lambda client: client.get_distributed_objects(),
-        lambda client: client.new_transaction(),
-        lambda client: client.sql.execute("SELECT 1").result(),
-        lambda client: client.partition_service.get_partition_count(),
-        lambda client: client.cp_subsystem.get_atomic_long("n").blocking().get(),
-        lambda client: client.get_flake_id_generator("f").blocking().new_id(),
-        lambda client: client.get_map("m").blocking().destroy(),
-    ],
-)
-def test_every_use_after_shutdown_raises_what_can_be_printed_and_pickled(
-    use: Callable[[Any], object],
-) -> None:
-    client = HazelcastClient(ClientConfig())
-    client.shutdown()
-    with pytest.raises(HazelcastClientNotActiveError) as raised:
-        use(client)
-    error = pickle.loads(pickle.dumps(raised.value))
-    assert type(error) is type(raised.value)
-    assert str(error) == str(raised.value) == "the client was shut down"
-
-
 def test_a_graceful_switch_lets_operations_finish_where_they_are(
     blue: LocalCluster, green: LocalCluster
 ) -> None:
@@ -429,11 +249,3 @@ def test_a_graceful_switch_lets_operations_finish_where_they_are(
             other.get_queue("graceful").blocking().offer("on blue")
         assert Outcome(taking.result).wait().result == "on blue"
         assert queue.blocking().poll() == "on green"
-
-
-def test_drain_timeout_ends_what_is_still_in_flight(blue: LocalCluster, green: LocalCluster) -> None:
-    with client_on(blue, green, drain_timeout=0.3) as client:
-        taking = Outcome(lambda: client.get_queue("drained").blocking().take())
-        eventually(lambda: waits_for_answer(client))
-        client.switch_to("green")
-        assert isinstance(taking.wait(3).error, OperationOutcomeUnknown)
