@@ -1,5 +1,6 @@
 """Clients for the tests."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,3 +17,7 @@ def client_on(*clusters: LocalCluster, **options: Any) -> Iterator[HazelcastClie
         failover.add_cluster(cluster.name, cluster.addresses)
     with HazelcastClient(failover, **options) as client:
         yield client
+
+
+def client_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("hazelcast")]

@@ -1,0 +1,185 @@
+"""Shutting a client down: once and for all, from any thread, in time, and with nothing left behind."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hazelcast.errors import HazelcastClientNotActiveError
+
+from flask_hazelcast_failover import FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.client.events import Event
+from flask_hazelcast_failover.testing import LocalCluster, free_port
+from tests.support.clients import client_on, client_threads
+from tests.support.waiting import eventually
+
+
+def absent_client(**options: object) -> HazelcastClient:
+    config = FailoverConfig(try_count=1)
+    config.add_cluster("blue", [f"127.0.0.1:{free_port()}"])
+    return HazelcastClient(config, **options)
+
+
+def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green) as client:
+        users: Any = client.get_map("shutdown").blocking()
+        users.size()
+        states: list[str] = []
+        client.lifecycle_service.add_listener(states.append)
+        client.shutdown()
+        client.shutdown()
+        assert states == ["SHUTTING_DOWN", "DISCONNECTED", "SHUTDOWN"]
+        assert not client.lifecycle_service.is_running()
+        uses: list[Callable[[], object]] = [
+            users.size,
+            lambda: client.get_map("shutdown").size().result(),
+            lambda: client.get_map("asked for later"),
+            lambda: client.cp_subsystem.get_lock("asked for later"),
+            client.start,
+            client.reset,
+            lambda: client.switch_to("green"),
+            lambda: users.add_entry_listener(added_func=print),
+            lambda: client.same_cluster().__enter__(),
+        ]
+        for use in uses:
+            with pytest.raises(HazelcastClientNotActiveError, match="shut down"):
+                use()
+        status = client.status()
+        assert (status.state, status.current_cluster, status.current_index) == ("closed", None, None)
+    assert client_threads() == []
+
+
+def test_everybody_who_shuts_down_at_the_same_time_returns_when_it_is_done(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        left: list[list[str]] = []
+
+        def shut_down() -> None:
+            client.shutdown()
+            left.append([name for name in client_threads() if name == "hazelcast-reactor"])
+
+        threads = [threading.Thread(target=shut_down) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert left == [[]] * 8
+
+
+def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        queue: Any = client.get_queue("shutdown")
+        queue.clear().result()
+        errors: list[BaseException] = []
+
+        def take() -> None:
+            try:
+                queue.blocking().take()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        future = queue.take()
+        link = client._route.link
+        assert link is not None
+        eventually(lambda: len(link.calls) == 2)
+        client.shutdown()
+        thread.join(5)
+        assert not thread.is_alive() and len(errors) == 1
+        with pytest.raises(type(errors[0])):
+            future.result()
+
+
+def test_a_switch_that_is_asked_for_at_the_very_end_is_answered(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client:
+        client._engine.stop(5)  # what shutdown() in another thread does after switch_to() looked
+        with pytest.raises(HazelcastClientNotActiveError):
+            client.switch_to("green")
+
+
+def test_nothing_opens_a_client_again_that_was_shut_down(blue: LocalCluster) -> None:
+    with client_on(blue) as client:
+        users: Any = client.get_map("shutdown").blocking()
+        users.size()
+        link = client._route.link
+        assert link is not None
+        client.shutdown()
+        client._route.publish(link)  # what a keeper does that has just found a cluster
+        with pytest.raises(HazelcastClientNotActiveError):
+            users.size()
+
+
+def by_listener(client: HazelcastClient, shut_down: Callable[..., None]) -> None:
+    users: Any = client.get_map("shutdown-by-listener").blocking()
+    users.add_entry_listener(added_func=shut_down)
+    users.delete("key")
+    users.put_transient("key", 1, 60)
+
+
+def by_subscriber(client: HazelcastClient, shut_down: Callable[..., None]) -> None:
+    client.subscribe(shut_down)
+    client.switch_to("green")
+
+
+def by_lifecycle_listener(client: HazelcastClient, shut_down: Callable[..., None]) -> None:
+    client.lifecycle_service.add_listener(shut_down)
+    client.switch_to("green")
+    threading.Thread(target=client.shutdown).start()
+
+
+def by_callback(client: HazelcastClient, shut_down: Callable[..., None]) -> None:
+    client.get_map("shutdown-by-callback").size().add_done_callback(shut_down)
+
+
+@pytest.mark.parametrize("way", [by_listener, by_subscriber, by_lifecycle_listener, by_callback])
+def test_a_client_can_be_shut_down_from_its_own_threads(
+    blue: LocalCluster, green: LocalCluster, way: Callable[..., None]
+) -> None:
+    took: list[float] = []
+
+    def shut_down(*_: object) -> None:
+        began = time.monotonic()
+        client.shutdown()
+        took.append(time.monotonic() - began)
+
+    with client_on(blue, green) as client:
+        way(client, shut_down)
+        eventually(lambda: took)
+        assert took[0] < 2
+        assert client.status().state == "closed"
+        eventually(lambda: client_threads() == [])
+
+
+def test_shutting_down_does_not_wait_for_a_listener_that_never_returns(blue: LocalCluster) -> None:
+    let_go = threading.Event()
+    with client_on(blue) as client:
+        users: Any = client.get_map("shutdown-listener").blocking()
+        called = threading.Event()
+
+        def block(_: object) -> None:
+            called.set()
+            let_go.wait(30)
+
+        users.add_entry_listener(added_func=block)
+        users.delete("key")
+        users.set("key", 1)
+        assert called.wait(5)
+        began = time.monotonic()
+        client.shutdown()
+        assert time.monotonic() - began < 2.5
+        let_go.set()
+        eventually(lambda: client_threads() == [])
+
+
+def test_a_client_that_was_never_used_is_shut_down_without_a_connection() -> None:
+    events: list[Event] = []
+    client = absent_client()
+    client.subscribe(events.append)
+    client.shutdown()
+    with pytest.raises(HazelcastClientNotActiveError):
+        client.start()
+    assert client.status().state == "closed" and not events
+    assert client_threads() == []
