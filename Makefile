@@ -16,7 +16,7 @@ MEMBERS := 5.7.0 5.3.8
 
 MAIN_PATHS := tests/test_source_document.py tests/test_client.py tests/test_extension.py tests/test_signals.py \
 	tests/test_admin_api.py tests/test_method_table.py tests/test_cli.py tests/test_cachelib.py \
-	tests/test_limits.py tests/test_prometheus.py
+	tests/test_cachelib_offline.py tests/test_limits.py tests/test_prometheus.py
 
 .PHONY: help run demo test minimum check format bench docs clean
 .DELETE_ON_ERROR:

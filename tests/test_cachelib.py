@@ -14,13 +14,11 @@ from uuid import UUID, uuid4
 import pytest
 from cachelib import BaseCache
 from cachelib.serializers import BaseSerializer
-from flask import Flask
-from hazelcast.errors import ClientOfflineError
 from markupsafe import Markup
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient, HazelcastFailover
 from flask_hazelcast_failover.integrations.cachelib import HazelcastCache
-from flask_hazelcast_failover.testing import LocalCluster, free_port
+from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.apps import client_of, make_app
 from tests.support.clients import client_on
 from tests.support.relay import Relay
@@ -364,64 +362,3 @@ def test_the_extension_stands_for_the_client_of_the_current_app(
             assert cache.get("key") == "shop" and cache.clear()
         with pytest.raises(RuntimeError, match="outside an app context"):
             cache.get("key")
-
-
-def test_without_a_client_the_current_app_is_asked() -> None:
-    cache = HazelcastCache()
-    with pytest.raises(RuntimeError, match=r"no current app.*app_context"):
-        cache.get("key")
-    with Flask("bare").app_context(), pytest.raises(RuntimeError, match=r"'bare' has no HazelcastFailover"):
-        cache.get("key")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"client": "localhost:5701"}, TypeError, "client must be a HazelcastClient.*not a str"),
-        ({"client": None, "map_name": ""}, ValueError, "map_name must not be empty"),
-        ({"client": None, "map_name": 5}, TypeError, "map_name must be a str, not a int"),
-        ({"client": None, "key_prefix": 5}, TypeError, "key_prefix must be a str .*not a int"),
-        ({"client": None, "when_offline": "ignore"}, ValueError, "ignore"),
-    ],
-)
-def test_a_wrong_argument_is_refused_at_once(
-    arguments: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        HazelcastCache(**arguments)
-
-
-@pytest.fixture
-def away() -> Iterator[HazelcastClient]:
-    """A client none of whose clusters can be reached."""
-    failover = FailoverConfig(try_count=1)
-    failover.add_cluster("blue", [f"127.0.0.1:{free_port()}"])
-    client = HazelcastClient(failover)
-    yield client
-    client.shutdown()
-
-
-def test_a_cache_that_cannot_be_reached_is_an_empty_one_that_takes_nothing(away: HazelcastClient) -> None:
-    cache = HazelcastCache(away)
-    assert cache.get("key") is None
-    assert cache.get_many("a", "b") == [None, None]
-    assert cache.has("key") is cache.delete("key") is cache.clear() is False
-    assert cache.set("key", 1) is cache.add("key", 1) is False
-    assert cache.set_many({"a": 1, "b": 2}) == cache.delete_many("a") == []
-    assert cache.inc("key") is cache.dec("key") is None
-
-
-def test_a_deletion_that_could_not_be_made_is_told_when_it_matters(away: HazelcastClient) -> None:
-    with pytest.raises(RuntimeError, match=r"Failed to delete keys: \['a', 'b'\]"):
-        HazelcastCache(away, ignore_delete_many_errors=False).delete_many("a", "b")
-
-
-def test_a_cache_raises_while_offline_when_told_to(away: HazelcastClient) -> None:
-    cache = HazelcastCache(away, when_offline="raise")
-    for ask in (cache.get, cache.has, cache.delete, cache.get_many, cache.delete_many, cache.inc):
-        with pytest.raises(ClientOfflineError):
-            ask("key")
-    with pytest.raises(ClientOfflineError):
-        cache.set("key", 1)
-    with pytest.raises(ClientOfflineError):
-        cache.clear()
