@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -26,8 +26,8 @@ from flask_hazelcast_failover.client.options import Options
 __all__ = ["Watch", "answers"]
 
 _PROBED = "hazelcast-failover-health"
-# How often the watch looks, seconds.
-_PACE = 0.05
+# How often the watch looks, while there is something to look at and while there is nothing, seconds.
+_PACE, _IDLE_PACE = 0.05, 0.25
 # A look that comes later than this by more says that our own process was held up, seconds.
 _LATE = 0.1
 # How long members may take to share the partitions out at their first use at least, seconds.
@@ -61,7 +61,7 @@ class Watch:
     def __init__(
         self,
         options: Options,
-        links: Callable[[], Iterable[Link]],
+        links: Callable[[], Sequence[Link]],
         post: Callable[[Checked], None],
     ) -> None:
         self._options = options
@@ -93,13 +93,13 @@ class Watch:
     def _run(self) -> None:
         looked = time.monotonic()
         next_round = 0.0
-        while not self._stopped.wait(_PACE):
+        while not self._stopped.wait(pace := _PACE if self._links() else _IDLE_PACE):
             now = time.monotonic()
-            late = now - looked - _PACE
+            late = now - looked - pace
             looked = now
             try:
                 # While we were held up ourselves no answer could be read, so that time counts for nothing.
-                self._time += _PACE if late > _LATE else _PACE + late
+                self._time += pace if late > _LATE else pace + late
                 if late <= _LATE:
                     self._end_overdue()
                 self._end_rounds()
