@@ -94,7 +94,7 @@ def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
 ) -> None:
     three = start_cluster("three", members=3)
     addresses = {"blue": blue.addresses, "three": three.addresses}
-    with connected_to(addresses) as (client, _):
+    with connected_to(addresses, connect_timeout=5.0) as (client, _):
         # Members share the partitions out at their first use, which a check is.
         eventually(lambda: cluster_of(client, "three").latency_ms is not None)
         three.members[0].freeze()

@@ -42,7 +42,7 @@ _JOINING, _FOLLOWING = 2.0, 1.5
 # How long the fleet's thread may take for a look at all clusters, and how often one is taken, seconds.
 _LOOK, _LOOK_PACE = 3.0, 0.05
 # How long a question to one cluster may hold up a first connection, seconds.
-_FIRST_ANSWER = 1.0
+_FIRST_ANSWER = 2.0
 # The same for the signal of a switch: a member that has just started may take its time, and whoever
 # does not wait for it sends a second alert.
 _ANSWER = 3.0

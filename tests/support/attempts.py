@@ -15,7 +15,7 @@ from flask_hazelcast_failover.client.official import OfficialClient
 
 CONNECT_TIMEOUT = 0.4
 # What an attempt may take beyond its time on a machine that does other things as well.
-LEEWAY = 0.35
+LEEWAY = 1.0
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
 
