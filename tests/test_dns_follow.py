@@ -108,7 +108,7 @@ def test_a_name_that_moves_to_another_cluster_is_followed_gracefully(place: Plac
         switch = client.status().history[-1]
         assert (switch.previous, switch.current, switch.reason) == ("prod", "prod", "dns")
         eventually(lambda: [event.reason for event in told.of(ClusterSwitched)] == ["dns"])
-        changed = told.of(AddressesChanged)[0]
+        changed = eventually(lambda: told.of(AddressesChanged))[0]
         assert changed.before == (f"{Place.FIRST}:{place.port}",)
         assert changed.after == (f"{Place.SECOND}:{place.port}",)
         assert cluster_of(client, "prod").addresses == changed.after

@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,6 +24,7 @@ from flask_hazelcast_failover.client.status import Condition
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.fleet.boards import claim_arrival, read_once
 from flask_hazelcast_failover.fleet.name import is_server_worker
+from flask_hazelcast_failover.fleet.newcomer import Newcomer, word_of
 from flask_hazelcast_failover.fleet.pulse import Member, Pulse, View
 from flask_hazelcast_failover.fleet.records import Desired, Origin, WorkerRecord, for_all, for_some
 from flask_hazelcast_failover.steering import (
@@ -75,6 +75,8 @@ class Fleet:
         self._lock = threading.Lock()  # guards the pulse's making
         self._pulse: Pulse | None = None  # made once for each process, under _lock
         self._serves = False  # only ever becomes true
+        # Without standby one cluster is asked after the other, so none has another to wait for.
+        self._newcomer = Newcomer(1 if self._is_cold else len(self._labels()))
 
     @property
     def name(self) -> str:
@@ -145,11 +147,7 @@ class Fleet:
             reading = read_once(client, member.fleet, _FIRST_ANSWER)
         except Exception:
             return None
-        if reading.desired is None or not (member.has_past or reading.records):
-            return None
-        wanted = reading.desired.fleet
-        # What nobody asked for follows the majority, which may have moved just now.
-        return wanted.label if wanted.is_asked_for else _place_of_most(reading.records) or wanted.label
+        return self._newcomer.hear(label, word_of(reading, trusts_the_past=member.has_past))
 
     def leave(self, timeout: float) -> None:
         """Be gone for the others at once."""
@@ -322,11 +320,6 @@ class Fleet:
                 member = Member(name, self._is_named, has_past, host, pid, labels, self._is_cold)
                 self._pulse = Pulse(self._client, member, lambda: self._serves)
             return self._pulse
-
-
-def _place_of_most(workers: Sequence[WorkerRecord]) -> str | None:
-    places = Counter(record.current_cluster for record in workers)
-    return next((place for place, count in places.items() if 2 * count > len(workers)), None)
 
 
 def _out_of_reach(workers: Iterable[WorkerRecord], label: str) -> list[WorkerRecord]:

@@ -1,0 +1,54 @@
+"""Where a process that starts goes first, by what the clusters say at about the same time."""
+
+from __future__ import annotations
+
+import time
+
+from flask_hazelcast_failover.fleet.boards import Reading
+from flask_hazelcast_failover.fleet.newcomer import Newcomer, word_of
+from flask_hazelcast_failover.fleet.records import Desired, Origin, WorkerRecord, by_majority, for_all
+from tests.support.moving import Outcome
+
+
+def found(desired: Desired, *places: str) -> Reading:
+    workers = [WorkerRecord(f"w{n}", "host", n, place, 1) for n, place in enumerate(places)]
+    entries = {f"worker/{worker.id}": worker.as_text() for worker in workers} | {"desired": desired.as_text()}
+    return Reading(list(entries.items()), 0.0)
+
+
+def test_a_cluster_that_has_just_come_back_waits_for_the_word_of_another() -> None:
+    newcomer = Newcomer(2)
+    empty = Outcome(lambda: newcomer.hear("blue", None))
+    assert newcomer.hear("green", "green") == "green"
+    assert empty.wait().result == "green"
+
+
+def test_nobody_waits_once_all_have_spoken() -> None:
+    newcomer = Newcomer(2)
+    first = Outcome(lambda: newcomer.hear("blue", None))
+    began = time.monotonic()
+    assert newcomer.hear("green", None) is None
+    assert time.monotonic() - began < 0.2
+    assert first.wait().result is None
+
+
+def test_a_cluster_that_does_not_speak_holds_up_the_start_for_a_moment_only() -> None:
+    began = time.monotonic()
+    assert Newcomer(2).hear("blue", None) is None
+    assert 0.2 < time.monotonic() - began < 1.0
+
+
+def test_what_nobody_asked_for_follows_those_who_have_just_moved() -> None:
+    moved = found(by_majority(None, "blue"), "green", "green", "blue")
+    assert word_of(moved, trusts_the_past=True) == "green"
+
+
+def test_what_somebody_asked_for_holds_while_the_others_are_on_their_way() -> None:
+    asked = for_all(None, "green", "an operator", Origin.COMMAND)
+    assert word_of(found(asked, "blue", "blue"), trusts_the_past=True) == "green"
+
+
+def test_what_those_wanted_who_are_gone_holds_only_for_who_trusts_the_past() -> None:
+    left = found(by_majority(None, "green"))
+    assert word_of(left, trusts_the_past=True) == "green"
+    assert word_of(left, trusts_the_past=False) is None
