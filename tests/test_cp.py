@@ -1,5 +1,6 @@
 """The objects of the CP subsystem follow the client; what was held in them does not."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -113,7 +114,8 @@ def test_a_future_lock_is_held_by_the_thread_that_asked(
 
 
 def test_a_semaphore_follows(client: Any) -> None:
-    permits = client.cp_subsystem.get_semaphore("s").blocking()
+    client.switch_to("blue")
+    permits = client.cp_subsystem.get_semaphore(f"s-{uuid.uuid4().hex}").blocking()
     assert permits.init(2) is True
     permits.acquire()
     assert permits.available_permits() == 1

@@ -64,6 +64,8 @@ class FailoverMetrics:
         watched = _Watched(self, weakref.ref(client), app)
         watched.write()
         client.subscribe(watched.receive)
+        if client.status().state != "idle":
+            watched.sample()  # it has connected before, and there may be no event for long
 
 
 class _Watched:
@@ -75,7 +77,7 @@ class _Watched:
         self._app = app
         self._lock = threading.Lock()
         self._repeated = self._unknown = 0  # as written last, under _lock
-        self._sampled_in: int | None = None  # process id of the sampler; of the announcer's thread
+        self._sampled_in: int | None = None  # process id of the sampler; under _lock
 
     def receive(self, event: Event) -> None:
         """Take an event of the client's in."""
@@ -83,9 +85,15 @@ class _Watched:
             self._metrics._switches.labels(self._app, str(event.reason)).inc()
             self._metrics._duration.labels(self._app).observe(event.duration)
         self.write()
-        if self._sampled_in != os.getpid():  # a forked child has no sampler yet
-            self._sampled_in = os.getpid()
-            threading.Thread(target=self._sample, name="hazelcast-failover-metrics", daemon=True).start()
+        self.sample()
+
+    def sample(self) -> None:
+        """Have the metrics written every second from now on, by one thread in each process."""
+        with self._lock:
+            if self._sampled_in == os.getpid():
+                return
+            self._sampled_in = os.getpid()  # a forked child has no sampler yet
+        threading.Thread(target=self._sample, name="hazelcast-failover-metrics", daemon=True).start()
 
     def write(self) -> bool:
         """Write how things stand; ``False`` once the client is gone."""
