@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
@@ -12,7 +13,7 @@ from flask import Flask
 from flask_hazelcast_failover import signals
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
-from tests.support.fleet import Start, together
+from tests.support.fleet import Process, Start, together
 from tests.support.waiting import eventually
 
 begin, start = fleet.begin, fleet.start
@@ -40,11 +41,11 @@ def test_one_process_is_the_first_of_each_switch(
             assert sorted(told[-3:]) == [(label, False), (label, False), (label, True)]
 
 
-def test_one_process_is_the_first_on_a_cluster_that_answers_late(
-    pair: tuple[LocalCluster, LocalCluster], start: Start
-) -> None:
-    blue, green = pair
-    processes = [start(blue, green, FLEET="late-answer", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
+@contextmanager
+def arriving_on_frozen(
+    blue: LocalCluster, green: LocalCluster, processes: list[Process]
+) -> Iterator[list[bool]]:
+    """Bring a fleet from blue, which dies, to green, which is frozen; gives what is told of `fleet_first`."""
     together(*processes)
     told: list[bool] = []
 
@@ -57,8 +58,16 @@ def test_one_process_is_the_first_on_a_cluster_that_answers_late(
         green.freeze()
         blue.kill()
         eventually(lambda: all(process.place[0] == "green" for process in processes))
+        yield told
+
+
+def test_one_process_is_the_first_on_a_cluster_that_answers_late(
+    pair: tuple[LocalCluster, LocalCluster], start: Start
+) -> None:
+    processes = [start(*pair, FLEET="late-answer", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
+    with arriving_on_frozen(*pair, processes) as told:
         time.sleep(1.0)  # that late
-        green.thaw()
+        pair[1].thaw()
         eventually(lambda: len(told) == 3)
     assert sorted(told) == [False, False, True]
 
@@ -66,21 +75,9 @@ def test_one_process_is_the_first_on_a_cluster_that_answers_late(
 def test_one_process_is_the_first_on_a_cluster_that_is_lost_before_it_can_be_asked(
     pair: tuple[LocalCluster, LocalCluster], start: Start
 ) -> None:
-    blue, green = pair
-    processes = [start(blue, green, FLEET="unanswered", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
-    together(*processes)
-    told: list[bool] = []
-
-    def note(_: Flask, event: signals.ClusterSwitched) -> None:
-        told.append(event.fleet_first)
-
-    with ExitStack() as connected:
-        for process in processes:
-            connected.enter_context(signals.cluster_switched.connected_to(note, process.flask_app))
-        green.freeze()
-        blue.kill()
-        eventually(lambda: all(process.place[0] == "green" for process in processes))
-        green.kill()
+    processes = [start(*pair, FLEET="unanswered", HEALTH_CHECK_INTERVAL=5.0) for _ in range(3)]
+    with arriving_on_frozen(*pair, processes) as told:
+        pair[1].kill()
         eventually(lambda: len(told) == 3)
     assert sorted(told) == [False, False, True]
 
