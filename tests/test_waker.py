@@ -1,9 +1,9 @@
-"""The stuck waker: the official client loses wake-ups under threads; ours must not, and must not pay for it."""
+"""The stuck waker: the official client loses wake-ups under threads; ours must not, nor need a tick to find them."""
 
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ from hazelcast.client import HazelcastClient as OfficialClient
 from hazelcast.reactor import AsyncoreReactor
 
 from flask_hazelcast_failover.client.official import put_waker_right
+from flask_hazelcast_failover.client.official.reactor import sleep_until_needed
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.clients import client_on
+from tests.support.waiting import eventually
 
 
 class _Racing:
@@ -82,6 +84,72 @@ def test_it_is_put_right_on_every_connection(blue: LocalCluster, green: LocalClu
             client.switch_to(label)
             official: Any = client.connected_clusters()[label]
             assert "handle_read" in vars(official._reactor._loop.waker), label
+
+
+class Looks:
+    """Counts how often a reactor looks for something to do."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.count = 0
+        self._run_loop = reactor._loop.run_loop
+        reactor._loop.run_loop = self._counted
+
+    def _counted(self) -> None:
+        self.count += 1
+        self._run_loop()
+
+
+def test_the_official_reactor_still_ticks(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When this fails, the official client may no longer need sleep_until_needed(): see what it does instead."""
+    waits = []
+
+    def loop(timeout: float, **_: Any) -> None:
+        waits.append(timeout)
+
+    monkeypatch.setattr("hazelcast.reactor.asyncore.loop", loop)
+    reactor._loop.run_loop()
+    assert waits == [0.01]
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Any]:
+    reactor: Any = AsyncoreReactor()
+    put_waker_right(reactor)
+    sleep_until_needed(reactor)
+    yield reactor
+    reactor.shutdown()
+
+
+def test_ours_sleeps_while_there_is_nothing_to_do(sleeper: Any) -> None:
+    looks = Looks(sleeper)
+    sleeper.start()
+    began = time.monotonic()
+    eventually(lambda: looks.count > 10, 5.0)
+    assert time.monotonic() - began > 0.5, "a tick of 10 ms"
+
+
+def test_ours_keeps_its_timers_whoever_sets_them(sleeper: Any) -> None:
+    sleeper.start()
+    late: list[float] = []
+
+    def set_timer() -> None:
+        due = time.monotonic() + 0.02
+        sleeper.add_timer(0.02, lambda: late.append(time.monotonic() - due))
+
+    for count in range(1, 11):
+        set_timer()
+        sleeper.add_timer(0.001, set_timer)
+        eventually(lambda count=count: len(late) == 2 * count)
+    assert sorted(late)[10] < 0.015, late
+
+
+def test_ours_ends_at_once(sleeper: Any) -> None:
+    looks = Looks(sleeper)
+    sleeper.start()
+    eventually(lambda: looks.count)
+    began = time.monotonic()
+    sleeper.shutdown()
+    assert time.monotonic() - began < 0.08
 
 
 def gets_per_second(users: Any, threads: int, seconds: float) -> float:

@@ -32,6 +32,7 @@ from flask_hazelcast_failover.client.official.reactor import (
     let_each_greenlet_be_a_thread,
     put_waker_right,
     read_carefully,
+    sleep_until_needed,
 )
 from flask_hazelcast_failover.client.processes import close_in_child
 
@@ -63,6 +64,7 @@ class OfficialClient(_HazelcastClient):
     def _start(self) -> None:
         close_in_child(self, OfficialClient.release_files)
         put_waker_right(self._reactor)
+        sleep_until_needed(self._reactor)
         read_carefully(self._reactor)
         manager: Any = self._connection_manager
         manager.connect_to_all_cluster_members = self._connect_to_members

@@ -1,17 +1,18 @@
-"""The official client's reactor: its thread, which must never wait, and its waker, which gets stuck."""
+"""The official client's reactor: its thread, which must never wait, its waker, which gets stuck, and its tick."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from hazelcast.connection import _Reader
 from hazelcast.future import Future
-from hazelcast.reactor import AsyncoreConnection
+from hazelcast.reactor import AsyncoreConnection, asyncore
 
 __all__ = [
     "CarefulReader",
@@ -19,8 +20,12 @@ __all__ = [
     "let_each_greenlet_be_a_thread",
     "put_waker_right",
     "read_carefully",
+    "sleep_until_needed",
     "without_waiting",
 ]
+
+# How long a reactor sleeps at most with nothing to do, and as long as the official one while it ends, seconds.
+_LONGEST_SLEEP, _TICK = 0.1, 0.01
 
 
 def put_waker_right(reactor: Any) -> None:
@@ -44,6 +49,41 @@ def put_waker_right(reactor: Any) -> None:
         waker.awake = False
 
     waker.handle_read = handle_read
+
+
+def sleep_until_needed(reactor: Any) -> None:
+    """Have the reactor sleep until something comes, instead of looking a hundred times a second.
+
+    An app keeps a connection to each of its clusters all the time, in every process. Needs a waker that was
+    put right: then a wake-up is never lost, and the tick finds nothing that a wake-up did not say.
+    """
+    loop = reactor._loop
+    if not hasattr(getattr(loop, "waker", None), "_read_fd"):
+        return
+    add_timer, shut_down = loop.add_timer, loop.shutdown
+    longest = _LONGEST_SLEEP
+
+    def run_loop() -> None:
+        pause = longest
+        if loop._new_timers:
+            pause = 0.0
+        elif loop._timers:
+            pause = min(pause, max(0.0, loop._timers[0][0] - time.time()))
+        asyncore.loop(timeout=pause, use_poll=True, map=reactor.map, count=1)
+
+    def add_and_wake(delay: float, callback: Callable[[], object]) -> Any:
+        timer = add_timer(delay, callback)
+        if delay < _LONGEST_SLEEP:
+            loop.wake_loop()
+        return timer
+
+    def wake_and_shut_down() -> None:
+        nonlocal longest
+        longest = _TICK
+        loop.wake_loop()
+        shut_down()
+
+    loop.run_loop, loop.add_timer, loop.shutdown = run_loop, add_and_wake, wake_and_shut_down
 
 
 class CarefulReader(_Reader):
