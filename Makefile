@@ -18,6 +18,9 @@ MAIN_PATHS := tests/test_source_document.py tests/test_client.py tests/test_exte
 	tests/test_admin_api.py tests/test_method_table.py tests/test_cli.py tests/test_cachelib.py \
 	tests/test_cachelib_offline.py tests/test_limits.py tests/test_prometheus.py
 
+# The tests start some hundred interpreters: each begins sooner where compiled code may be kept.
+test minimum: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help run demo test minimum check format bench docs clean
 .DELETE_ON_ERROR:
 

@@ -21,7 +21,7 @@ PHONE = {"width": 390, "height": 800}
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def running_browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium, "a Chromium is needed: on Debian, apt-get install chromium"
     with sync_playwright() as playwright:
@@ -29,6 +29,14 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def browser(running_browser: Browser) -> Iterator[Browser]:
+    """A browser whose pages are closed after each test: they go on bringing themselves up to date."""
+    yield running_browser
+    for context in running_browser.contexts:
+        context.close()
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,6 @@ def test_axe_finds_nothing(
     page.locator("#reset").click()
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
-    page.context.close()
 
 
 def test_the_page_is_used_by_keyboard_alone(

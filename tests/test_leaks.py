@@ -111,7 +111,9 @@ def test_1000_operations_and_100_listeners_leave_nothing_behind(blue: LocalClust
         heard: list[object] = []
 
         def work(operations: int, listeners: int) -> None:
-            ids = [users.add_entry_listener(added_func=heard.append).result() for _ in range(listeners)]
+            ids = [
+                users.add_entry_listener(key=0, added_func=heard.append).result() for _ in range(listeners)
+            ]
             for number in range(operations):
                 users.set(number, "x" * 100)
                 assert users.blocking().get(number)

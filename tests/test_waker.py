@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hazelcast.client import HazelcastClient as OfficialClient
 from hazelcast.reactor import AsyncoreReactor
 
 from flask_hazelcast_failover.client.official import put_waker_right
@@ -152,22 +151,19 @@ def test_ours_ends_at_once(sleeper: Any) -> None:
     assert time.monotonic() - began < 0.08
 
 
-def gets_per_second(users: Any, threads: int, seconds: float) -> float:
-    """How many `get`s these threads do."""
-    counts = [0] * threads
+def get_for(seconds: float, users: Any, threads: int) -> None:
+    """Have these threads read all the while."""
     over = time.monotonic() + seconds
 
-    def work(number: int) -> None:
+    def work() -> None:
         while time.monotonic() < over:
             users.get("key")
-            counts[number] += 1
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    workers = [threading.Thread(target=work) for _ in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return sum(counts) / seconds
 
 
 def lone_get(users: Any) -> float:
@@ -181,18 +177,11 @@ def lone_get(users: Any) -> float:
 
 
 def test_threads_slow_nothing_down_for_good(blue: LocalCluster) -> None:
-    official = OfficialClient(cluster_name=blue.name, cluster_members=blue.addresses)
-    try:
-        theirs: Any = official.get_map("waker").blocking()
-        with client_on(blue) as client:
-            ours: Any = client.get_map("waker").blocking()
-            ours.set("key", 1)
-            fresh = lone_get(ours)
-            their_rate = gets_per_second(theirs, threads=8, seconds=1.5)
-            our_rate = gets_per_second(ours, threads=8, seconds=1.5)
-            after = lone_get(ours)
-    finally:
-        official.shutdown()
-    # The real figures are the benchmarks' business: 2.5 times as many, and 2 times as long. This machine may be busy.
-    assert our_rate > 1.2 * their_rate, (our_rate, their_rate)
+    with client_on(blue) as client:
+        users: Any = client.get_map("waker").blocking()
+        users.set("key", 1)
+        fresh = lone_get(users)
+        get_for(1.5, users, threads=8)
+        after = lone_get(users)
+    # How many they do beside the official client is the benchmarks' business. This machine may be busy.
     assert after < max(4 * fresh, 0.004), (fresh, after)
