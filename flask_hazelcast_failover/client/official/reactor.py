@@ -12,7 +12,7 @@ from typing import Any
 
 from hazelcast.connection import _Reader
 from hazelcast.future import Future
-from hazelcast.reactor import AsyncoreConnection, asyncore
+from hazelcast.reactor import AsyncoreConnection, asyncore  # type: ignore[attr-defined]  # whichever it uses
 
 __all__ = [
     "CarefulReader",
