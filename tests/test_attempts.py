@@ -89,6 +89,11 @@ class TestPeersThatDoNotLetUsIn:
         assert str(failed) == f"{address}: timed out"
         assert failed.verdict is Verdict.ABSENT
 
+    def test_packets_that_are_dropped_at_first_only(self) -> None:
+        with dropping_packets(1.2) as address:
+            failed = failure([address], within=2.4)
+        assert "timed out: connected, but no answer to the authentication" in str(failed)
+
     @pytest.mark.parametrize(
         ("behaviour", "why", "verdict"),
         [

@@ -31,6 +31,8 @@ from flask_hazelcast_failover.client.processes import close_in_child
 __all__ = ["Answer", "Probe", "Verdict"]
 
 _TLS_ALERT = b"\x15\x03"
+# The system sends packets that were dropped again after 1 s, 3 s, 7 s …: too seldom for a host that comes back, seconds.
+_DIAL_AGAIN = 1.5
 # A member's answer to an authentication takes some hundred bytes.
 _LONGEST_ANSWER = 65536
 
@@ -115,11 +117,8 @@ class Probe:
         self._done(self)
 
     def _ask(self) -> Answer:
-        plain = close_in_child(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        self._hold(plain)
         try:
-            plain.settimeout(_left(self._deadline))
-            plain.connect((self.ip, self.port))
+            plain = self._connected()
         except ConnectionRefusedError:
             return Answer(Verdict.ABSENT, "refused")
         except TimeoutError:
@@ -136,6 +135,20 @@ class Probe:
         if reply.is_welcome:
             return Answer(Verdict.MEMBER, "a member", connection)
         return Answer(*_refusal(reply, self._config))
+
+    def _connected(self) -> socket.socket:
+        while True:
+            plain = close_in_child(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            self._hold(plain)
+            try:
+                plain.settimeout(min(_left(self._deadline), _DIAL_AGAIN))
+                plain.connect((self.ip, self.port))
+            except TimeoutError:
+                plain.close()
+                if self._ended or time.monotonic() >= self._deadline:
+                    raise
+            else:
+                return plain
 
     def _secured(self, plain: socket.socket) -> socket.socket:
         if self._context is None:

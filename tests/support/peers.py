@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 import threading
@@ -196,8 +197,8 @@ def exception_reply(error_code: int, class_name: str) -> bytes:
 
 
 @contextlib.contextmanager
-def dropping_packets() -> Iterator[str]:
-    """An address that never answers a connection: its backlog is full."""
+def dropping_packets(until: float = math.inf) -> Iterator[str]:
+    """An address that does not answer a connection for ``until`` seconds: its backlog is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -206,7 +207,19 @@ def dropping_packets() -> Iterator[str]:
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
+        if until < math.inf:
+            emptying = threading.Timer(until, _empty, (listener, stack))
+            emptying.start()
+            stack.callback(emptying.cancel)
         yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def _empty(listener: socket.socket, taken: contextlib.ExitStack) -> None:
+    """Take whoever waits in a backlog, so that there is room for others."""
+    listener.settimeout(0.05)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            taken.enter_context(listener.accept()[0])
 
 
 def unused_address() -> str:

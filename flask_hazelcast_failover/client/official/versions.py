@@ -13,7 +13,8 @@ def missing_parts(client: object) -> list[str]:
     """Which of the private parts used here this version of the official client lacks."""
     used = (
         "_reactor.map",
-        "_reactor._loop",
+        "_reactor._loop._timers",
+        "_reactor._loop._new_timers",
         "_reactor.connection_factory",
         "_connection_manager.active_connections",
         "_connection_manager._get_or_connect_to_member",
