@@ -59,6 +59,22 @@ def test_a_failed_check_begins_the_wait_anew() -> None:
     assert stage.on == "blue"
 
 
+def test_a_check_that_fails_on_the_way_back_begins_the_wait_anew() -> None:
+    stage = started("blue", "green", failback=Failback.AUTO, failback_after=10.0)
+    stage.kill("blue")
+    stage.run(5.0)
+    stage.world.restart(0)
+    stage.run(60.0, until=lambda: bool(stage.world.pending("prepare", 0)))
+    stage.clusters[0].failing = 1
+    stage.world.check_health()
+    stage.clusters[0].failing = 0
+    stage.run(8.0)
+    assert stage.on == "green"
+    assert not stage.told(ClusterLost)[1:], "it is only not fit"
+    stage.run(4.0)
+    assert stage.on == "blue"
+
+
 def test_a_primary_that_is_not_ready_is_asked_again_and_not_returned_to() -> None:
     stage = started("blue", "green", failback=Failback.AUTO, failback_after=10.0, ready_check=bool)
     stage.kill("blue")

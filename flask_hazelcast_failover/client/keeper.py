@@ -1,9 +1,7 @@
 """What happens when the primary dies: the one place that decides where operations go.
 
 The keeper owns what state the clusters are in. It gets events, one after the other on one thread,
-and answers each with decisions that its ``World`` carries out without blocking; what takes time
-there comes back as another event. Nothing here sleeps, connects or knows the official client, so
-that a test can drive it with a clock and clusters of its own.
+and answers each with what its ``World`` does without blocking; what takes time comes back as an event.
 
 The way of a failover: ``LinkDown`` → ``_lose`` suspends operations and begins a search → ``_search``
 dials → ``AttemptEnded`` → ``_search`` finds the best cluster → ``_move`` has listeners carried over →
@@ -227,13 +225,16 @@ class Keeper:
         move = self._move_now
         if move is None or move.link is not event.link:
             return
-        if event.why is None:
+        if event.why is not None:
+            self._fail(move, event.why)
+            if move.record.link is move.link:
+                self._lose(move.record, move.link, Reason.CONNECTION_LOST, event.why)
+            self._search()
+        elif move.reason is Reason.FAILBACK and self.active is not None and not self._is_fit(move.record):
+            self._fail(move, "a health check failed meanwhile")
+            self._world.leave(move.link)
+        else:
             self._arrive(move)
-            return
-        self._fail(move, event.why)
-        if move.record.link is move.link:
-            self._lose(move.record, move.link, Reason.CONNECTION_LOST, event.why)
-        self._search()
 
     def _fail(self, move: Move, why: str) -> None:
         self._move_now = None
@@ -358,20 +359,21 @@ class Keeper:
                 self._move(target, target.link, Reason.FAILBACK)
 
     def _may_fail_back(self) -> bool:
-        if self._options.failback is Failback.MANUAL or self._wishes.held:
-            return False
-        return self.active is not None and self._is_at_rest()
+        is_allowed = self._options.failback is Failback.AUTO and not self._wishes.held
+        return is_allowed and self.active is not None and self._is_at_rest()
 
     def _higher(self) -> Sequence[ClusterRecord]:
         return self.records[: self.current.index] if self.current is not None else ()
 
     def _ready_answered(self, event: ReadyAnswered) -> None:
         record = self._standbys.record_of(event.link)
-        if record is None:
-            return
-        now = record.ready_asked_at = self._world.now()
-        if event.ready and self._may_fail_back() and self._way_back.said_ready(self._higher(), record, now):
-            self._move(record, event.link, Reason.FAILBACK)
+        if record is not None:
+            record.ready_asked_at = self._world.now()
+            if event.ready and self._may_fail_back() and self._is_fit(record):
+                self._move(record, event.link, Reason.FAILBACK)
+
+    def _is_fit(self, record: ClusterRecord) -> bool:
+        return self._way_back.is_fit(self._higher(), record, self._world.now())
 
     def _scouted(self, event: Scouted) -> None:
         record = self.records[event.index]

@@ -36,7 +36,7 @@ class WayBack:
         self._world = world
 
     def target(self, higher: Sequence[ClusterRecord], now: float) -> ClusterRecord | None:
-        """The cluster to return to now. With a ready check that is asked first, see ``said_ready``."""
+        """The cluster to return to now. With a ready check that is asked first."""
         for record in higher:
             if now < self._due_at(record):
                 if record.ready_asked_at == math.inf:
@@ -49,7 +49,7 @@ class WayBack:
                 break
         return None
 
-    def said_ready(self, higher: Sequence[ClusterRecord], record: ClusterRecord, now: float) -> bool:
+    def is_fit(self, higher: Sequence[ClusterRecord], record: ClusterRecord, now: float) -> bool:
         """Whether to return to a cluster that is ready: not if it has become unfit meanwhile."""
         return record in higher and now >= _fit_at(record, self._after)
 

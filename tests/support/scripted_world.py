@@ -310,6 +310,8 @@ class ScriptedWorld:
     def leave(self, link: KeptLink) -> None:
         link = own(link)
         assert link is not self.route and not link.is_discarded
+        if link is self.moving:
+            self.moving, link.is_prepared = None, False
         self.draining[link] += 1
         epoch = link.epoch
 
