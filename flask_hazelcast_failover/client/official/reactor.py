@@ -71,16 +71,20 @@ def sleep_until_needed(reactor: Any) -> None:
             pause = min(pause, max(0.0, loop._timers[0][0] - time.time()))
         asyncore.loop(timeout=pause, use_poll=True, map=reactor.map, count=1)
 
+    def wake() -> None:
+        if loop._is_live:  # else its pipe may be closed, and the number be another file's
+            loop.wake_loop()
+
     def add_and_wake(delay: float, callback: Callable[[], object]) -> Any:
         timer = add_timer(delay, callback)
         if delay < _LONGEST_SLEEP:
-            loop.wake_loop()
+            wake()
         return timer
 
     def wake_and_shut_down() -> None:
         nonlocal longest
         longest = _TICK
-        loop.wake_loop()
+        wake()
         shut_down()
 
     loop.run_loop, loop.add_timer, loop.shutdown = run_loop, add_and_wake, wake_and_shut_down
