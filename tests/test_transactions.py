@@ -147,13 +147,16 @@ def test_a_commit_after_the_loss_surely_did_not_happen(pair: tuple[LocalCluster,
 
 def test_a_commit_that_is_lost_under_way_may_have_happened(relay: Relay, green: LocalCluster) -> None:
     with client_at(("blue", relay.address), ("green", green.addresses[0]), health_check_interval=0) as client:
+        is_put = threading.Event()
 
         def commit() -> None:
             with client.new_transaction() as transaction:
                 transaction.get_map("unsure").put("k", 1)
                 relay.freeze()
+                is_put.set()
 
         committing = Outcome(commit)
+        assert is_put.wait(5)
         eventually(lambda: client._route.link is not None and len(client._route.link.calls) == 2)
         relay.refuse()
         error = committing.wait(5).error
