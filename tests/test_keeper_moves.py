@@ -9,7 +9,7 @@ from flask_hazelcast_failover.client.events import (
     ClusterLost,
     Reason,
 )
-from flask_hazelcast_failover.client.happenings import Begin
+from flask_hazelcast_failover.client.happenings import Begin, Resolved
 from flask_hazelcast_failover.client.options import Failback, Standby
 from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.status import Condition
@@ -242,6 +242,21 @@ def test_a_name_that_leads_elsewhere_twice_running_is_followed_gracefully() -> N
     assert switches(stage) == [("dns-blue", "dns-blue", Reason.DNS)]
     assert stage.world.route is not None and stage.world.route.known == stage.clusters[0].members
     assert len(stage.told(AddressesChanged)) == 1 and stage.told(ClusterLost) == []
+
+
+def test_answers_with_one_between_that_denies_them_are_not_running_however_late_looking_there_ends() -> None:
+    stage = started("dns-blue", "green")
+    here = stage.clusters[0].addresses
+    stage.world.settle_members(stage.clusters[0])
+    there = stage.clusters[0].addresses
+    for addresses in (there, here, there):
+        stage.world.posted.append(Resolved(0, addresses, None))
+        stage.deliver()
+    early, late = stage.world.pending("scout")
+    for scout in (early, late):
+        stage.world.end(scout)
+        stage.deliver()
+    assert stage.world.moving is None and switches(stage) == []
 
 
 def test_a_name_that_leads_to_nobody_is_not_followed() -> None:

@@ -67,6 +67,7 @@ class ClusterRecord:
     returned: bool = False  # was lost, and is back
     ready_asked_at: float = -math.inf
     strangers: int = 0  # answers of DNS in a row that lead to members of another cluster
+    confirmed: int = 0  # answers of DNS that led to this cluster's members
     resolve_at: float | None = None
 
     @property

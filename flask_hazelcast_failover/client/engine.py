@@ -251,11 +251,12 @@ class Engine:
 
         self._spawn(run, "attempt")
 
-    def scout(self, index: int) -> None:
+    def scout(self, index: int, confirmed: int) -> None:
         def run() -> None:
             try:
                 # The answer that made us look: asking again here would make us look again.
-                self.post(Scouted(index, self._kept(self._opener.open_where_known(index))))
+                link = self._kept(self._opener.open_where_known(index))
+                self.post(Scouted(index, link, confirmed))
             except Exception as failure:
                 _logger.debug("nobody of use where %s leads: %s", self._clusters[index].label, failure)
 

@@ -100,10 +100,14 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Scouted:
-    """A second link to a cluster, to where its name leads now."""
+    """A second link to a cluster, to where its name led.
+
+    ``confirmed``: how many answers of DNS had led to the cluster's own members by then.
+    """
 
     index: int
     link: KeptLink
+    confirmed: int
 
 
 @dataclass(frozen=True)

@@ -379,7 +379,7 @@ class Keeper:
         record = self.records[event.index]
         here = record.link
         is_of_use = here is not None and not self._standbys.is_draining(here) and event.link.is_connected()
-        if here is None or not is_of_use or not self._is_at_rest() or not has_moved(record, event.link):
+        if here is None or not is_of_use or not self._is_at_rest() or not has_moved(record, event):
             self._standbys.discard(event.link)
         elif here is self.active:
             self._move(record, event.link, Reason.DNS, replacing=here)

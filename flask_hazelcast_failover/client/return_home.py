@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
+from flask_hazelcast_failover.client.cluster import ClusterRecord
 from flask_hazelcast_failover.client.events import AddressesChanged
-from flask_hazelcast_failover.client.happenings import Resolved
+from flask_hazelcast_failover.client.happenings import Resolved, Scouted
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.world import World
 
@@ -96,14 +96,15 @@ def renew_addresses(record: ClusterRecord, event: Resolved, world: World) -> Non
         return
     if set(record.addresses) <= record.link.member_addresses():
         record.strangers = 0  # the same cluster's members, in whatever order
+        record.confirmed += 1
     else:
-        world.scout(record.index)
+        world.scout(record.index, record.confirmed)
 
 
-def has_moved(record: ClusterRecord, scout: KeptLink) -> bool:
+def has_moved(record: ClusterRecord, scouted: Scouted) -> bool:
     """Whether a cluster's name has led to members of another cluster twice running."""
-    if record.link is not None and scout.members() & record.link.members():
+    if record.link is not None and scouted.link.members() & record.link.members():
         record.strangers = 0
-    else:
+    elif scouted.confirmed == record.confirmed:  # else an answer that came later has denied it
         record.strangers += 1
     return record.strangers >= _STRANGERS

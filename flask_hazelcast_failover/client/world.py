@@ -27,8 +27,8 @@ class World(Protocol):
     def dial(self, index: int, attempt: int) -> None:
         """Begin an attempt; ends with ``AttemptEnded``."""
 
-    def scout(self, index: int) -> None:
-        """Open a second link to where a cluster's name leads now; ends with ``Scouted``."""
+    def scout(self, index: int, confirmed: int) -> None:
+        """Open a second link to where a cluster's name leads now; ends with ``Scouted``, which repeats ``confirmed``."""
 
     def resolve(self, index: int) -> None:
         """Look a cluster's name up again; ends with ``Resolved``."""

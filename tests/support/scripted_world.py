@@ -241,13 +241,13 @@ class ScriptedWorld:
         self._look_up(index)
         self._begin("attempt", index, self._patience(index), end)
 
-    def scout(self, index: int) -> None:
+    def scout(self, index: int, confirmed: int) -> None:
         began = self.time
 
         def end() -> bool:
             link, why, _ = self._reached(index, began)
             if link is not None:
-                self.posted.append(Scouted(index, link))
+                self.posted.append(Scouted(index, link, confirmed))
             return link is not None or bool(why)
 
         self._begin("scout", index, self._patience(index), end)
