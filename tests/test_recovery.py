@@ -270,6 +270,8 @@ class TestWhatComesBackChanged:
         blue = start_cluster("blue", members=2)
         with connected_to({"blue": blue.addresses}, health_check_failures=20) as (client, told):
             numbers: Any = client.get_map("recovery-rolling").blocking()
+            # A member that was slow to let the client in is connected to a second later.
+            eventually(partial(is_connected_to, client, blue.addresses[0], but_not=None))
             for index in range(2):
                 address = blue.addresses[index]
                 before = member_at(client, address)
