@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 import time
@@ -12,9 +13,11 @@ from typing import Any
 
 import psutil
 import pytest
+from hazelcast.config import Config
 from hazelcast.connection import _Reader
 
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.client import probe as probing
 from flask_hazelcast_failover.client.probe import Verdict
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
@@ -315,3 +318,31 @@ class TestWhatStaysBehind:
                 for _ in range(5):
                     with pytest.raises(ClientOfflineException):
                         client.start()
+
+
+def test_a_connection_that_is_open_after_all_when_nobody_waits_any_more_is_closed(
+    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, given_up = threading.Event(), threading.Event()
+    authenticate = probing._authenticate
+
+    def slowly(*arguments: Any) -> Any:
+        reply = authenticate(*arguments)
+        asked.set()
+        assert given_up.wait(5)
+        return reply
+
+    monkeypatch.setattr(probing, "_authenticate", slowly)
+    config = Config()
+    config.cluster_name = "blue"
+    ended: queue.SimpleQueue[probing.Probe] = queue.SimpleQueue()
+    deadline = time.monotonic() + 5
+    probe = probing.Probe(
+        blue.addresses[0], "127.0.0.1", config=config, context=None, deadline=deadline, done=ended.put
+    )
+    assert asked.wait(5)
+    probe.end()
+    probe.close(time.monotonic())
+    given_up.set()
+    connection = ended.get(timeout=5).answer.connection
+    assert connection is not None and connection.fileno() == -1

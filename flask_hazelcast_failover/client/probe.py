@@ -110,7 +110,8 @@ class Probe:
         except Exception as error:  # of a token provider, or of what nobody thought of
             answer = Answer(Verdict.REFUSING, f"{type(error).__name__} while connecting")
         with self._lock:
-            if answer.connection is None and self._connection is not None:
+            # Once it was told to end nobody may be there any more to close what was opened after all.
+            if (answer.connection is None or self._ended) and self._connection is not None:
                 self._connection.close()
                 self._connection = None
             self.answer = answer
@@ -145,7 +146,7 @@ class Probe:
                 plain.connect((self.ip, self.port))
             except TimeoutError:
                 plain.close()
-                if self._ended or time.monotonic() >= self._deadline:
+                if self._is_over():
                     raise
             else:
                 return plain
@@ -161,6 +162,10 @@ class Probe:
         secured.settimeout(_left(self._deadline))
         secured.do_handshake()
         return secured
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            return self._ended or time.monotonic() >= self._deadline
 
     def _hold(self, connection: socket.socket) -> None:
         with self._lock:
