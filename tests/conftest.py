@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from flask_hazelcast_failover.testing import LocalCluster, MemberState, start_together
+from flask_hazelcast_failover import FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.testing import LocalCluster, MemberState, free_port, start_together
 
 
 class StartCluster(Protocol):
@@ -56,6 +57,16 @@ def blue(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[LocalCl
 def green(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[LocalCluster]:
     """Another running cluster that all tests share: use names of your own in it, and leave it running."""
     yield from _left_running(shared_clusters[1])
+
+
+@pytest.fixture
+def away() -> Iterator[HazelcastClient]:
+    """A client none of whose clusters can be reached."""
+    failover = FailoverConfig(try_count=1)
+    failover.add_cluster("blue", [f"127.0.0.1:{free_port()}"])
+    client = HazelcastClient(failover)
+    yield client
+    client.shutdown()
 
 
 def _left_running(cluster: LocalCluster) -> Iterator[LocalCluster]:

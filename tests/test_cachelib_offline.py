@@ -1,15 +1,13 @@
 """HazelcastCache without a client, with a wrong argument, or on a client that reaches nothing."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
 from hazelcast.errors import ClientOfflineError
 
-from flask_hazelcast_failover import FailoverConfig, HazelcastClient
+from flask_hazelcast_failover import HazelcastClient
 from flask_hazelcast_failover.integrations.cachelib import HazelcastCache
-from flask_hazelcast_failover.testing import free_port
 
 
 def test_without_a_client_the_current_app_is_asked() -> None:
@@ -35,16 +33,6 @@ def test_a_wrong_argument_is_refused_at_once(
 ) -> None:
     with pytest.raises(error, match=message):
         HazelcastCache(**arguments)
-
-
-@pytest.fixture
-def away() -> Iterator[HazelcastClient]:
-    """A client none of whose clusters can be reached."""
-    failover = FailoverConfig(try_count=1)
-    failover.add_cluster("blue", [f"127.0.0.1:{free_port()}"])
-    client = HazelcastClient(failover)
-    yield client
-    client.shutdown()
 
 
 def test_a_cache_that_cannot_be_reached_is_an_empty_one_that_takes_nothing(away: HazelcastClient) -> None:

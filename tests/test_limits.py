@@ -27,7 +27,7 @@ from flask_hazelcast_failover import (
     HazelcastFailover,
 )
 from flask_hazelcast_failover.integrations.limits import HazelcastStorage
-from flask_hazelcast_failover.testing import LocalCluster, free_port
+from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.apps import client_of, make_app
 from tests.support.clients import client_on
 from tests.support.waiting import eventually
@@ -203,16 +203,6 @@ def test_a_limit_begins_anew_on_a_cluster_that_does_not_know_it(
     assert [limiter.hit(limit) for _ in range(3)] == [True, True, False]
     client.reset()
     assert not limiter.hit(limit)
-
-
-@pytest.fixture
-def away() -> Iterator[HazelcastClient]:
-    """A client none of whose clusters can be reached."""
-    failover = FailoverConfig(try_count=1)
-    failover.add_cluster("blue", [f"127.0.0.1:{free_port()}"])
-    client = HazelcastClient(failover)
-    yield client
-    client.shutdown()
 
 
 def test_with_every_cluster_down_the_check_fails_and_all_else_raises(away: HazelcastClient) -> None:

@@ -1,7 +1,8 @@
 """What happens when the primary dies: the one place that decides where operations go.
 
 The keeper owns what state the clusters are in. It gets events, one after the other on one thread,
-and answers each with what its ``World`` does without blocking; what takes time comes back as an event.
+and has its ``World`` carry out what it decides, without blocking; what takes time comes back as an
+event. Nothing here sleeps, connects or knows the official client, so that a test can drive it.
 
 The way of a failover: ``LinkDown`` → ``_lose`` suspends operations and begins a search → ``_search``
 dials → ``AttemptEnded`` → ``_search`` finds the best cluster → ``_move`` has listeners carried over →
@@ -225,12 +226,13 @@ class Keeper:
         move = self._move_now
         if move is None or move.link is not event.link:
             return
+        has_relapsed = not self._way_back.is_fit(self._higher(), move.record)
         if event.why is not None:
             self._fail(move, event.why)
             if move.record.link is move.link:
                 self._lose(move.record, move.link, Reason.CONNECTION_LOST, event.why)
             self._search()
-        elif move.reason is Reason.FAILBACK and self.active is not None and not self._is_fit(move.record):
+        elif move.reason is Reason.FAILBACK and self.active is not None and has_relapsed:
             self._fail(move, "a health check failed meanwhile")
             self._world.leave(move.link)
         else:
@@ -369,11 +371,8 @@ class Keeper:
         record = self._standbys.record_of(event.link)
         if record is not None:
             record.ready_asked_at = self._world.now()
-            if event.ready and self._may_fail_back() and self._is_fit(record):
+            if event.ready and self._may_fail_back() and self._way_back.is_fit(self._higher(), record):
                 self._move(record, event.link, Reason.FAILBACK)
-
-    def _is_fit(self, record: ClusterRecord) -> bool:
-        return self._way_back.is_fit(self._higher(), record, self._world.now())
 
     def _scouted(self, event: Scouted) -> None:
         record = self.records[event.index]

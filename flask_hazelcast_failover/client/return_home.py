@@ -49,9 +49,9 @@ class WayBack:
                 break
         return None
 
-    def is_fit(self, higher: Sequence[ClusterRecord], record: ClusterRecord, now: float) -> bool:
+    def is_fit(self, higher: Sequence[ClusterRecord], record: ClusterRecord) -> bool:
         """Whether to return to a cluster that is ready: not if it has become unfit meanwhile."""
-        return record in higher and now >= _fit_at(record, self._after)
+        return record in higher and self._world.now() >= _fit_at(record, self._after)
 
     def due(self, higher: Sequence[ClusterRecord]) -> list[float]:
         """When ``target`` may have another answer than now."""

@@ -35,9 +35,9 @@ def put_waker_right(reactor: Any) -> None:
     with the rest, and every later call waits for the reactor's 10 ms tick. Emptying first is safe:
     the reactor asks every connection for something to write once the pipe was read.
     """
-    waker = getattr(reactor._loop, "waker", None)
-    if waker is None or not hasattr(waker, "_read_fd"):
-        return  # the loop without wake-ups, or the one of Windows
+    waker = _piped_waker(reactor)
+    if waker is None:
+        return
     read_fd = waker._read_fd
 
     def handle_read() -> None:
@@ -57,9 +57,9 @@ def sleep_until_needed(reactor: Any) -> None:
     An app keeps a connection to each of its clusters all the time, in every process. Needs a waker that was
     put right: then a wake-up is never lost, and the tick finds nothing that a wake-up did not say.
     """
-    loop = reactor._loop
-    if not hasattr(getattr(loop, "waker", None), "_read_fd"):
+    if _piped_waker(reactor) is None:
         return
+    loop = reactor._loop
     add_timer, shut_down = loop.add_timer, loop.shutdown
     longest = _LONGEST_SLEEP
 
@@ -88,6 +88,12 @@ def sleep_until_needed(reactor: Any) -> None:
         shut_down()
 
     loop.run_loop, loop.add_timer, loop.shutdown = run_loop, add_and_wake, wake_and_shut_down
+
+
+def _piped_waker(reactor: Any) -> Any | None:
+    """The reactor's waker; none for the loop without wake-ups and for the one of Windows."""
+    waker = getattr(reactor._loop, "waker", None)
+    return waker if hasattr(waker, "_read_fd") else None
 
 
 class CarefulReader(_Reader):
