@@ -1,13 +1,18 @@
 """Running clusters for the tests: shared ones where nobody kills them, fresh ones where somebody does."""
 
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, MemberState, free_port, start_together
+from tests.support.stock import Stock, Wanted
+
+_HOME = Path.home()
 
 
 class StartCluster(Protocol):
@@ -16,26 +21,37 @@ class StartCluster(Protocol):
     def __call__(self, name: str, members: int = 1, **options: Any) -> LocalCluster: ...
 
 
+@pytest.fixture(scope="session")
+def stock() -> Iterator[Stock]:
+    """Clusters that tests may harm, kept running from one to the next."""
+    with closing(Stock()) as kept:
+        yield kept
+
+
 @pytest.fixture
-def start_cluster() -> Iterator[StartCluster]:
+def start_cluster(stock: Stock) -> Iterator[StartCluster]:
     """Start clusters that this test may kill, freeze and restart."""
     with ExitStack() as running:
 
         def start(name: str, members: int = 1, **options: Any) -> LocalCluster:
-            cluster = LocalCluster(name, members, **options)
-            running.callback(cluster.stop)
-            return cluster.start()
+            if options:
+                return running.enter_context(LocalCluster(name, members, **options))
+            wanted = Wanted(name, members)
+            (cluster,) = stock.lend(wanted)
+            running.callback(stock.take_back, wanted, cluster)
+            return cluster
 
         yield start
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[LocalCluster, LocalCluster]]:
-    """Fresh clusters `blue` and `green`, started at once, that this test may kill, freeze and restart."""
-    blue, green = LocalCluster("blue"), LocalCluster("green")
-    start_together(blue, green)
-    with blue, green:
-        yield blue, green
+def pair(stock: Stock) -> Iterator[tuple[LocalCluster, LocalCluster]]:
+    """Clusters `blue` and `green` of its own, that this test may kill, freeze and restart."""
+    wanted = Wanted("blue"), Wanted("green")
+    blue, green = stock.lend(*wanted)
+    yield blue, green
+    for one, cluster in zip(wanted, (blue, green), strict=True):
+        stock.take_back(one, cluster)
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +73,19 @@ def blue(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[LocalCl
 def green(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[LocalCluster]:
     """Another running cluster that all tests share: use names of your own in it, and leave it running."""
     yield from _left_running(shared_clusters[1])
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project in a folder of its own, tested with the plugin of this package and none of the others installed here.
+
+    It has a home of its own as well, but not its own copies of what members need.
+    """
+    monkeypatch.setenv("M2_REPO", os.environ.get("M2_REPO") or str(_HOME / ".m2" / "repository"))
+    monkeypatch.setenv("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME") or str(_HOME / ".cache"))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-q -p flask_hazelcast_failover.testing.plugin")
+    return pytester
 
 
 @pytest.fixture

@@ -134,20 +134,13 @@ def test_the_tutorial_leads_to_an_app_that_survives(tmp_path: Path) -> None:
             assert _get(port) == {"visits": 1, "cluster": "blue"}
 
 
-def test_the_page_on_testing_runs_as_a_test_file(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # of the others that are installed here
+def test_the_page_on_testing_runs_as_a_test_file(project: pytest.Pytester) -> None:
     first, second = [
         block.code for block in _blocks(ROOT / "docs" / "howto" / "testing.md") if block.language == "python"
     ]
     body = "\n".join(f"    {line}" for line in second.splitlines())
-    pytester.makepyfile(test_shop=f"{first}\n\ndef test_without_hazelcast():\n{body}\n")
-    plugin = "flask_hazelcast_failover.testing.plugin"
-    pytester.runpytest_subprocess("-q", "-p", plugin, timeout=50).assert_outcomes(passed=3)
-
-
-pytest_plugins = ["pytester"]
+    project.makepyfile(test_shop=f"{first}\n\ndef test_without_hazelcast():\n{body}\n")
+    project.runpytest_subprocess(timeout=50).assert_outcomes(passed=3)
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["pytester"]
-
 PROJECT = """
     import pytest
     from flask import Flask
@@ -73,18 +71,9 @@ PROJECT = """
 """
 
 
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """Arguments of a pytest that loads this plugin and none of the others that are installed here."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    return "-q", "-p", "flask_hazelcast_failover.testing.plugin"
-
-
-def test_a_project_uses_the_fixtures_and_the_marker(
-    pytester: pytest.Pytester, alone: tuple[str, ...]
-) -> None:
-    pytester.makepyfile(test_shop=PROJECT)
-    result = pytester.runpytest_subprocess(*alone, "--strict-markers", timeout=50)
+def test_a_project_uses_the_fixtures_and_the_marker(project: pytest.Pytester) -> None:
+    project.makepyfile(test_shop=PROJECT)
+    result = project.runpytest_subprocess("--strict-markers", timeout=50)
     result.assert_outcomes(passed=6)
 
 
@@ -93,18 +82,14 @@ def test_pytest_finds_the_plugin_by_itself_and_explains_the_marker(pytester: pyt
     result.stdout.fnmatch_lines(["@pytest.mark.hazelcast_faults(members=1): *"])
 
 
-def test_a_project_whose_warnings_are_errors_can_be_tested(
-    pytester: pytest.Pytester, alone: tuple[str, ...]
-) -> None:
-    pytester.makeini("[pytest]\nfilterwarnings = error")
-    pytester.makepyfile("def test_nothing(): pass")
-    pytester.runpytest_subprocess(*alone, timeout=50).assert_outcomes(passed=1)
+def test_a_project_whose_warnings_are_errors_can_be_tested(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\nfilterwarnings = error")
+    project.makepyfile("def test_nothing(): pass")
+    project.runpytest_subprocess(timeout=50).assert_outcomes(passed=1)
 
 
-def test_the_marker_says_how_many_members_and_nothing_else(
-    pytester: pytest.Pytester, alone: tuple[str, ...]
-) -> None:
-    pytester.makepyfile("""
+def test_the_marker_says_how_many_members_and_nothing_else(project: pytest.Pytester) -> None:
+    project.makepyfile("""
         import pytest
 
         @pytest.mark.hazelcast_faults(2)
@@ -114,6 +99,6 @@ def test_the_marker_says_how_many_members_and_nothing_else(
         @pytest.mark.hazelcast_faults(member=2)
         def test_a_slip(hazelcast_clusters): pass
     """)
-    result = pytester.runpytest_subprocess(*alone, timeout=50)
+    result = project.runpytest_subprocess(timeout=50)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*unexpected keyword argument 'member'*"])

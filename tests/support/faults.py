@@ -31,7 +31,7 @@ __all__ = [
 QUICK: dict[str, Any] = {
     "try_count": 1,
     "retry_delay": 0.02,
-    "connect_timeout": 1.0,
+    "connect_timeout": 3.0,
     "health_check_interval": 0.1,
     "health_check_timeout": 1.0,
     "health_check_failures": 30,

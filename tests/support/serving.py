@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,7 @@ def serve(
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         served = Served(f"http://127.0.0.1:{port}{script_name}", process)
         try:
+            eventually(lambda: _accepts(port), within=30.0)
             _use_every_worker(served, workers)
             yield served
         except BaseException:
@@ -84,6 +86,11 @@ def serve(
             raise
         finally:
             served.stop()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _use_every_worker(served: Served, workers: int) -> None:

@@ -1,0 +1,60 @@
+"""Clusters that tests may harm, lent to one after the other: a member takes longer to start than most tests run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hazelcast.client import HazelcastClient
+
+from flask_hazelcast_failover.testing import LocalCluster, MemberState, start_together
+
+
+class Wanted(NamedTuple):
+    """A cluster by its name, with so many members."""
+
+    name: str
+    members: int = 1
+
+
+class Stock:
+    """Running clusters that nobody has at the moment, one of a kind."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Wanted, LocalCluster] = {}
+
+    def lend(self, *wanted: Wanted) -> list[LocalCluster]:
+        """Give running clusters without data; those that are not in stock are started at once."""
+        lent = [
+            self._kept.pop(one) if one in self._kept else LocalCluster(one.name, one.members)
+            for one in wanted
+        ]
+        start_together(*(cluster for cluster in lent if not cluster.members))
+        return lent
+
+    def take_back(self, wanted: Wanted, cluster: LocalCluster) -> None:
+        """Keep what a test has left whole, without its data, and stop the rest."""
+        members = cluster.members
+        is_whole = len(members) == wanted.members and all(member.alive for member in members)
+        if not is_whole or wanted in self._kept:
+            cluster.stop()
+            return
+        if any(member.state is MemberState.FROZEN for member in members):
+            cluster.thaw()
+        _empty(cluster)
+        self._kept[wanted] = cluster
+
+    def close(self) -> None:
+        """Stop what is left."""
+        for cluster in self._kept.values():
+            cluster.stop()
+
+
+def _empty(cluster: LocalCluster) -> None:
+    client = HazelcastClient(
+        cluster_name=cluster.name, cluster_members=cluster.addresses, cluster_connect_timeout=10.0
+    )
+    try:
+        for structure in client.get_distributed_objects():
+            structure.destroy()
+    finally:
+        client.shutdown()
