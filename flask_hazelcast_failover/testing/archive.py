@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from flask_hazelcast_failover.testing.configuration import QUICK_START, MemberOptions, jvm_command
+from flask_hazelcast_failover.testing.configuration import QUICK_START, VALIDATION, MemberOptions, jvm_command
 from flask_hazelcast_failover.testing.errors import LocalClusterError
 from flask_hazelcast_failover.testing.member import Member
 from flask_hazelcast_failover.testing.ports import free_port
@@ -55,7 +55,10 @@ def make_archive(java: Path, jars: Sequence[Path]) -> Path:
 def _list_classes(java: Path, jars: Sequence[Path], listing: Path) -> None:
     """Run a member until it has started, and write down which classes it loaded."""
     options = MemberOptions(
-        cluster_name="archive", java=java, jars=tuple(jars), jvm_flags=(f"-XX:DumpLoadedClassList={listing}",)
+        cluster_name="archive",
+        java=java,
+        jars=tuple(jars),
+        jvm_flags=(f"-XX:DumpLoadedClassList={listing}", f"{VALIDATION}true"),  # of those that check, too
     )
     member = Member.launch(options, 0, free_port(), None, listing.parent, lite=False)
     deadline = time.monotonic() + _SECONDS_TO_START

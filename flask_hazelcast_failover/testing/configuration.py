@@ -10,6 +10,8 @@ LOOPBACK = "127.0.0.1"
 
 # Half the start-up time of a default JVM. Without performance data, because a killed JVM leaves that file behind.
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData")
+# Reading the schema that a configuration is checked against takes a member half of its start.
+VALIDATION = "-Dhazelcast.config.schema.validation.enabled="
 _MAIN_CLASS = "com.hazelcast.core.server.HazelcastMemberStarter"
 
 _PROPERTIES = {
@@ -68,15 +70,16 @@ def member_config(options: MemberOptions, port: int, join: str | None, *, lite: 
 
 
 def member_command(options: MemberOptions, config_file: Path) -> Sequence[str]:
-    """Return the command line that runs a member."""
-    return (*jvm_command(options), f"-Dhazelcast.config={config_file}", _MAIN_CLASS)
+    """Return the command line that runs a member; it checks its configuration where the user has added to it."""
+    validation = VALIDATION + ("true" if options.config else "false")
+    return (*jvm_command(options, validation), f"-Dhazelcast.config={config_file}", _MAIN_CLASS)
 
 
-def jvm_command(options: MemberOptions) -> Sequence[str]:
+def jvm_command(options: MemberOptions, *flags: str) -> Sequence[str]:
     """Return the command line that starts Java with a member's flags and class path, and runs nothing yet."""
     class_path = ":".join(str(jar) for jar in options.jars)
     heap = f"-Xmx{options.heap}m"
-    return (str(options.java), *QUICK_START, *options.jvm_flags, heap, "-cp", class_path)
+    return (str(options.java), *QUICK_START, *flags, *options.jvm_flags, heap, "-cp", class_path)
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
