@@ -211,7 +211,7 @@ class _Running:
         return self._process
 
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGINT)
+        self._process.terminate()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

@@ -134,7 +134,7 @@ def test_listeners_of_every_kind_live_through_switches_and_hear_one_cluster_only
 def test_listeners_of_every_kind_live_through_a_restart_at_the_same_address(
     start_cluster: StartCluster,
 ) -> None:
-    cluster = start_cluster("restarting")
+    cluster = start_cluster("blue")
     with client_on(cluster, try_count=100, wait_timeout=30.0, health_check_interval=0) as client:
         heard = Heard(client)
         cluster.restart()
@@ -162,7 +162,7 @@ def test_every_kind_is_removed_by_the_id_first_given_after_a_switch(
 
 
 def test_a_removal_while_nothing_is_reachable_holds(start_cluster: StartCluster) -> None:
-    cluster = start_cluster("removed")
+    cluster = start_cluster("blue")
     with client_on(cluster, health_check_interval=0) as client:
         heard: list[Any] = []
         id_ = client.get_queue("q").blocking().add_listener(item_added_func=heard.append)
@@ -311,17 +311,17 @@ def test_a_listener_that_raises_harms_nobody(blue: LocalCluster) -> None:
 
 
 def test_a_listener_that_a_cluster_refuses_does_not_keep_the_client_from_it(
-    start_cluster: StartCluster,
+    pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     from hazelcast.predicate import sql
 
-    first, second = start_cluster("first"), start_cluster("second")
+    first, second = pair
     with client_on(first, second) as client:
         first_map = client.get_map("picky")
         heard: list[Any] = []
         first_map.blocking().add_entry_listener(added_func=heard.append)
         first_map.blocking().add_entry_listener(predicate=sql("this > 1"), added_func=heard.append)
-        client.switch_to("second")
+        client.switch_to("green")
         first_map.blocking().set("a", 2)
         eventually(lambda: len(heard) == 2)
 

@@ -51,7 +51,7 @@ def test_there_and_back_again_nothing_of_the_earlier_epoch_is_served(
 
 
 def test_after_a_restart_nothing_is_served_that_the_cluster_has_not(start_cluster: StartCluster) -> None:
-    cluster = start_cluster("cached")
+    cluster = start_cluster("blue")
     with client_on(
         cluster, client_options=CACHED, try_count=100, wait_timeout=30.0, health_check_interval=0
     ) as client:
@@ -63,7 +63,7 @@ def test_after_a_restart_nothing_is_served_that_the_cluster_has_not(start_cluste
 
 
 def test_nothing_is_served_while_nothing_is_reachable(start_cluster: StartCluster) -> None:
-    cluster = start_cluster("cached")
+    cluster = start_cluster("blue")
     with client_on(cluster, client_options=CACHED) as client:
         cached = client.get_map("cached").blocking()
         cached.set("k", "v")
