@@ -9,8 +9,12 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+import statistics
+import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +22,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from flask_hazelcast_failover.drill import Inspection, inspect_clusters, warnings_of
+from flask_hazelcast_failover.drill import Inspection, counted, inspect_clusters, warnings_of
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.steering import (
     Outcome,
@@ -38,6 +42,8 @@ commands = AppGroup("hazelcast", help="See and steer the Hazelcast clusters of t
 
 # How long a command waits for clusters that stand by and for the first latencies, seconds.
 _SETTLING = 4.0
+# How often a command that takes long says so, seconds.
+_PROGRESS = 1.0
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _force = click.option("--force", is_flag=True, help="Also if not every process can reach the cluster.")
@@ -110,11 +116,12 @@ def drill(as_json: bool) -> None:
     """Try every cluster: is it fit to take over, and what would a switch to it bring?"""
     ext = _extension()
     inspections = []
-    for inspection in inspect_clusters(ext.client.failover, ext.settings.client_keywords()):
-        inspections.append(inspection)
-        if not as_json:
-            click.echo(_inspection_line(inspection))
-    warnings = warnings_of(inspections)
+    with _progress("trying the clusters"):
+        for inspection in inspect_clusters(ext.client.failover, ext.settings.client_keywords()):
+            inspections.append(inspection)
+            if not as_json:
+                click.echo(_inspection_line(inspection))
+    warnings = warnings_of(inspections, _here())
     fit = all(inspection.is_fit for inspection in inspections)
     if as_json:
         plain = [inspection.as_dict() for inspection in inspections]
@@ -132,18 +139,40 @@ def _extension() -> HazelcastFailover:
     return ext
 
 
+@contextmanager
+def _progress(what: str) -> Iterator[None]:
+    """Say each second that it still takes its time, to people who look on and to no log of a cron job."""
+    over = threading.Event()
+
+    def tell() -> None:
+        began = time.monotonic()
+        while not over.wait(_PROGRESS):
+            click.echo(f"{what} ... {time.monotonic() - began:.0f} s", err=True)
+
+    teller = threading.Thread(target=tell, name="hazelcast-failover-progress", daemon=True)
+    if sys.stderr.isatty():
+        teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if teller.ident is not None:
+            teller.join()
+
+
 def _connected_status() -> dict[str, Any]:
     """The status once it is known: connected or not, every cluster tried, the first latencies measured."""
     ext = _extension()
     why = {}
-    try:
-        ext.client.cluster_service.get_members()
-    except ClientOfflineException as error:
-        why = {"why": str(error)}
-    end = time.monotonic() + _SETTLING
-    while not _is_settled(ext.client.status()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return ext.steering.status() | why
+    with _progress("looking at the clusters"):
+        try:
+            ext.client.cluster_service.get_members()
+        except ClientOfflineException as error:
+            why = {"why": str(error)}
+        end = time.monotonic() + _SETTLING
+        while not _is_settled(ext.client.status()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return ext.steering.status() | why
 
 
 def _is_settled(status: ClientStatus) -> bool:
@@ -152,6 +181,14 @@ def _is_settled(status: ClientStatus) -> bool:
         cluster.last_error is not None or (cluster.members > 0 and cluster.latency_ms is not None)
         for cluster in status.clusters
     )
+
+
+def _here() -> str | None:
+    """Where the processes of the named fleet are, most of them; without one, where this command got to."""
+    found = _connected_status()
+    places = [worker["current_cluster"] for worker in found["fleet"]["workers"]]
+    here: str | None = found["current_cluster"]
+    return statistics.mode([place for place in places if place is not None] or [here])
 
 
 def _judgement(found: Mapping[str, Any]) -> tuple[ExitCode, str]:
@@ -184,8 +221,9 @@ def _steer(label: str | None, force: bool, as_json: bool) -> None:
         )
     precondition = Precondition.NONE if force else Precondition.ALL_CAN_REACH_IT
     try:
-        ext.client.start()
-        outcome = ext.steering.carry_out(Wish(label, by=_who(), precondition=precondition))
+        with _progress("moving the fleet"):
+            ext.client.start()
+            outcome = ext.steering.carry_out(Wish(label, by=_who(), precondition=precondition))
     except UnknownTarget as error:
         _fail(str(error))
     except TargetUnreachable as error:
@@ -251,8 +289,8 @@ def _inspection_line(inspection: Inspection) -> str:
     if not inspection.is_fit:
         return click.style(f"{inspection.label}: not fit: {inspection.problem}", fg="red")
     return (
-        f"{inspection.label}: fit, {inspection.latency_ms:.1f} ms, {inspection.members} members,"
-        f" version {inspection.version}, {inspection.entries} entries in its maps"
+        f"{inspection.label}: fit, {inspection.latency_ms:.1f} ms, {counted(inspection.members, 'member', 'members')},"
+        f" version {inspection.version}, {counted(inspection.entries, 'entry', 'entries')} in its maps"
     )
 
 

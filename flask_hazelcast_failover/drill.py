@@ -21,7 +21,7 @@ from hazelcast.proxy.map import Map
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.failover.view import FailoverView
 
-__all__ = ["Inspection", "inspect_clusters", "warnings_of"]
+__all__ = ["Inspection", "counted", "inspect_clusters", "warnings_of"]
 
 _PROBE_MAP = "hazelcast-failover-drill"
 _PROBE_SECONDS = 60
@@ -64,26 +64,39 @@ def inspect_clusters(clusters: FailoverView, options: Mapping[str, Any]) -> Iter
             yield Inspection(cluster.label, cluster.priority, str(error))
 
 
-def warnings_of(inspections: Sequence[Inspection]) -> list[str]:
-    """What an operator should know before switching, one sentence each."""
+def warnings_of(inspections: Sequence[Inspection], here: str | None) -> list[str]:
+    """What an operator should know before switching, one sentence each.
+
+    :param here: label of the cluster that the app is on; the first that is fit if it is not fit itself
+    """
     fit = [inspection for inspection in inspections if inspection.is_fit]
+    left = next((one for one in fit if one.label == here), fit[0] if fit else None)
     found: list[str] = []
-    for position, higher in enumerate(fit):
+    for position, inspection in enumerate(fit):
+        if left is not None and inspection is not left:
+            found += _loss(left, inspection)
         for lower in fit[position + 1 :]:
-            found += _comparison(higher, lower)
+            found += _contradiction(inspection, lower)
     return found
 
 
-def _comparison(higher: Inspection, lower: Inspection) -> Iterator[str]:
-    if lower.entries == 0 and higher.entries > 0:
-        yield (
-            f"{lower.label} is empty, {higher.label} holds {higher.entries} entries: after a switch the app"
-            " starts with nothing"
-        )
-    if lower.members < higher.members:
-        yield f"{lower.label} has {lower.members} members, {higher.label} has {higher.members}"
-    if lower.version and higher.version and _numbers(lower.version) < _numbers(higher.version):
-        yield f"{lower.label} runs {lower.version}, {higher.label} the newer {higher.version}"
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def _loss(left: Inspection, target: Inspection) -> Iterator[str]:
+    """What a switch from one to the other would take away."""
+    if target.entries == 0 and left.entries > 0:
+        entries = counted(left.entries, "entry", "entries")
+        yield f"{target.label} is empty, {left.label} holds {entries}: after a switch the app starts with nothing"
+    if target.members < left.members:
+        yield f"{target.label} has {counted(target.members, 'member', 'members')}, {left.label} has {left.members}"
+    if target.version and left.version and _numbers(target.version) < _numbers(left.version):
+        yield f"{target.label} runs {target.version}, {left.label} the newer {left.version}"
+
+
+def _contradiction(higher: Inspection, lower: Inspection) -> Iterator[str]:
     fast, slow = lower.latency_ms, higher.latency_ms
     if fast is not None and slow is not None and slow > fast * _FACTOR and slow - fast > _LEAST_MS:
         yield (

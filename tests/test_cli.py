@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import pytest
 from click.testing import Result
 from flask import Flask
 
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.conftest import StartCluster
+from tests.support import fleet
 from tests.support.apps import absent, client_of, make_app
+from tests.support.fleet import Start
+from tests.support.peers import Peer, silent
+
+begin, start = fleet.begin, fleet.start
 
 
 @pytest.fixture
@@ -50,6 +60,30 @@ def test_check_exits_with_1_when_only_another_cluster_can_be_reached(green: Loca
         result = _run(app, "check")
     assert result.exit_code == 1
     assert result.output == "HAZELCAST DEGRADED - only green can be reached, not blue (primary)\n"
+
+
+@pytest.mark.parametrize("looks_on", [True, False], ids=["people", "a cron job"])
+def test_a_command_that_takes_long_says_so_to_people_only(looks_on: bool) -> None:
+    with Peer(silent) as peer:
+        environment = {
+            "FLASK_APP": "tests.support.served_app",
+            "FLASK_HAZELCAST_FAILOVER_CLUSTERS": f"hazelcast://blue@{peer.address}",
+            "FLASK_HAZELCAST_FAILOVER_TRY_COUNT": "1",
+            "FLASK_HAZELCAST_FAILOVER_CONNECT_TIMEOUT": "1.5",
+        }
+        ours, theirs = os.openpty() if looks_on else os.pipe()
+        with os.fdopen(ours, encoding="utf-8") as heard:
+            command = [sys.executable, "-m", "flask", "hazelcast", "check"]
+            subprocess.run(command, env=os.environ | environment, stderr=theirs, check=False, timeout=30)
+            os.close(theirs)
+            assert ("looking at the clusters ... 1 s" in _all_of(heard)) == looks_on
+
+
+def _all_of(stream: TextIO) -> str:
+    lines: list[str] = []
+    with suppress(OSError):  # a terminal that nobody writes to any more
+        lines.extend(stream)
+    return "".join(lines)
 
 
 def test_status_says_why_each_cluster_is_down() -> None:
@@ -102,7 +136,7 @@ def test_drill_exits_with_2_and_names_the_cluster_that_is_not_fit(blue: LocalClu
     assert "refused" in found["clusters"][1]["problem"]
 
 
-def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster: Any) -> None:
+def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster: StartCluster) -> None:
     full, empty = start_cluster("blue"), start_cluster("green")
     app = make_app(full, empty)
     with client_of(app) as client:
@@ -111,8 +145,22 @@ def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster
         result = _run(app, "drill", "--json")
         kept = client.get_map("hazelcast-failover-drill").blocking().size()
     assert kept == 0
-    empty_one = "green is empty, blue holds 1 entries: after a switch the app starts with nothing"
+    empty_one = "green is empty, blue holds 1 entry: after a switch the app starts with nothing"
     assert empty_one in json.loads(result.output)["warnings"]
+
+
+def test_drill_warns_of_the_way_back_to_a_primary_that_is_empty(
+    pair: Any, start: Start, begin: Start
+) -> None:
+    """It goes by where the processes of the fleet are, not by where a command would begin."""
+    server, shell = start(*pair, FLEET="drilled"), begin(*pair, FLEET="drilled")
+    assert server.post("switch", cluster="green").status_code == 200
+    stock: Any = server.client.get_map("stock").blocking()
+    stock.put_all({"bolts": 3, "nuts": 4})
+    result = _run(shell.flask_app, "drill", "--json")
+    assert json.loads(result.output)["warnings"] == [
+        "blue is empty, green holds 2 entries: after a switch the app starts with nothing"
+    ]
 
 
 def _run(app: Flask, *arguments: str) -> Result:
