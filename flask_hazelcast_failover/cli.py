@@ -186,9 +186,11 @@ def _is_settled(status: ClientStatus) -> bool:
 def _here() -> str | None:
     """Where the processes of the named fleet are, most of them; without one, where this command got to."""
     found = _connected_status()
-    places = [worker["current_cluster"] for worker in found["fleet"]["workers"]]
-    here: str | None = found["current_cluster"]
-    return statistics.mode([place for place in places if place is not None] or [here])
+    reached = [
+        place for worker in found["fleet"]["workers"] if (place := worker["current_cluster"]) is not None
+    ]
+    places: list[str | None] = reached or [found["current_cluster"]]
+    return statistics.mode(places)
 
 
 def _judgement(found: Mapping[str, Any]) -> tuple[ExitCode, str]:
