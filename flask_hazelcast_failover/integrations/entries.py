@@ -42,6 +42,8 @@ _PATIENCE = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.03
 # A thread that waited for its turn for this long, seconds, goes ahead without: the other may be held up.
 _TURN = 0.25
+# Not the one that a server has before it forks: its workers would then wait alike, and meet again.
+_chance = random.SystemRandom()
 
 
 def ends_in(seconds: float) -> float:
@@ -233,7 +235,7 @@ def _pauses() -> Iterator[float]:
     until = time.monotonic() + _PATIENCE
     longest = _FIRST_PAUSE
     while time.monotonic() < until:
-        yield random.uniform(0, longest)
+        yield _chance.uniform(0, longest)
         longest = min(2 * longest, _LONGEST_PAUSE)
 
 
