@@ -8,14 +8,16 @@ import pytest
 
 from flask_hazelcast_failover import ClientConfig, ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.attempts import LEEWAY
 from tests.support.peers import (
     Peer,
     hanging_up,
     silent,
     unused_address,
 )
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, takes_less
+
+# What a machine that does other things as well may add, seconds.
+LATENESS = 1.0
 
 
 class TestHowOften:
@@ -54,7 +56,7 @@ class TestHowOften:
             pauses.append([b - a for a, b in zip(peer.times, peer.times[1:], strict=False)])
         for each in pauses:
             for pause, longest in zip(each, (0.1, 0.2, 0.4), strict=True):
-                assert pause < longest + LEEWAY
+                assert pause < longest + LATENESS
         assert len({round(pause, 3) for each in pauses for pause in each}) > 4
 
     @pytest.mark.parametrize("standby", ["hot", "cold"])
@@ -80,15 +82,16 @@ class TestHowOften:
             with HazelcastClient(failover, try_count=9, connect_timeout=0.4) as client:
                 took = time.monotonic() - began
                 assert client.status().current_cluster == "green"
-            assert 0.35 < took < 0.4 + LEEWAY
+            assert 0.35 < took < 0.4 + LATENESS
 
     def test_a_higher_cluster_that_is_there_holds_nothing_up(
         self, blue: LocalCluster, green: LocalCluster
     ) -> None:
-        began = time.monotonic()
-        with HazelcastClient(two(blue.addresses[0], green.addresses[0]), connect_timeout=3.0) as client:
-            assert time.monotonic() - began < 0.5
-            assert client.status().current_cluster == "blue"
+        def connect() -> None:
+            with HazelcastClient(two(blue.addresses[0], green.addresses[0]), connect_timeout=3.0) as client:
+                assert client.status().current_cluster == "blue"
+
+        assert takes_less(0.5, connect)
 
     def test_the_first_connection_is_no_switch(self, green: LocalCluster) -> None:
         events: list[object] = []

@@ -129,7 +129,8 @@ def test_drill_exits_with_0_when_every_cluster_is_fit(flask_app: Flask) -> None:
 
 def test_drill_exits_with_2_and_names_the_cluster_that_is_not_fit(blue: LocalCluster) -> None:
     app = make_app(blue, absent("green"))
-    result = _run(app, "drill", "--json")
+    with client_of(app):
+        result = _run(app, "drill", "--json")
     found = json.loads(result.output)
     assert result.exit_code == 2
     assert [cluster["fit"] for cluster in found["clusters"]] == [True, False]
