@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+from benchmarks.bare import bare_get
 from benchmarks.clusters import connected, official, pair
 from benchmarks.table import Row, median
 
@@ -19,6 +20,7 @@ def measure(runs: int) -> list[Row]:
     """Fresh clients for each run, since the official one is slow for good once its waker is stuck."""
     rates: dict[tuple[str, int], list[float]] = {}
     lone: dict[str, list[float]] = {"ours": [], "theirs": [], "fresh": []}
+    bare: list[float] = []
     with pair() as (blue, green):
         for _ in range(runs):
             with connected(blue, green) as client, official(blue) as other:
@@ -29,6 +31,8 @@ def measure(runs: int) -> list[Row]:
                     for threads in _THREADS:
                         rates.setdefault((who, threads), []).append(_rate(get, threads))
                     lone[who].append(_lone(get))
+            with bare_get(blue) as exchange:
+                bare.append(_rate(exchange, 8))
     rows = []
     for threads in _THREADS:
         ours, theirs = median(rates["ours", threads]), median(rates["theirs", threads])
@@ -37,6 +41,8 @@ def measure(runs: int) -> list[Row]:
         rows.append(
             Row(what, f"{ours:,.0f}/s, {ours / theirs:.1f}x", f"official client: {theirs:,.0f}/s", target)
         )
+    most = f"{median(bare):,.0f}/s: sent and received by 8 threads, each on a connection of its own"
+    rows.append(Row("the bytes of a `get`, without any client", "", most))
     ours, fresh = median(lone["ours"]), median(lone["fresh"])
     rows.append(
         Row(

@@ -142,22 +142,22 @@ def _extension() -> HazelcastFailover:
 @contextmanager
 def _progress(what: str) -> Iterator[None]:
     """Say each second that it still takes its time, to people who look on and to no log of a cron job."""
-    over = threading.Event()
+    if not sys.stderr.isatty():
+        yield
+        return
+    began, over = time.monotonic(), threading.Event()
 
     def tell() -> None:
-        began = time.monotonic()
         while not over.wait(_PROGRESS):
             click.echo(f"{what} ... {time.monotonic() - began:.0f} s", err=True)
 
     teller = threading.Thread(target=tell, name="hazelcast-failover-progress", daemon=True)
-    if sys.stderr.isatty():
-        teller.start()
+    teller.start()
     try:
         yield
     finally:
         over.set()
-        if teller.ident is not None:
-            teller.join()
+        teller.join()
 
 
 def _connected_status() -> dict[str, Any]:
