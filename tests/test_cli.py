@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.support import fleet
 from tests.support.apps import absent, client_of, make_app
 from tests.support.fleet import Start
 from tests.support.peers import Peer, silent
+from tests.support.waiting import eventually
 
 begin, start = fleet.begin, fleet.start
 
@@ -148,6 +150,20 @@ def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster
     assert kept == 0
     empty_one = "green is empty, blue holds 1 entry: after a switch the app starts with nothing"
     assert empty_one in json.loads(result.output)["warnings"]
+
+
+def test_a_command_that_follows_the_fleet_does_not_tell_of_a_move(
+    pair: Any, start: Start, begin: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, shell = start(*pair, FLEET="followed"), begin(*pair, FLEET="followed")
+    assert server.post("reset").status_code == 200
+    pair[0].kill()
+    eventually(lambda: server.place[0] == "green")
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        assert "1 on green" in _run(shell.flask_app, "check").output
+        told = eventually(lambda: [one for one in caplog.records if "going to blue" in one.getMessage()])
+    assert {record.levelname for record in told} == {"INFO"}
 
 
 def test_drill_warns_of_the_way_back_to_a_primary_that_is_empty(

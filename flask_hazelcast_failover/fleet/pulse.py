@@ -306,7 +306,10 @@ class Pulse:
             return
         self._is_moving = True
         if destination.label != place.current:
-            _logger.warning("fleet %s: going to %s %s", self.member.fleet, destination.label, destination.why)
+            level = logging.WARNING if self._serves() else logging.INFO  # a shell moves nobody but itself
+            _logger.log(
+                level, "fleet %s: going to %s %s", self.member.fleet, destination.label, destination.why
+            )
         run = threading.Thread(
             target=self._move, args=(destination,), name="hazelcast-failover-fleet-move", daemon=True
         )
