@@ -241,6 +241,12 @@ def test_counting_keeps_the_end_of_a_value(client: HazelcastClient, cache: Hazel
     assert seconds_left(client, cache, "key") == float("inf")
 
 
+def test_a_timeout_of_less_than_a_second_is_kept_to(cache: HazelcastCache) -> None:
+    cache.set("key", 1, timeout=0.1)
+    eventually(lambda: not cache.has("key"), within=0.6)
+    assert cache.add("key", 2)
+
+
 @pytest.mark.parametrize("timeout", [-1, timedelta(seconds=-2)])
 def test_a_negative_timeout_is_refused(cache: HazelcastCache, timeout: Any) -> None:
     with pytest.raises(ValueError, match="timeout must be 0"):

@@ -223,7 +223,7 @@ class HazelcastCache(BaseCache):
         return value
 
     def _seconds(self, timeout: Timeout) -> float:
-        given: Any = self._normalize_timeout(cast("int | None", timeout))
+        given: Any = self.default_timeout if timeout is None else timeout  # not rounded up, as cachelib would
         seconds = given.total_seconds() if isinstance(given, timedelta) else given
         if seconds < 0:
             raise ValueError(f"timeout must be 0 (for ever) or more seconds, not {timeout}")
