@@ -183,14 +183,18 @@ def _is_settled(status: ClientStatus) -> bool:
     )
 
 
+def _places(found: Mapping[str, Any]) -> list[str | None]:
+    """Where the processes of the named fleet are; without a name a command cannot know them."""
+    workers = found["fleet"]["workers"] if _extension().settings.fleet is not None else []
+    return [worker["current_cluster"] for worker in workers]
+
+
 def _here() -> str | None:
-    """Where the processes of the named fleet are, most of them; without one, where this command got to."""
+    """Where most processes of the named fleet are; without one, where this command got to."""
     found = _connected_status()
-    reached = [
-        place for worker in found["fleet"]["workers"] if (place := worker["current_cluster"]) is not None
-    ]
-    places: list[str | None] = reached or [found["current_cluster"]]
-    return statistics.mode(places)
+    places: list[str | None] = [place for place in _places(found) if place is not None]
+    here: str | None = found["current_cluster"]
+    return statistics.mode(places or [here])
 
 
 def _judgement(found: Mapping[str, Any]) -> tuple[ExitCode, str]:
@@ -199,16 +203,15 @@ def _judgement(found: Mapping[str, Any]) -> tuple[ExitCode, str]:
         return ExitCode.DOWN, str(found.get("why", f"the client is {found['state']}"))
     primary = found["clusters"][0]["label"]
     here, fleet = found["current_cluster"], _extension().settings.fleet
-    workers = found["fleet"]["workers"] if fleet is not None else []
-    if not workers:
+    places = _places(found)
+    if not places:
         if fleet is not None:
             return ExitCode.DEGRADED, f"no process of fleet {fleet} can be found; {here} can be reached"
         if here == primary:
             return ExitCode.OK, f"{here} (primary) can be reached"
         return ExitCode.DEGRADED, f"only {here} can be reached, not {primary} (primary)"
-    places = [worker["current_cluster"] for worker in workers]
-    counted = ", ".join(f"{places.count(place)} on {place or 'none'}" for place in dict.fromkeys(places))
-    sentence = f"fleet {found['fleet']['name']}: {counted}; {primary} is primary"
+    spread = ", ".join(f"{places.count(place)} on {place or 'none'}" for place in dict.fromkeys(places))
+    sentence = f"fleet {found['fleet']['name']}: {spread}; {primary} is primary"
     if all(place is None for place in places):
         return ExitCode.DOWN, sentence
     return ExitCode.OK if set(places) == {primary} else ExitCode.DEGRADED, sentence

@@ -36,9 +36,7 @@ def start_cluster(stock: Stock) -> Iterator[StartCluster]:
         def start(name: str, members: int = 1, **options: Any) -> LocalCluster:
             if options:
                 return running.enter_context(LocalCluster(name, members, **options))
-            wanted = Wanted(name, members)
-            (cluster,) = stock.lend(wanted)
-            running.callback(stock.take_back, wanted, cluster)
+            (cluster,) = running.enter_context(stock.lent(Wanted(name, members)))
             return cluster
 
         yield start
@@ -47,11 +45,8 @@ def start_cluster(stock: Stock) -> Iterator[StartCluster]:
 @pytest.fixture
 def pair(stock: Stock) -> Iterator[tuple[LocalCluster, LocalCluster]]:
     """Clusters `blue` and `green` of its own, that this test may kill, freeze and restart."""
-    wanted = Wanted("blue"), Wanted("green")
-    blue, green = stock.lend(*wanted)
-    yield blue, green
-    for one, cluster in zip(wanted, (blue, green), strict=True):
-        stock.take_back(one, cluster)
+    with stock.lent(Wanted("blue"), Wanted("green")) as (blue, green):
+        yield blue, green
 
 
 @pytest.fixture(scope="session")

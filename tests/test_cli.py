@@ -174,8 +174,9 @@ def test_drill_warns_of_the_way_back_to_a_primary_that_is_empty(
     assert server.post("switch", cluster="green").status_code == 200
     stock: Any = server.client.get_map("stock").blocking()
     stock.put_all({"bolts": 3, "nuts": 4})
-    result = _run(shell.flask_app, "drill", "--json")
-    assert json.loads(result.output)["warnings"] == [
+    warnings = json.loads(_run(shell.flask_app, "drill", "--json").output)["warnings"]
+    # Which of two clusters on one machine answers faster is chance, and told as well.
+    assert [warning for warning in warnings if "latency" not in warning] == [
         "blue is empty, green holds 2 entries: after a switch the app starts with nothing"
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from hazelcast.client import HazelcastClient
@@ -22,16 +24,25 @@ class Stock:
     def __init__(self) -> None:
         self._kept: dict[Wanted, LocalCluster] = {}
 
-    def lend(self, *wanted: Wanted) -> list[LocalCluster]:
-        """Give running clusters without data; those that are not in stock are started at once."""
-        lent = [
+    @contextmanager
+    def lent(self, *wanted: Wanted) -> Iterator[tuple[LocalCluster, ...]]:
+        """Give running clusters without data, and take them back; those that are not in stock are started at once."""
+        clusters = tuple(
             self._kept.pop(one) if one in self._kept else LocalCluster(one.name, one.members)
             for one in wanted
-        ]
-        start_together(*(cluster for cluster in lent if not cluster.members))
-        return lent
+        )
+        start_together(*(cluster for cluster in clusters if not cluster.members))
+        with ExitStack() as borrowed:
+            for one, cluster in zip(wanted, clusters, strict=True):
+                borrowed.callback(self._take_back, one, cluster)
+            yield clusters
 
-    def take_back(self, wanted: Wanted, cluster: LocalCluster) -> None:
+    def close(self) -> None:
+        """Stop what is left."""
+        for cluster in self._kept.values():
+            cluster.stop()
+
+    def _take_back(self, wanted: Wanted, cluster: LocalCluster) -> None:
         """Keep what a test has left whole, without its data, and stop the rest."""
         members = cluster.members
         is_whole = len(members) == wanted.members and all(member.alive for member in members)
@@ -42,11 +53,6 @@ class Stock:
             cluster.thaw()
         _empty(cluster)
         self._kept[wanted] = cluster
-
-    def close(self) -> None:
-        """Stop what is left."""
-        for cluster in self._kept.values():
-            cluster.stop()
 
 
 def _empty(cluster: LocalCluster) -> None:
