@@ -50,6 +50,21 @@ def test_there_and_back_again_nothing_of_the_earlier_epoch_is_served(
             assert cached.get("k") == f"new {round_}"
 
 
+def test_after_a_destroy_the_near_cache_hears_of_changes(start_cluster: StartCluster) -> None:
+    at_once = {"hazelcast.map.invalidation.batch.enabled": "false"}
+    cluster = start_cluster("blue", properties=at_once)
+    with client_on(cluster, client_options=CACHED) as client, client_on(cluster) as other:
+        cached: Any = client.get_map("cached")
+        for doomed in (cached, cached.blocking()):
+            cached.blocking().set("k", "old")
+            assert cached.blocking().get("k") == cached.blocking().get("k") == "old"
+            doomed.destroy()
+            cached.blocking().set("k", "anew")
+            assert cached.blocking().get("k") == cached.blocking().get("k") == "anew"
+            other.get_map("cached").blocking().set("k", "newer")
+            eventually(lambda: cached.blocking().get("k") == "newer")
+
+
 def test_after_a_restart_nothing_is_served_that_the_cluster_has_not(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue")
     with client_on(

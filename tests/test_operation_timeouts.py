@@ -55,6 +55,18 @@ def test_futures_time_out_as_well(relayed: tuple[Relay, Relay]) -> None:
             client.get_queue("q").offer(1).result()
 
 
+@pytest.mark.parametrize("flavour", ["future", "blocking"])
+def test_destroying_ends_as_well(flavour: str, relayed: tuple[Relay, Relay]) -> None:
+    with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
+        warmed(client)
+        doomed: Any = client.get_map("m")
+        relayed[0].freeze()
+        began = time.monotonic()
+        with pytest.raises(OperationTimeoutError):
+            (doomed if flavour == "future" else doomed.blocking()).destroy()
+        assert time.monotonic() - began < 2.0
+
+
 def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None:
     with client_on(blue, operation_timeout=0.3) as client:
         queue = client.get_queue("own-timeout").blocking()

@@ -1,9 +1,11 @@
 """The proxies stand in for the official ones: what they look like, what they take, what they raise."""
 
+import copy
 import inspect
+import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -231,12 +233,53 @@ def test_listing_structures_of_a_cluster_that_does_not_answer_takes_no_longer_th
         assert time.monotonic() - began < 2.0
 
 
-def test_a_destroyed_structure_is_gone_and_can_be_used_anew(client: Any) -> None:
-    doomed = client.get_map("doomed").blocking()
-    doomed.set("a", 1)
-    assert doomed.destroy() is True
-    assert doomed.get("a") is None
+FLAVOURS: dict[str, Callable[[Any], Any]] = {
+    "future": lambda structure: structure,
+    "blocking": lambda structure: structure.blocking(),
+}
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("getter", [name for name in GETTERS if name != "get_vector_collection"])
+def test_every_structure_is_destroyed_at_once_in_either_flavour(
+    client: Any, getter: str, flavour: str
+) -> None:
+    assert FLAVOURS[flavour](getattr(client, getter)(f"doomed-{flavour}")).destroy() is True
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_destroyed_structure_is_gone_and_can_be_used_anew(client: Any, flavour: str) -> None:
+    doomed = client.get_map("doomed")
+    doomed.blocking().set("a", 1)
+    assert FLAVOURS[flavour](doomed).destroy() is True
+    assert doomed.blocking().get("a") is None
     assert client.get_map("doomed").blocking().get("a") is None
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_destroyed_structures_listeners_do_not_follow(
+    blue: LocalCluster, green: LocalCluster, flavour: str
+) -> None:
+    with client_on(blue, green) as client, client_on(green) as other:
+        heard: list[Any] = []
+        doomed = client.get_map("doomed-heard")
+        doomed.blocking().add_entry_listener(added_func=heard.append)
+        FLAVOURS[flavour](doomed).destroy()
+        kept: Any = client.get_map("kept-heard").blocking()
+        kept.add_entry_listener(added_func=heard.append)
+        client.switch_to("green")
+        for name in ("doomed-heard", "kept-heard"):
+            other.get_map(name).blocking().put((name, flavour, time.monotonic()), 1)
+        eventually(lambda: heard)
+        assert {event.key[0] for event in heard} == {"kept-heard"}
+        other.get_map("kept-heard").blocking().destroy()
+
+
+@pytest.mark.parametrize("double", [copy.copy, pickle.dumps], ids=["copied", "pickled"])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_proxy_is_not_copied_or_pickled_and_says_so(double: Callable[[Any], Any], flavour: str) -> None:
+    with pytest.raises(TypeError, match=r'Map\(name="kept"\) cannot be copied or pickled'):
+        double(FLAVOURS[flavour](nowhere().get_map("kept")))
 
 
 def test_private_parts_are_those_of_the_connection_of_the_moment(client: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from hazelcast import cp, proxy
 from hazelcast.errors import HazelcastError, OperationTimeoutError
@@ -69,6 +69,7 @@ _CP_STRUCTURES: dict[str, type[Any]] = {
     cp.LOCK_SERVICE: FencedLock,
     cp.SEMAPHORE_SERVICE: Semaphore,
 }
+_DESTROYED_BLOCKING = frozenset(structure.__name__ for structure in _STRUCTURES.values())
 # The attributes of a follower that are not those of the real proxy.
 _OWN = frozenset({"_source", "_ops", "_listeners", "_key", "_bound", "_blocking"})
 # Classes are hashable, which the type checker does not know of type[Any].
@@ -148,6 +149,11 @@ class Follower:
         self.name = key.name
         self.service_name = key.service
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be copied or pickled: it belongs to the client of its process; get it by its name"
+        )
+
     def __repr__(self) -> str:
         return f'{type(self).__name__.removeprefix("Blocking")}(name="{self.name}")'
 
@@ -207,8 +213,8 @@ def _subclass(
         if name.startswith("_") or name == "blocking":
             continue
         method = method_of(structure, name)
-        # CP objects are destroyed by an operation like any other, the rest by a blocking call.
-        makes = _destroy if name == "destroy" and hasattr(official, "service_name") else make
+        # CP objects are destroyed by an operation like any other, the rest by a blocking call in both flavours.
+        makes = _destroy if name == "destroy" and structure in _DESTROYED_BLOCKING else make
         methods[name] = stands_in_for(function)(makes(name, method))
     return type(official.__name__, (base, official), methods)
 
@@ -278,7 +284,8 @@ def _destroy(name: str, method: Method) -> _Call:
 
         result: bool = self._ops.run(self._ops.operation(self._key, name, method, start))
         self._source.forget(self._key)
-        self._bound = _unbound(self._ops)
+        bound_one = self.blocking()  # the other flavour of this very structure may be bound to the real one
+        bound_one._bound = _unbound(self._ops)
         return result
 
     return call
