@@ -1,7 +1,7 @@
 """The one part that touches what the official client keeps private.
 
 Everything else uses its public API. Written against and tested with hazelcast-python-client 5.5 to
-5.7; ``missing_parts`` tells at the first connection when a version no longer has what is used here.
+5.7; ``versions`` tells at the first connection when a version no longer has what is used here.
 """
 
 from flask_hazelcast_failover.client.official.authentication import (
@@ -20,7 +20,6 @@ from flask_hazelcast_failover.client.official.reactor import (
     put_waker_right,
     without_waiting,
 )
-from flask_hazelcast_failover.client.official.versions import missing_parts, unsupported_version
 
 __all__ = [
     "CREDENTIALS_FAILED",
@@ -34,9 +33,7 @@ __all__ = [
     "encode_authentication",
     "is_connection_problem",
     "is_reactor_thread",
-    "missing_parts",
     "proper_cp_name",
     "put_waker_right",
-    "unsupported_version",
     "without_waiting",
 ]

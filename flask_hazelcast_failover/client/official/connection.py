@@ -34,6 +34,7 @@ from flask_hazelcast_failover.client.official.reactor import (
     read_carefully,
     sleep_until_needed,
 )
+from flask_hazelcast_failover.client.official.versions import UnsupportedVersion, check_parts
 from flask_hazelcast_failover.client.processes import close_in_child
 
 __all__ = ["OfficialClient", "Opening"]
@@ -62,6 +63,7 @@ class OfficialClient(_HazelcastClient):
         super().__init__(config)
 
     def _start(self) -> None:
+        check_parts(self)
         close_in_child(self, OfficialClient.release_files)
         put_waker_right(self._reactor)
         sleep_until_needed(self._reactor)
@@ -89,7 +91,7 @@ class OfficialClient(_HazelcastClient):
     def _connect_to_members(self, sync_start: bool) -> None:
         """Connect to all members at once, so that a dead one among them costs next to nothing."""
         manager = self._connection_manager
-        if not self._config.smart_routing:
+        if not self.is_smart:
             return
         done = threading.Semaphore(0)
         members = self._cluster_service.get_members()
@@ -105,6 +107,11 @@ class OfficialClient(_HazelcastClient):
     def connected_members(self) -> frozenset[UUID]:
         """The members that a connection is open to."""
         return frozenset(self._connection_manager.active_connections)
+
+    @property
+    def is_smart(self) -> bool:
+        """Whether it connects to every member, not to one only."""
+        return self._config.smart_routing
 
     def member_list(self) -> list[MemberInfo]:
         """The members that the cluster says it has."""
@@ -167,6 +174,11 @@ class OfficialClient(_HazelcastClient):
         self._invocation_service.shutdown()
         self.shutdown()
 
+    def drop_waker(self) -> None:
+        """Close what was made before anything was begun."""
+        for waker in list(getattr(self._reactor, "map", {}).values()):
+            waker.close()
+
     def release_files(self) -> list[Callable[[], object]]:
         """Let go of sockets and pipes without a word to the member, and give what closes them."""
         reactor = getattr(self, "_reactor", None)
@@ -196,6 +208,7 @@ class Opening:
         # Made before its constructor runs, so that there is something to end.
         self.client: OfficialClient = OfficialClient.__new__(OfficialClient)
         self.error: str | None = None
+        self.is_unsupported = False
         self._config = config
         self._done = done
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-open", daemon=True)
@@ -212,9 +225,13 @@ class Opening:
             self.client.__init__(self._config)  # type: ignore[misc]
         except Exception as error:
             self.error = _said(error)
+            self.is_unsupported = isinstance(error, UnsupportedVersion)
         self._done(self)
 
     def _end(self) -> None:
+        if self.is_unsupported:
+            self.client.drop_waker()
+            return
         self.client.abandon()
         self._thread.join()
         self.client.abandon()  # what was about to begin when it was first told to end

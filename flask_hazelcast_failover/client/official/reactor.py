@@ -10,9 +10,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from hazelcast.connection import _Reader
 from hazelcast.future import Future
-from hazelcast.reactor import AsyncoreConnection, asyncore  # type: ignore[attr-defined]  # whichever it uses
+
+from flask_hazelcast_failover.client.official.versions import unsupported_version
+
+try:
+    from hazelcast.connection import _Reader
+    from hazelcast.reactor import AsyncoreConnection, asyncore  # type: ignore[attr-defined]  # whichever it uses
+except ImportError as error:
+    raise ImportError(unsupported_version(["_Reader, AsyncoreConnection or asyncore"])) from error
 
 __all__ = [
     "CarefulReader",

@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import hazelcast
+import hazelcast.reactor
+from hazelcast.future import Future
 
-__all__ = ["missing_parts", "unsupported_version"]
+__all__ = ["UnsupportedVersion", "check_parts", "missing_parts", "unsupported_version"]
+
+_USED = (
+    "_reactor.map",
+    "_reactor._loop._is_live",
+    "_reactor._loop._new_timers",
+    "_reactor._loop._timers",
+    "_reactor._loop.add_timer",
+    "_reactor._loop.run_loop",
+    "_reactor._loop.wake_loop",
+    "_reactor.connection_factory",
+    "_connection_manager.active_connections",
+    "_connection_manager._get_or_connect_to_member",
+    "_connection_manager._start_connect_all_members_timer",
+    "_connection_manager._trigger_cluster_reconnection",
+    "_internal_cluster_service._initial_list_fetched",
+    "_invocation_service._should_retry",
+    "_invocation_service.shutdown",
+    "_cluster_view_listener._try_register_to_random_connection",
+    "_near_cache_manager.clear_near_caches",
+    "_proxy_manager.get_or_create",
+    "_context.invocation_service",
+)
+# Of the waker that gets stuck. Without them it would stay as it is, and every call be late for good.
+_USED_OF_WAKER = (
+    "_reactor._loop.waker._read_fd",
+    "_reactor._loop.waker._write_fd",
+    "_reactor._loop.waker.awake",
+    "_reactor._loop.waker.handle_read",
+)
+
+
+class UnsupportedVersion(Exception):
+    """The official client lacks private parts that are used here."""
+
+
+def check_parts(client: object) -> None:
+    """Refuse an official client without the private parts that are used here, before any is touched.
+
+    :raises UnsupportedVersion: naming them, and the versions that have them
+    """
+    if missing := missing_parts(client):
+        raise UnsupportedVersion(unsupported_version(missing))
 
 
 def missing_parts(client: object) -> list[str]:
     """Which of the private parts used here this version of the official client lacks."""
-    used = (
-        "_reactor.map",
-        "_reactor._loop._timers",
-        "_reactor._loop._new_timers",
-        "_reactor.connection_factory",
-        "_connection_manager.active_connections",
-        "_connection_manager._get_or_connect_to_member",
-        "_connection_manager._start_connect_all_members_timer",
-        "_connection_manager._trigger_cluster_reconnection",
-        "_internal_cluster_service._initial_list_fetched",
-        "_invocation_service._should_retry",
-        "_invocation_service.shutdown",
-        "_cluster_view_listener._try_register_to_random_connection",
-        "_near_cache_manager.clear_near_caches",
-        "_proxy_manager.get_or_create",
-        "_context.invocation_service",
-    )
-    return [path for path in used if not _has(client, path.split("."))]
+    used = (*_USED, *_USED_OF_WAKER) if _has_piped_waker(client) else _USED
+    missing = [path for path in used if not _has(client, path.split("."))]
+    return missing if hasattr(Future, "_threading_locals") else [*missing, "Future._threading_locals"]
 
 
 def unsupported_version(missing: Iterable[str]) -> str:
@@ -37,6 +67,13 @@ def unsupported_version(missing: Iterable[str]) -> str:
         f"hazelcast-python-client {hazelcast.__version__} has no {', '.join(missing)}, which this"
         " package uses; install a version that it was tested with (5.5 to 5.7)"
     )
+
+
+def _has_piped_waker(client: object) -> bool:
+    """Whether it should have one: all but the loop of Windows and the one without wake-ups do."""
+    reactor = getattr(client, "_reactor", None)
+    without: type[object] = getattr(hazelcast.reactor, "_BasicLoop", type(None))
+    return os.name != "nt" and not isinstance(getattr(reactor, "_loop", None), without)
 
 
 def _has(holder: object, path: list[str]) -> bool:
