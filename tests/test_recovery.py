@@ -22,7 +22,7 @@ from flask_hazelcast_failover.client.events import (
     ClustersExhausted,
     ClusterSwitched,
 )
-from flask_hazelcast_failover.testing import LocalCluster
+from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
 from tests.support.faults import (
     Load,
@@ -127,10 +127,19 @@ class TestNothingReachable:
         assert 0.9 < second < 2.3
         assert 1.9 < third < 4.3
 
+    def test_one_refusing_address_does_not_slow_the_search_for_a_cluster_that_is_absent_elsewhere(
+        self, blue: LocalCluster
+    ) -> None:
+        welcome = recorded_welcome(blue.addresses[0], "blue")
+        with Peer(after_authenticating(with_status(welcome, 1))) as peer:
+            times = background_attempts(peer, 6, f"127.0.0.1:{free_port()}")
+        pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert all(0.2 < pause < 0.5 + 0.3 for pause in pauses), pauses
 
-def background_attempts(peer: Peer, count: int) -> list[float]:
-    """When a client that has gone offline tries this peer again."""
-    config = ClientConfig.from_dict({"cluster_name": "blue", "cluster_members": [peer.address]})
+
+def background_attempts(peer: Peer, count: int, *further: str) -> list[float]:
+    """When a client that has gone offline tries this peer again, besides further addresses."""
+    config = ClientConfig.from_dict({"cluster_name": "blue", "cluster_members": [peer.address, *further]})
     client = HazelcastClient(config, try_count=1)
     try:
         client.connect_soon()

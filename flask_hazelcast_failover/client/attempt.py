@@ -23,12 +23,7 @@ from hazelcast.config import Config
 from hazelcast.core import AddressHelper
 
 from flask_hazelcast_failover.client.lookups import hosts
-from flask_hazelcast_failover.client.official import (
-    OfficialClient,
-    Opening,
-    missing_parts,
-    unsupported_version,
-)
+from flask_hazelcast_failover.client.official import OfficialClient, Opening
 from flask_hazelcast_failover.client.probe import Answer, Probe, Verdict
 from flask_hazelcast_failover.client.processes import close_in_child
 from flask_hazelcast_failover.client.tls import tls_context
@@ -62,18 +57,31 @@ def attempt(addresses: Sequence[str], build_config: BuildConfig, deadline: float
     :param deadline: when the attempt is over, monotonic seconds
     :raises AttemptFailed: no member could be reached in time
     """
-    with _Attempt(_expanded(addresses), build_config, deadline) as trying:
+    with _Attempt(_Places.of(addresses), build_config, deadline) as trying:
         return trying.run()
 
 
-def _expanded(addresses: Sequence[str]) -> list[str]:
-    expanded: list[str] = []
-    for address in addresses:
-        primary, secondary = AddressHelper.get_possible_addresses(address)
-        expanded += [f"{found.host}:{found.port}" for found in (*primary, *secondary)]
-    unique = list(dict.fromkeys(expanded))
-    random.SystemRandom().shuffle(unique)  # many clients should not all begin with the same member
-    return unique
+@dataclass(frozen=True)
+class _Places:
+    """Where members may be, "host:port": those that were named, and the further ports of hosts without one."""
+
+    named: frozenset[str]
+    further: frozenset[str]
+
+    @classmethod
+    def of(cls, addresses: Sequence[str]) -> _Places:
+        named, further = set[str](), set[str]()
+        for address in addresses:
+            primary, secondary = AddressHelper.get_possible_addresses(address)
+            named.update(f"{found.host}:{found.port}" for found in primary)
+            further.update(f"{found.host}:{found.port}" for found in secondary)
+        return cls(frozenset(named), frozenset(further))
+
+    def shuffled(self) -> list[str]:
+        """All of them: many clients should not all begin with the same member."""
+        places = list(self.named | self.further)
+        random.SystemRandom().shuffle(places)
+        return places
 
 
 @dataclass
@@ -102,7 +110,9 @@ class _Attempt:
     Threads only tell it what ended: it belongs to the one that runs it.
     """
 
-    def __init__(self, addresses: Sequence[str], build_config: BuildConfig, deadline: float) -> None:
+    def __init__(self, places: _Places, build_config: BuildConfig, deadline: float) -> None:
+        addresses = places.shuffled()
+        self._places = places
         self._build_config = build_config
         self._deadline = deadline
         self._config = build_config(addresses)
@@ -253,10 +263,8 @@ class _Attempt:
     def _opened(self, opening: Opening) -> OfficialClient | None:
         member = next(member for member in self._members if member.opening is opening)
         if opening.error is not None:
-            self._give_up(member, Answer(Verdict.ABSENT, opening.error))
-            return None
-        if missing := missing_parts(opening.client):
-            self._give_up(member, Answer(Verdict.REFUSING, unsupported_version(missing)))
+            verdict = Verdict.REFUSING if opening.is_unsupported else Verdict.ABSENT
+            self._give_up(member, Answer(verdict, opening.error))
             return None
         return opening.client
 
@@ -302,8 +310,11 @@ class _Attempt:
                 why = "timed out: authenticated, but no member list came" if has_begun else _BUSY
                 self._give_up(member, Answer(Verdict.ABSENT, why))
         why = "; ".join(f"{name}: {answer.why}" for name, answer in sorted(self._said.items()))
-        refusing = any(answer.verdict is Verdict.REFUSING for answer in self._said.values())
-        return AttemptFailed(why, Verdict.REFUSING if refusing else Verdict.ABSENT)
+        # Where one is merely absent, the cluster may come back there at any moment, whoever has the others.
+        refusing = {
+            probe.address for probe in self._probes if self._said[_name(probe)].verdict is Verdict.REFUSING
+        }
+        return AttemptFailed(why, Verdict.REFUSING if refusing >= self._places.named else Verdict.ABSENT)
 
 
 def _tls_context(config: Config) -> ssl.SSLContext | None:
