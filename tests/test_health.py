@@ -24,7 +24,7 @@ from tests.support.faults import WATCHFUL, cluster_of
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
-# Three failed checks, one every 0.1 s with 0.2 s each, and what a busy machine adds.
+# Three failed checks, one every 0.1 s with 0.4 s each, and what a busy machine adds.
 SEEN_WITHIN = 2.0
 
 
@@ -133,7 +133,7 @@ class TestSomeMembersOfMany:
         self, start_cluster: StartCluster
     ) -> None:
         blue = start_cluster("blue", lite_members=1)
-        with connected_to({"blue": blue.addresses}) as (client, told):
+        with connected_to({"blue": blue.addresses}, health_check_timeout=2.0) as (client, told):
             are_owned(client)
             assert cluster_of(client, "blue").members == 2
             # It owns no partition, so that no answer comes from it: frozen it is no failure.
@@ -143,6 +143,24 @@ class TestSomeMembersOfMany:
             assert not told.of(ClusterLost)
             blue.thaw(1)
             assert client.get_distributed_objects() == []
+
+    def test_a_client_of_one_connection_does_not_miss_lite_members(self, start_cluster: StartCluster) -> None:
+        blue = start_cluster("blue", lite_members=1)
+        addresses = {"blue": blue.addresses[:1]}
+        options: Any = {"health_check_timeout": 2.0, "client_options": {"smart_routing": False}}
+        with connected_to(addresses, **options) as (client, told):
+            are_owned(client)
+            assert cluster_of(client, "blue").members == 2
+            wait_for_checks(client)
+            assert not cluster_of(client, "blue").impaired
+            assert not told.of(ClusterLost)
+
+    def test_members_that_come_are_shown_though_none_is_checked(self, start_cluster: StartCluster) -> None:
+        blue = start_cluster("blue")
+        with connected_to({"blue": blue.addresses}, health_check_interval=0) as (client, _):
+            assert cluster_of(client, "blue").members == 1
+            blue.add_member()
+            eventually(lambda: cluster_of(client, "blue").members == 2, 10.0)
 
 
 def wait_for_checks(client: HazelcastClient) -> None:

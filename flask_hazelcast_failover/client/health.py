@@ -28,6 +28,8 @@ __all__ = ["Watch", "answers"]
 _PROBED = "hazelcast-failover-health"
 # How often the watch looks, while there is something to look at and while there is nothing, seconds.
 _PACE, _IDLE_PACE = 0.05, 0.25
+# How often the members are looked at where none is checked, seconds.
+_UNCHECKED = 1.0
 # A look that comes later than this by more says that our own process was held up, seconds.
 _LATE = 0.1
 # How long members may take to share the partitions out at their first use at least, seconds.
@@ -70,7 +72,7 @@ class Watch:
         self._stopped = threading.Event()
         self._time = 0.0  # seconds in which this process ran; of the watch's thread only, like the next ones
         self._rounds: list[_Round] = []
-        self._keys: dict[Link, _Keys] = {}
+        self._known: dict[Link, _Acquaintance] = {}
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-watch", daemon=True)
 
     def start(self) -> None:
@@ -103,8 +105,9 @@ class Watch:
                 if late <= _LATE:
                     self._end_overdue()
                 self._end_rounds()
-                if self._options.health_check_interval and self._time >= next_round:
-                    next_round = max(next_round + self._options.health_check_interval, self._time)
+                if self._time >= next_round:
+                    interval = self._options.health_check_interval or _UNCHECKED
+                    next_round = max(next_round + interval, self._time)
                     self._begin_rounds()
             except Exception:  # whatever it is, clusters are to be watched on
                 _logger.exception("unexpected failure of a health check")
@@ -115,23 +118,25 @@ class Watch:
 
     def _begin_rounds(self) -> None:
         links = list(self._links())
-        self._keys = {link: self._keys.get(link) or _Keys(link) for link in links}
+        self._known = {link: self._known.get(link) or _Acquaintance(link) for link in links}
         for link in links:
             patience = self._options.health_check_timeout
-            if not self._keys[link].are_shared_out():
+            if not self._known[link].are_shared_out():
                 patience = max(patience, _FIRST_USE)
             round_ = _Round(link, self._time, patience)
             self._rounds.append(round_)
+            if not self._options.health_check_interval:
+                continue  # nobody is asked, and the end of the round shows who is a member
             connected = link.client.connected_members()
             for member in link.client.member_list():
                 uuid: UUID = member.uuid  # type: ignore[assignment]
                 if not member.lite_member:
                     self._check(round_, uuid)
-                elif uuid not in connected:
+                elif self._known[link].has_lost(uuid, connected):
                     round_.failed.add(uuid)
 
     def _check(self, round_: _Round, member: UUID) -> None:
-        key = self._keys[round_.link].asking(member)
+        key = self._known[round_.link].asking(member)
         if key is None:
             return  # nothing that it could be asked for
         began = time.monotonic()
@@ -172,7 +177,7 @@ def answers(link: Link, patience: float) -> bool:
     :param patience: seconds that they have for it
     """
     deadline = time.monotonic() + patience
-    keys = _Keys(link)
+    keys = _Acquaintance(link)
     members = [member.uuid for member in link.client.member_list() if member.uuid and not member.lite_member]
     asked = [key for key in map(keys.asking, members) if key is not None]
     alive: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -194,12 +199,14 @@ def answers(link: Link, patience: float) -> bool:
     return 2 * dead < len(asked) or not asked
 
 
-class _Keys:
-    """For each partition of a cluster a key in it, drawn as needed."""
+class _Acquaintance:
+    """What the watch knows of a cluster: a key for each partition, drawn as needed, and lite members met."""
 
     def __init__(self, link: Link) -> None:
         self._partitions = link.client.partition_service
-        self._known: dict[int, int] = {}  # partition -> key
+        self._is_smart = link.client.is_smart
+        self._met: set[UUID] = set()
+        self._keys: dict[int, int] = {}  # partition -> key
         self._drawn = 0
 
     def are_shared_out(self) -> bool:
@@ -207,18 +214,27 @@ class _Keys:
         owner = self._partitions.get_partition_owner
         return any(owner(partition) for partition in range(self._partitions.get_partition_count()))
 
+    def has_lost(self, lite: UUID, connected: frozenset[UUID]) -> bool:
+        """Whether the connection that there was to a lite member is gone.
+
+        A client that is connected to one member only, without smart routing, misses none.
+        """
+        if lite in connected:
+            self._met.add(lite)
+        return self._is_smart and lite in self._met and lite not in connected
+
     def asking(self, member: UUID) -> int | None:
         """A key in a partition that the member owns, ``None`` if it owns none."""
         if not self.are_shared_out():
             return 0  # the read has them shared out
         owner = self._partitions.get_partition_owner
-        for partition, key in self._known.items():
+        for partition, key in self._keys.items():
             if owner(partition) == member:
                 return key
         while self._drawn < _KEYS:
             key, self._drawn = self._drawn, self._drawn + 1
             partition = self._partitions.get_partition_id(key)
-            self._known.setdefault(partition, key)
+            self._keys.setdefault(partition, key)
             if owner(partition) == member:
                 return key
         return None
