@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-__all__ = ["check_environment", "is_patched"]
+__all__ = ["check_environment", "check_process", "is_patched"]
 
 _THREADS = ("enable-threads", "threads")
 
@@ -28,6 +29,36 @@ def check_environment() -> None:
             "the Hazelcast client needs threads: start uWSGI with --enable-threads"
             " (enable-threads = true in its ini file)"
         )
+
+
+def check_process() -> None:
+    """Refuse to connect where the client cannot work, and in a process that uWSGI forks its workers from afterwards.
+
+    It forks without holding the interpreter's lock: a worker that is forked while one of our threads has it
+    hangs for good.
+
+    :raises RuntimeError: naming what to use or to switch on instead
+    """
+    check_environment()
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None or is_patched("gevent.monkey", "is_module_patched") or not _forks_later(uwsgi):
+        return
+    raise RuntimeError(
+        "the Hazelcast client was used before uWSGI forks its workers, which then may hang: start uWSGI with"
+        " --lazy-apps (lazy-apps = true in its ini file), or use the client in requests only"
+    )
+
+
+def _forks_later(uwsgi: object) -> bool:
+    """Whether this is the process that the app is loaded in for all workers: worker 0, as uWSGI calls it."""
+
+    def ask(name: str, otherwise: int) -> int:
+        question = getattr(uwsgi, name, None)
+        return otherwise if question is None else int(question())
+
+    master = ask("masterpid", 0)
+    is_origin = master == os.getpid() or (not master and getattr(uwsgi, "numproc", 1) > 1)
+    return is_origin and ask("worker_id", 1) == 0
 
 
 def is_patched(module: str, question: str) -> bool:

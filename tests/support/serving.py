@@ -1,4 +1,4 @@
-"""A real gunicorn that serves a small app on real clusters."""
+"""Real servers, gunicorn and uWSGI, that serve a small app on real clusters."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.support.apps import TOKEN, absent, url_of
 from tests.support.waiting import eventually
+
+
+class ServerEnded(Exception):
+    """A server ended before all its workers were used; the message is all that it has written."""
 
 
 @dataclass
@@ -49,7 +54,6 @@ class Served:
                 self.process.wait()
 
 
-@contextmanager
 def serve(
     *clusters: LocalCluster | str,
     workers: int = 1,
@@ -57,9 +61,33 @@ def serve(
     script_name: str = "",
     app: str = "tests.support.served_app:create_app()",
     arguments: tuple[str, ...] = (),
-) -> Iterator[Served]:
-    """Serve an app on these clusters, or on absent ones given by name; each worker has been used once."""
+) -> AbstractContextManager[Served]:
+    """Have gunicorn serve an app on these clusters, or on absent ones given by name; each worker was used once."""
     port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
+    command += ["--worker-class", worker_class, "--graceful-timeout", "2", *arguments]
+    if worker_class == "gthread":
+        command += ["--threads", "4"]
+    return _serving([*command, app], port, clusters, workers, script_name)
+
+
+def serve_with_uwsgi(
+    *clusters: LocalCluster,
+    workers: int = 2,
+    app: str = "tests.support.served_app:create_app()",
+    arguments: tuple[str, ...] = (),
+) -> AbstractContextManager[Served]:
+    """Have uWSGI serve an app on these clusters; each worker was used once."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("uwsgi")), "--http-socket", f"127.0.0.1:{port}", "--master"]
+    command += ["--processes", str(workers), "--module", app, "--need-app", "--die-on-term", *arguments]
+    return _serving(command, port, clusters, workers)
+
+
+@contextmanager
+def _serving(
+    command: list[str], port: int, clusters: Sequence[LocalCluster | str], workers: int, script_name: str = ""
+) -> Iterator[Served]:
     urls = [absent(cluster) if isinstance(cluster, str) else url_of(cluster) for cluster in clusters]
     environment = os.environ | {
         "FLASK_HAZELCAST_FAILOVER_CLUSTERS": json.dumps(urls),
@@ -68,24 +96,25 @@ def serve(
         "FLASK_HAZELCAST_FAILOVER_HEALTH_CHECK_INTERVAL": "0.5",
         "SCRIPT_NAME": script_name,
     }
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
-    command += ["--worker-class", worker_class, "--graceful-timeout", "2", *arguments]
-    if worker_class == "gthread":
-        command += ["--threads", "4"]
     with tempfile.TemporaryFile() as log:
-        command.append(app)
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         served = Served(f"http://127.0.0.1:{port}{script_name}", process)
         try:
-            eventually(lambda: _accepts(port), within=30.0)
+            eventually(lambda: process.poll() is not None or _accepts(port), within=30.0)
             _use_every_worker(served, workers)
             yield served
+        except ServerEnded as error:
+            raise ServerEnded(_written(log)) from error
         except BaseException:
-            log.seek(0)
-            sys.stderr.write(log.read().decode(errors="replace"))
+            sys.stderr.write(_written(log))
             raise
         finally:
             served.stop()
+
+
+def _written(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read().decode(errors="replace")
 
 
 def _accepts(port: int) -> bool:
@@ -107,6 +136,8 @@ def _use_every_worker(served: Served, workers: int) -> None:
     with ThreadPoolExecutor(4 * workers) as requests:
 
         def used() -> bool:
+            if served.process.poll() is not None:
+                raise ServerEnded
             list(requests.map(use, range(4 * workers)))
             return len(seen) >= workers
 
