@@ -68,6 +68,20 @@ def test_the_configuration_is_copied(blue: LocalCluster) -> None:
         assert client.status().clusters[0].addresses == tuple(blue.addresses)
 
 
+def test_several_clients_of_one_configuration_go_their_own_ways(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    config = FailoverConfig()
+    for cluster in (blue, green):
+        config.add_cluster(cluster.name, cluster.addresses)
+    with HazelcastClient(config) as one, HazelcastClient(config) as other:
+        one.switch_to("green")
+        assert (one.failover.current_cluster_index, other.failover.current_cluster_index) == (1, 0)
+        assert config.current_cluster_index == 0
+        one.shutdown()
+        assert other.get_map("own-way").blocking().size() == 0
+
+
 @pytest.mark.parametrize(
     ("config", "options", "tries"),
     [
@@ -82,7 +96,9 @@ def test_the_configuration_is_copied(blue: LocalCluster) -> None:
 def test_try_count_is_the_options_before_the_clusters_before_the_clusters_own(
     config: Config | FailoverConfig, options: dict[str, Any], tries: int
 ) -> None:
-    assert HazelcastClient(config, **options)._options.try_count == tries
+    client = HazelcastClient(config, **options)
+    assert client._options.try_count == client.failover.try_count == tries
+    assert client.failover.to_client_config(0).try_count == tries
 
 
 def test_options_of_a_cluster_win_over_common_ones() -> None:

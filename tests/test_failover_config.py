@@ -295,6 +295,10 @@ class TestClusterConfig:
         assert (config.heartbeat_interval, config.labels, config.cluster_members) == (2, ["web"], ["m:2"])
 
 
+def view_of(failover: FailoverConfig, index: Callable[[], int] = lambda: 0) -> ReadOnlyFailover:
+    return ReadOnlyFailover(failover, index, lambda: "a (refused), b (timed out)")
+
+
 class TestReadOnlyView:
     @pytest.fixture
     def failover(self) -> FailoverConfig:
@@ -302,7 +306,7 @@ class TestReadOnlyView:
 
     def test_it_shows_where_the_client_is(self, failover: FailoverConfig) -> None:
         index = 0
-        view = ReadOnlyFailover(failover, lambda: index)
+        view = view_of(failover, lambda: index)
         assert view.get_current_cluster().label == "a"
         index = 1
         assert view.get_current_cluster().label == "b"
@@ -324,11 +328,18 @@ class TestReadOnlyView:
         self, failover: FailoverConfig, change: Callable[[ReadOnlyFailover], None]
     ) -> None:
         with pytest.raises(TypeError, match=r"client\.reset\(\)"):
-            change(ReadOnlyFailover(failover, lambda: 0))
+            change(view_of(failover))
+
+    def test_past_the_last_cluster_it_says_why_and_advises_nothing_that_it_refuses(
+        self, failover: FailoverConfig
+    ) -> None:
+        with pytest.raises(ClientOfflineException) as raised:
+            view_of(failover, lambda: 2).get_current_cluster()
+        assert str(raised.value) == "no cluster can be reached: a (refused), b (timed out)"
 
     def test_its_copy_can_be_changed(self, failover: FailoverConfig) -> None:
         failover.switch_to_next_cluster()
-        other = ReadOnlyFailover(failover, lambda: 1).copy()
+        other = view_of(failover, lambda: 1).copy()
         assert type(other) is FailoverConfig
         assert other.current_cluster_index == 0
         other.add_cluster("c", NODE)

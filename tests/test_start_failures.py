@@ -39,10 +39,12 @@ def test_a_start_that_fails_leaves_no_thread_and_can_be_made_again(
             client.start()
         assert client_threads() == [] and heard
         assert client.status().state == "idle"
+        assert all("refused" in (cluster.last_error or "") for cluster in client.status().clusters)
     blue.restart()
     worker = client.status().worker
     with client.start():
         assert client.status().current_cluster == "blue" and client.status().worker == worker
+        assert client.status().clusters[0].last_error is None
         assert client.get_map("start").blocking().size() == 0
     assert client_threads() == []
 

@@ -19,7 +19,7 @@ from hazelcast.proxy.base import Proxy
 from flask_hazelcast_failover.client.companion import Companion
 from flask_hazelcast_failover.client.drop_in import stands_in_for
 from flask_hazelcast_failover.client.engine import Engine
-from flask_hazelcast_failover.client.environment import check_environment
+from flask_hazelcast_failover.client.environment import check_environment, check_process
 from flask_hazelcast_failover.client.events import Event, Reason
 from flask_hazelcast_failover.client.happenings import Wish
 from flask_hazelcast_failover.client.identity import client_name, named, worker_id
@@ -65,21 +65,21 @@ Receiver = Callable[[Event], object]
 class HazelcastClient(Face):
     """The official client's methods and properties, on whichever cluster can be reached.
 
-    It connects at ``start()`` or at the first operation. What it returns follows it from cluster to
-    cluster. Besides the official API it has ``status()``, ``switch_to()``, ``reset()``,
-    ``failover``, ``same_cluster()`` and ``subscribe()``.
+    It connects at ``start()`` or at the first operation. What it returns follows it from cluster to cluster.
+    Besides the official API it has ``status()``, ``switch_to()``, ``reset()``, ``failover``, ``same_cluster()``
+    and ``subscribe()``.
 
     :param config: a ``FailoverConfig``, or a ``ClientConfig`` for one cluster; it is copied
     :param options: how to fail over, see ``Options``
     :raises TypeError: for a configuration or an option of the wrong type
     :raises ValueError: for a bad value, an unknown option, or no cluster at all
-    :raises RuntimeError: under eventlet, or uWSGI without threads, where it cannot work
+    :raises RuntimeError: where it cannot work: under eventlet, or uWSGI without threads
     """
 
     def __init__(self, config: FailoverConfig | Config, **options: Any) -> None:
         check_environment()
         given = Options.from_mapping(options)
-        self._clusters = FailoverConfig.copied_from(config)
+        self._clusters = FailoverConfig.copied_from(config, given.try_count)
         self._options = named(given.with_try_count(self._clusters.try_count))
         self._worker = worker_id()
         self._threads_are: object = threading.local  # gevent's patches put another one in its place
@@ -104,7 +104,7 @@ class HazelcastClient(Face):
             configured("lifecycle_listeners", self._options, self._clusters),
         )
         self._proxies = ProxySource(self._operations, self._listeners)
-        self._failover = ReadOnlyFailover(self._clusters, self._current_index)
+        self._failover = ReadOnlyFailover(self._clusters, self._current_index, self._described)
         self._engine = self._new_engine()
         super().__init__(
             proxies=self._proxies,
@@ -146,7 +146,7 @@ class HazelcastClient(Face):
             self._begin_anew()  # greenlets have come meanwhile, which our locks and threads know nothing of
         with self._lock:
             if self._route.state is State.IDLE:
-                check_environment()
+                check_process()
                 watch_for_forks()
                 self._engine.begin()
 
@@ -322,8 +322,7 @@ class HazelcastClient(Face):
         return self._clusters.cluster_count if offline else self._route.last_index
 
     def _described(self) -> str:
-        clusters = self.status().clusters
-        return ", ".join(f"{cluster.label} ({cluster.last_error or cluster.state})" for cluster in clusters)
+        return ", ".join(f"{one.label} ({one.last_error or one.state})" for one in self.status().clusters)
 
     def _is_running(self) -> bool:
         return self._route.state is not State.CLOSED
@@ -333,12 +332,13 @@ class HazelcastClient(Face):
         return self._worker_runner, self._listener_runner, self._announcer
 
     def _stop_trying(self, engine: Engine, why: str) -> None:
-        """After a failed start: leave nothing behind, and be ready for another."""
+        """After a failed start: leave nothing behind but the reasons, and be ready for another."""
         engine.stop(_SHUTDOWN)
         engine.join(_SHUTDOWN)
         with self._lock:
             if self._engine is engine:
                 self._engine = self._new_engine()
+                self._engine.remember(engine.latest)
                 self._route.idle(why)
         for runner in self._runners:
             runner.rest(_LAST_WORDS)

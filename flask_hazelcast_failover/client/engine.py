@@ -106,6 +106,12 @@ class Engine:
 
     # For the client.
 
+    def remember(self, before: ClientStatus) -> None:
+        """Show why the clusters could not be reached before. To be called before ``begin()``."""
+        for record, cluster in zip(self._keeper.records, before.clusters, strict=True):
+            record.last_error = cluster.last_error
+        self.latest = self._keeper.status()
+
     def begin(self) -> None:
         """Start the threads, once, and have the keeper connect."""
         with self._changed:

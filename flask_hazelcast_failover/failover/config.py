@@ -140,21 +140,28 @@ class FailoverConfig(FailoverView):
         return failover
 
     @classmethod
-    def copied_from(cls, config: FailoverConfig | Config) -> FailoverConfig:
+    def copied_from(cls, config: FailoverConfig | Config, try_count: int | None = None) -> FailoverConfig:
         """Return what a client keeps of its configuration: the same clusters, at the first of them.
+
+        Args:
+            config: the clusters.
+            try_count: connection attempts per cluster, if others than the configuration says.
 
         Raises:
             TypeError: if it is neither a ``FailoverConfig`` nor a configuration.
             ValueError: if it has no cluster, or holds a bad value.
         """
         if isinstance(config, Config):
-            return cls.from_client_config(config)
-        if not isinstance(config, FailoverConfig):
+            clusters = cls.from_client_config(config)
+        elif not isinstance(config, FailoverConfig):
             raise TypeError(f"config must be a FailoverConfig or a ClientConfig, not {type(config).__name__}")
-        if not config.cluster_count:
+        else:
+            clusters = config.copy()
+        if not clusters.cluster_count:
             raise ValueError("config has no cluster: add one with add_cluster() or add_cname_cluster()")
-        clusters = config.copy()
         clusters.reset()
+        if try_count is not None:
+            clusters._try_count = try_count
         return clusters
 
     def switch_to_next_cluster(self) -> ClusterConfig | None:

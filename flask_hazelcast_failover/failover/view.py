@@ -77,8 +77,7 @@ class FailoverView(ABC):
             raise ClientOfflineException(
                 "there is no cluster: add one with add_cluster() or add_cname_cluster()"
             )
-        names = ", ".join(cluster.label for cluster in clusters)
-        raise ClientOfflineException(f"no cluster is left after {names}: reset() goes back to the first")
+        raise ClientOfflineException(self._none_left())
 
     def to_client_config(self, index: int) -> ClientConfig:
         """Return a configuration for one cluster, given by its index in order of priority.
@@ -104,6 +103,10 @@ class FailoverView(ABC):
         config._origin = Origin(cluster, addresses)
         return config
 
+    def _none_left(self) -> str:
+        """What to say past the last cluster."""
+        return f"no cluster is left after {', '.join(self.labels)}: reset() goes back to the first"
+
     def __repr__(self) -> str:
         clusters, index = self._read()
         names = ", ".join(cluster.label for cluster in clusters)
@@ -121,12 +124,16 @@ class ReadOnlyFailover(FailoverView):
     Args:
         config: the clusters.
         current_index: is asked for the index of the cluster that the client is on.
+        describe: is asked how each cluster is, once the client is on none.
     """
 
-    def __init__(self, config: FailoverConfig, current_index: Callable[[], int]) -> None:
+    def __init__(
+        self, config: FailoverConfig, current_index: Callable[[], int], describe: Callable[[], str]
+    ) -> None:
         super().__init__()
         self._config = config
         self._current_index = current_index
+        self._describe = describe
 
     @property
     def try_count(self) -> int:
@@ -157,6 +164,9 @@ class ReadOnlyFailover(FailoverView):
 
     def _read(self) -> Position:
         return Position(self._config.clusters, self._current_index())
+
+    def _none_left(self) -> str:
+        return f"no cluster can be reached: {self._describe()}"
 
     def _refuse(self, method: str) -> NoReturn:
         raise TypeError(
