@@ -59,6 +59,8 @@ class HazelcastFailover:
         Raises ``TypeError`` or ``ValueError`` for a bad configuration, ``RuntimeError`` for an app that has
         this extension already.
         """
+        if not isinstance(app, Flask):
+            raise TypeError(f"app must be a Flask app, not a {type(app).__name__}")
         if _KEY in app.extensions:
             raise RuntimeError("HazelcastFailover.init_app() was called before for this app: once is enough")
         settings = Settings.from_config(app.config)

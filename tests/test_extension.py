@@ -73,6 +73,11 @@ def test_an_admin_auth_that_cannot_be_called_is_refused(admin_auth: object) -> N
         HazelcastFailover(admin_auth=admin_auth)  # type: ignore[arg-type]
 
 
+def test_what_is_no_app_is_refused() -> None:
+    with pytest.raises(TypeError, match="app must be a Flask app, not a str"):
+        HazelcastFailover("shop")  # type: ignore[arg-type]
+
+
 def test_an_app_is_set_up_once(ext: HazelcastFailover) -> None:
     flask_app = make_app(absent("blue"), ext=ext)
     for again in (ext, HazelcastFailover()):

@@ -325,6 +325,10 @@ def test_what_cannot_be_done_is_refused_with_advice(blue: LocalCluster, green: L
         LocalCluster("")
     with pytest.raises(ValueError, match="members"):
         LocalCluster("none", members=0)
+    with pytest.raises(TypeError, match=r"members.*'2'"):
+        LocalCluster("two", members="2")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"name.*3"):
+        LocalCluster(3)  # type: ignore[arg-type]
 
 
 def test_clusters_start_at_once_or_not_at_all() -> None:

@@ -69,10 +69,17 @@ class LocalCluster:
         config: more of the members' configuration, nested as in Hazelcast's YAML below `hazelcast:`.
         start_timeout: seconds within which a start must be over.
 
-        Raises ValueError for an empty name or a number of members below one.
+        Raises TypeError for a name that is no string and numbers that are none, ValueError for an empty name or a
+        number of members below one.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"name: expected the name of the cluster, got {name!r}")
         if not name:
             raise ValueError("name: expected the name of the cluster, got an empty string")
+        if not isinstance(members, int) or not isinstance(lite_members, int):
+            raise TypeError(
+                f"members: expected how many (and lite_members likewise), got {members!r} ({lite_members!r})"
+            )
         if members < 1 or lite_members < 0:
             raise ValueError(
                 f"members: expected at least 1 (and lite_members at least 0), got {members} ({lite_members})"
