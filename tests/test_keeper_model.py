@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 import pytest
+from hazelcast.errors import HazelcastClientNotActiveError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -20,7 +21,9 @@ from hypothesis.stateful import (
 
 from flask_hazelcast_failover.client.options import Failback, Options, Standby
 from flask_hazelcast_failover.client.return_home import fitness_wait
-from flask_hazelcast_failover.client.route import State
+from flask_hazelcast_failover.client.route import Route, State
+from flask_hazelcast_failover.errors import ClientOfflineException
+from tests.support.moving import Outcome
 from tests.support.scripted_world import Mode, Task
 from tests.support.stage import Stage
 
@@ -34,10 +37,32 @@ _LONGEST_WAIT = 150.0
 _clusters = st.integers(0, 2)
 
 
+class Callers:
+    """Threads with an operation each, which waits for the outcome of a switch without a deadline of its own."""
+
+    def __init__(self, gate: Route) -> None:
+        self._gate = gate
+        self._waiting: list[Outcome] = []
+
+    def call(self) -> None:
+        """Have one more begin."""
+        self._waiting.append(Outcome(lambda: self._gate.active(deadline=float("inf"))))
+
+    def check_all_know(self) -> None:
+        """Each of them has a link by now, or knows that there is none."""
+        for outcome in self._waiting:
+            outcome.wait(2.0)
+            expected = (type(None), ClientOfflineException, HazelcastClientNotActiveError)
+            assert isinstance(outcome.error, expected), outcome.error
+            assert (outcome.result is None) == (outcome.error is not None)
+        self._waiting.clear()
+
+
 class KeeperModel(RuleBasedStateMachine):
     """The keeper, and a world that does anything at any time."""
 
     stage: Stage
+    callers: Callers
 
     @initialize(
         labels=st.sampled_from([["a"], ["a", "b"], ["a", "b", "c"], ["dns-a", "b", "c"], ["a", "dns-b"]]),
@@ -69,6 +94,7 @@ class KeeperModel(RuleBasedStateMachine):
             drain_timeout=2.0,
         )
         self.stage = Stage(labels, options, creep)
+        self.callers = Callers(self.stage.world.gate)
         for cluster, mode in zip(self.stage.clusters, modes):  # noqa: B905
             cluster.mode = mode
         self.stage.begin()
@@ -114,6 +140,12 @@ class KeeperModel(RuleBasedStateMachine):
         self.stage.world.wish(self._index(index) if holds else 0, holds=holds)
         self._deliver(soon)
 
+    @rule(count=st.integers(1, 3))
+    def call(self, count: int) -> None:
+        """Threads want to know where operations go."""
+        for _ in range(count):
+            self.callers.call()
+
     @rule(
         index=_clusters,
         failing=st.sampled_from([0, 0, 1, 2, 3]),
@@ -155,6 +187,7 @@ class KeeperModel(RuleBasedStateMachine):
         returns = stage.keeper.state is State.OFFLINE and not self._is_busy()
         stage.run(_AT_REST)
         stage.check_end()
+        self.callers.check_all_know()
         up = [index for index, cluster in enumerate(stage.clusters) if cluster.mode is Mode.UP]
         if stage.options.failback is Failback.AUTO and not stage.world.held:
             self._check_failback(up)
@@ -169,8 +202,11 @@ class KeeperModel(RuleBasedStateMachine):
         self.settle()
         waiting = self.stage.world.wish(0, holds=True)
         self.stage.deliver_one()
+        self.callers.call()
         self.stage.keeper.close()
+        self.stage.world.gate.close()
         assert len(waiting.answers) == 1
+        self.callers.check_all_know()
 
     def _check_failback(self, up: list[int]) -> None:
         stage = self.stage

@@ -29,7 +29,7 @@ from flask_hazelcast_failover.client.happenings import (
     Wish,
 )
 from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.route import State
+from flask_hazelcast_failover.client.route import Route, State
 from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.errors import ClientOfflineException
 from tests.support.story import Story
@@ -140,6 +140,7 @@ class ScriptedWorld:
         self.offline_since = 0.0
         self.shown: ClientStatus | None = None
         self.asked: list[Asked] = []
+        self.gate = Route(lambda: None, lambda: "scripted")  # the real one, for those who wait
         self._creep = creep
         self._uuids = itertools.count(1)
         self._story = Story(self)
@@ -286,6 +287,7 @@ class ScriptedWorld:
     def suspend(self) -> None:
         assert self.state is not State.SWITCHING, "a search while there is one"
         self.route, self.state = None, State.SWITCHING
+        self.gate.suspend()
         self.in_search = Counter(task.index for task in self.pending("attempt"))
 
     def publish(self, link: KeptLink) -> None:
@@ -298,6 +300,7 @@ class ScriptedWorld:
         assert link.epoch == self.epoch + 1, f"epoch {link.epoch} after {self.epoch}"
         self.epoch = link.epoch
         self.route, self.state, self.moving = link, State.CONNECTED, None
+        self.gate.publish(link)  # type: ignore[arg-type]
         link.is_prepared = False
 
     def offline(self, why: str) -> None:
@@ -306,6 +309,7 @@ class ScriptedWorld:
         if self.state is not State.OFFLINE:
             self.offline_since = self.time
         self.route, self.state = None, State.OFFLINE
+        self.gate.offline(why)
 
     def leave(self, link: KeptLink) -> None:
         link = own(link)
