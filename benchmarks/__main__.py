@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import platform
+import warnings
 from collections.abc import Callable, Mapping
 
 import hazelcast
@@ -33,8 +34,9 @@ def main() -> None:
     for name in chosen.names:
         if name not in BENCHMARKS:
             parser.error(f"there is no benchmark {name!r}; there is {', '.join(BENCHMARKS)}")
-    logging.getLogger("hazelcast").setLevel(logging.CRITICAL)
-    logging.getLogger("flask_hazelcast_failover").setLevel(logging.CRITICAL)
+    for name in ("hazelcast", "flask_hazelcast_failover", "redis"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "MultiDBClient is an experimental")
     rows: list[Row] = []
     for name in chosen.names or BENCHMARKS:
         rows += BENCHMARKS[name](chosen.runs)

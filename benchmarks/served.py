@@ -9,10 +9,12 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from flask import Flask
 
 from benchmarks.clusters import pair, until
 from benchmarks.table import Row, median
@@ -21,22 +23,43 @@ from flask_hazelcast_failover.testing import LocalCluster, free_port
 __all__ = ["create_app", "measure"]
 
 _CLIENTS, _WORKERS, _SECONDS = 8, 4, 4.0
+# How long a visitor waits, seconds.
+_PATIENCE = 3.0
 
 
 def create_app() -> object:
     """The app that is measured."""
-    from flask import Flask
-
     from flask_hazelcast_failover import HazelcastFailover
 
-    ext = HazelcastFailover()
+    app = _app(lambda: ext.client)
+    ext = HazelcastFailover(app)
+    return app
+
+
+def create_official_app() -> object:
+    """The same app with the official client, on the first cluster."""
+    from hazelcast.client import HazelcastClient
+
+    client: list[HazelcastClient] = []  # made at the first request, after the workers were forked
+    making = threading.Lock()
+
+    def official() -> HazelcastClient:
+        with making:
+            if not client:
+                members = os.environ["BENCH_OFFICIAL"].split(",")
+                client.append(HazelcastClient(cluster_name="blue", cluster_members=members))
+        return client[0]
+
+    return _app(official)
+
+
+def _app(client: Callable[[], Any]) -> Flask:
     app = Flask("bench")
     app.config.from_prefixed_env()
-    ext.init_app(app)
 
     @app.get("/")
     def value() -> dict[str, object]:
-        shop: Any = ext.client.get_map("bench").blocking()
+        shop: Any = client().get_map("bench").blocking()
         shop.set("key", 1)
         return {"value": shop.get("key")}
 
@@ -45,21 +68,35 @@ def create_app() -> object:
 
 def measure(runs: int) -> list[Row]:
     """Half of the time before the kill, half after."""
-    failed, slowest, rates = 0, [], []
-    for _ in range(runs):
-        with pair() as (blue, green), _serving(blue, green) as url:
-            took, errors = _load(url, blue)
-        failed += errors
-        slowest.append(max(took))
-        rates.append(len(took) / _SECONDS)
+    measured = {name: _measure(name, runs) for name in ("create_app", "create_official_app")}
+    ours, theirs = measured.values()
     return [
         Row(
-            f"gunicorn with {_WORKERS} workers through a kill",
-            f"{failed} failed requests, slowest {median(slowest) * 1000:.0f} ms",
-            f"{median(rates):.0f} requests/s by {_CLIENTS} clients",
+            f"gunicorn with {_WORKERS} workers and {_CLIENTS} visitors through a kill",
+            f"{ours.failed} of {ours.asked} requests failed, slowest {ours.slowest * 1000:.0f} ms",
+            f"official client: {theirs.failed} of {theirs.asked} without an answer within {_PATIENCE:g} s",
             "0 failed",
         )
     ]
+
+
+class _Visits(NamedTuple):
+    """What visitors saw in all runs; ``slowest`` is the median of the runs' slowest, seconds."""
+
+    asked: int
+    failed: int
+    slowest: float
+
+
+def _measure(app: str, runs: int) -> _Visits:
+    asked, failed, slowest = 0, 0, []
+    for _ in range(runs):
+        with pair() as (blue, green), _serving(app, blue, green) as url:
+            took, errors = _load(url, blue)
+        asked += len(took)
+        failed += errors
+        slowest.append(max(took))
+    return _Visits(asked, failed, median(slowest))
 
 
 def _load(url: str, blue: LocalCluster) -> tuple[list[float], int]:
@@ -71,7 +108,7 @@ def _load(url: str, blue: LocalCluster) -> tuple[list[float], int]:
         while time.monotonic() < end:
             began = time.perf_counter()
             try:
-                with urllib.request.urlopen(url, timeout=30) as answer:
+                with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:
                     answer.read()
             except OSError as error:
                 errors.append(error)
@@ -88,12 +125,15 @@ def _load(url: str, blue: LocalCluster) -> tuple[list[float], int]:
 
 
 @contextmanager
-def _serving(blue: LocalCluster, green: LocalCluster) -> Iterator[str]:
+def _serving(app: str, blue: LocalCluster, green: LocalCluster) -> Iterator[str]:
     port = free_port()
     urls = " ".join(f"hazelcast://{cluster.name}@{cluster.addresses[0]}" for cluster in (blue, green))
     command = [sys.executable, "-m", "gunicorn", "--workers", str(_WORKERS), "--worker-class", "gthread"]
-    command += ["--threads", "4", "--bind", f"127.0.0.1:{port}", "benchmarks.served:create_app()"]
-    environment = os.environ | {"FLASK_HAZELCAST_FAILOVER_CLUSTERS": urls}
+    command += ["--threads", "4", "--bind", f"127.0.0.1:{port}", f"benchmarks.served:{app}()"]
+    environment = os.environ | {
+        "FLASK_HAZELCAST_FAILOVER_CLUSTERS": urls,
+        "BENCH_OFFICIAL": ",".join(blue.addresses),
+    }
     root = Path(__file__).parent.parent
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log)
