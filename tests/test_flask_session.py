@@ -35,10 +35,9 @@ def app(blue: LocalCluster, green: LocalCluster) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def visitor(app: Flask) -> FlaskClient:
-    visitor = app.test_client()
-    assert visitor.post("/sign-in/ada").status_code == 200
-    return visitor
+def visitor(client: FlaskClient) -> FlaskClient:
+    assert client.post("/sign-in/ada").status_code == 200
+    return client
 
 
 def user(visitor: FlaskClient) -> object:

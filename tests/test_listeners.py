@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -111,6 +112,38 @@ def test_listeners_of_every_kind_live_through_a_kill(pair: tuple[LocalCluster, L
         blue.kill()
         eventually(lambda: client.status().current_cluster == "green")
         heard.assert_hears_everything()
+
+
+def test_one_listener_may_be_added_often_and_to_several_clients_and_each_goes_by_its_own_id(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client, client_on(blue, green) as other:
+        heard: list[str] = []
+        entries, of_other = (one.get_map("shared").blocking() for one in (client, other))
+
+        def hear(event: Any) -> None:
+            heard.append(event.key)
+
+        first, second = (entries.add_entry_listener(added_func=hear) for _ in range(2))
+        third = of_other.add_entry_listener(added_func=hear)
+        for one in (client, other):
+            one.switch_to("green")
+        entries.put("all three", 1)
+        eventually(lambda: heard.count("all three") == 3)
+        assert entries.remove_entry_listener(first)
+        entries.put("two", 1)
+        eventually(lambda: heard.count("two") == 2)
+        assert of_other.remove_entry_listener(third)
+        entries.put("one", 1)
+        eventually(lambda: heard.count("one") == 1)
+        assert entries.remove_entry_listener(second)
+        assert not entries.remove_entry_listener(second)
+        entries.put("nobody", 1)
+        entries.add_entry_listener(added_func=hear)
+        entries.put("end", 1)
+        eventually(lambda: "end" in heard)
+        assert Counter(heard) == {"all three": 3, "two": 2, "one": 1, "end": 1}
+        entries.destroy()
 
 
 def test_listeners_of_every_kind_live_through_switches_and_hear_one_cluster_only(

@@ -27,6 +27,32 @@ def is_on(client: HazelcastClient, label: str) -> Callable[[], bool]:
     return lambda: client.status().current_cluster == label
 
 
+def test_a_cluster_that_is_shut_down_in_order_under_load_fails_nothing(
+    pair: tuple[LocalCluster, LocalCluster],
+) -> None:
+    blue, green = pair
+    with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, told):
+        with Load(client, "switching-shut-down") as load:
+            load.goes_on()
+            blue.members[0].shut_down()
+            eventually(is_on(client, "green"))
+            load.goes_on()
+        assert load.errors == []
+        assert [event.current for event in told.of(ClusterSwitched)] == ["green"]
+
+
+def test_a_member_that_is_shut_down_in_order_under_load_is_no_loss(start_cluster: StartCluster) -> None:
+    blue = start_cluster("blue", members=2)
+    with connected_to({"blue": blue.addresses}, operation_timeout=20.0) as (client, told):
+        with Load(client, "switching-leaves") as load:
+            load.goes_on()
+            blue.members[1].shut_down()
+            eventually(lambda: cluster_of(client, "blue").members == 1, 10.0)
+            load.goes_on()
+        assert load.errors == []
+        assert not told.of(ClusterLost) and client.status().epoch == 1
+
+
 @pytest.mark.parametrize("standby", ["hot", "cold"])
 def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
