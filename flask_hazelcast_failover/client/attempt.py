@@ -310,11 +310,14 @@ class _Attempt:
                 why = "timed out: authenticated, but no member list came" if has_begun else _BUSY
                 self._give_up(member, Answer(Verdict.ABSENT, why))
         why = "; ".join(f"{name}: {answer.why}" for name, answer in sorted(self._said.items()))
-        # Where one is merely absent, the cluster may come back there at any moment, whoever has the others.
-        refusing = {
-            probe.address for probe in self._probes if self._said[_name(probe)].verdict is Verdict.REFUSING
-        }
-        return AttemptFailed(why, Verdict.REFUSING if refusing >= self._places.named else Verdict.ABSENT)
+        return AttemptFailed(why, Verdict.REFUSING if self._is_refused_everywhere() else Verdict.ABSENT)
+
+    def _is_refused_everywhere(self) -> bool:
+        """Where one address is merely absent, the cluster may come back there at any moment, whoever has the others."""
+        named = self._places.named
+        answers = ((probe.address, self._said.get(_name(probe))) for probe in self._probes)
+        refusing = {address for address, answer in answers if answer and answer.verdict is Verdict.REFUSING}
+        return bool(named) and refusing >= named
 
 
 def _tls_context(config: Config) -> ssl.SSLContext | None:
