@@ -179,4 +179,4 @@ def test_a_failback_waits_until_all_can_follow_and_takes_them_along(
     eventually(lambda: (auto.place, manual.place) == (("blue", 3), ("blue", 3)), within=6)
     reasons = [process.client.status().history[-1].reason for process in (auto, manual)]
     assert reasons == ["failback", "fleet"]
-    assert auto.fleet["desired"]["by"] == "failback"
+    eventually(lambda: auto.fleet["desired"]["by"] == "failback")
