@@ -302,13 +302,13 @@ class Engine:
         if self._links:
             self._lifecycle.fire(LifecycleState.DISCONNECTED)
 
-    def publish(self, link: KeptLink) -> None:
+    def publish(self, link: KeptLink, status: ClientStatus) -> None:
         link = _own(link)
         # Told first, so that who listens from now on hears what happens from now on.
         self._members.follow(link)
         if self._route.link is None:
             self._lifecycle.fire(LifecycleState.CONNECTED)
-        self._route.publish(link)
+        self._route.publish(link, partial(self.show, status))
         self._listeners.complete(link)
 
     def offline(self, why: str) -> None:

@@ -264,8 +264,7 @@ class Keeper:
             if record.announced:
                 record.restarted = False  # whoever moves here on purpose has seen it
             self._wishes.grant(move.wish)
-        self._world.show(self.status())
-        self._standbys.use(move.link)
+        self._standbys.use(move.link, self.status())
         if before is not None:
             self._standbys.leave(before)
         self._chronicle.arrived(record, move.link, switch)

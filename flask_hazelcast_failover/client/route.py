@@ -44,9 +44,14 @@ class Route:
         self._why = ""
         self._failed_starts = 0
 
-    def publish(self, link: Link) -> None:
-        """Send new operations to ``link`` and wake those who wait."""
-        self._set(State.CONNECTED, link)
+    def publish(self, link: Link, show: Callable[[], None] = lambda: None) -> None:
+        """Send new operations to ``link`` and wake those who wait.
+
+        :param show: shows how things stand now. Whoever sees it finds the link, and whoever used the link sees it
+        """
+        with self._changed:
+            show()
+            self._set(State.CONNECTED, link)
 
     def suspend(self) -> None:
         """Let new operations wait for the outcome of a switch."""

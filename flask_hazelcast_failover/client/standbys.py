@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
 from flask_hazelcast_failover.client.happenings import Drained
 from flask_hazelcast_failover.client.options import Failback, Options, Standby
+from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.client.world import World
 
 __all__ = ["Standbys"]
@@ -44,10 +45,10 @@ class Standbys:
         """Whether operations on a link that was left may be in flight."""
         return link in self._draining
 
-    def use(self, link: KeptLink) -> None:
-        """Send operations to a link."""
+    def use(self, link: KeptLink, status: ClientStatus) -> None:
+        """Send operations to a link, and show that."""
         self._draining.discard(link)
-        self._world.publish(link)
+        self._world.publish(link, status)
 
     def leave(self, link: KeptLink) -> None:
         """Let the operations on a link finish that no new ones go to."""

@@ -42,8 +42,8 @@ class World(Protocol):
     def suspend(self) -> None:
         """Let operations wait."""
 
-    def publish(self, link: KeptLink) -> None:
-        """Send operations to a link."""
+    def publish(self, link: KeptLink, status: ClientStatus) -> None:
+        """Send operations to a link, and let everybody see it in the same moment."""
 
     def offline(self, why: str) -> None:
         """Let operations fail at once."""

@@ -60,8 +60,12 @@ class Outcome:
         """Whether the call has ended."""
         return not self._thread.is_alive()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether the call ends by then."""
+        self._thread.join(seconds)
+        return self.is_over
+
     def wait(self, within: float = 10.0) -> "Outcome":
         """Wait for the end of the call, and fail if it does not come."""
-        self._thread.join(within)
-        assert self.is_over, f"the call has not ended within {within:g} s"
+        assert self.ends_within(within), f"the call has not ended within {within:g} s"
         return self

@@ -290,8 +290,9 @@ class ScriptedWorld:
         self.gate.suspend()
         self.in_search = Counter(task.index for task in self.pending("attempt"))
 
-    def publish(self, link: KeptLink) -> None:
+    def publish(self, link: KeptLink, status: ClientStatus) -> None:
         link = own(link)
+        self.show(status)
         assert not link.is_discarded, f"operations go to {link}, which was given up"
         assert link is self.moving and link.is_prepared, f"operations go to {link}, which was not prepared"
         assert link.is_open or LinkDown(link) in self.posted, (
