@@ -113,7 +113,7 @@ def test_operations_are_kept_through_a_switch_of_eight_threads(
 
 def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
-    with client_on(cluster, operation_timeout=20.0) as client:
+    with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         counter = client.get_pn_counter("hits").blocking()
         queues = [client.get_queue(f"q{number}") for number in range(12)]
         numbers = client.get_map("m").blocking()
@@ -135,7 +135,7 @@ def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartClust
 
 def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
-    with client_on(cluster, operation_timeout=20.0) as client:
+    with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         locks = client.get_map("locks")
         Outcome(lambda: [locks.blocking().lock(number) for number in range(20)]).wait()
         waiting = [locks.lock(number) for number in range(20)]

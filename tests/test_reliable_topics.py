@@ -126,7 +126,7 @@ def test_a_terminal_error_ends_a_reliable_listener_for_good(blue: LocalCluster, 
 
 def test_a_reliable_topic_survives_the_loss_of_the_member_that_holds_it(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
-    with client_on(cluster, operation_timeout=20.0) as client:
+    with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         heard: dict[int, list[Any]] = {}
         for number in range(6):  # on three members, some are held by the one that dies
             heard[number] = []
