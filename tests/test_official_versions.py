@@ -7,6 +7,7 @@ from typing import Any
 
 import hazelcast
 import pytest
+from hazelcast.reactor import _BasicLoop
 
 from flask_hazelcast_failover import ClientOfflineException
 from flask_hazelcast_failover.client.official import versions
@@ -43,11 +44,11 @@ def test_a_version_without_a_part_is_told_by_it(part: str) -> None:
     assert missing_parts(client_with(*(other for other in PARTS if other != part))) == [part]
 
 
-def test_a_loop_without_wake_ups_needs_no_waker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_without_wake_ups_needs_no_waker() -> None:
     """Where a pipe cannot be had the official client falls back to it."""
     client: Any = client_with(*versions._USED)
     assert missing_parts(client) == list(versions._USED_OF_WAKER)
-    monkeypatch.setattr(hazelcast.reactor, "_BasicLoop", SimpleNamespace)
+    client._reactor._loop = _BasicLoop({})
     assert missing_parts(client) == []
 
 
