@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,10 +23,8 @@ from flask_hazelcast_failover import (
     OperationOutcomeUnknown,
 )
 from flask_hazelcast_failover.client.events import ClusterSwitched
-from flask_hazelcast_failover.client.route import Route
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.support.clients import client_on
-from tests.support.moving import Outcome
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -69,20 +66,6 @@ def test_the_configuration_is_copied(blue: LocalCluster) -> None:
     one.cluster_members = ["127.0.0.1:1"]
     with client:
         assert client.status().clusters[0].addresses == tuple(blue.addresses)
-
-
-def test_whoever_sees_where_the_client_is_finds_it_there() -> None:
-    route = Route(lambda: None, lambda: "")
-    route.offline("nothing is reachable")
-    link: Any = SimpleNamespace(index=0)
-    asking: list[Outcome] = []
-
-    def show() -> None:
-        asking.append(Outcome(lambda: route.active(deadline=float("inf"))))
-        assert not asking[0].ends_within(0.1), "it was told that nothing is reachable"
-
-    route.publish(link, show)
-    assert asking[0].wait().result is link
 
 
 def test_several_clients_of_one_configuration_go_their_own_ways(

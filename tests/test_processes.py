@@ -1,9 +1,7 @@
 """Forks, worker processes and greenlets: each process has connections of its own and disturbs no other."""
 
 import multiprocessing
-import sys
 import time
-import types
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import script_client
+from tests.support.modules import stub
 from tests.support.relay import Relay
 from tests.support.scripts import run, running
 from tests.support.serving import serve
@@ -284,14 +283,6 @@ def test_workers_forked_from_a_preloaded_app_survive_their_cluster(
 
 def make_client() -> HazelcastClient:
     return script_client.make_client({"blue": ["127.0.0.1:1"]}, {})
-
-
-def stub(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: object) -> types.ModuleType:
-    module = types.ModuleType(name)
-    for attribute, value in attributes.items():
-        setattr(module, attribute, value)
-    monkeypatch.setitem(sys.modules, name, module)
-    return module
 
 
 def test_eventlet_is_refused_at_once_whenever_it_was_patched_in(monkeypatch: pytest.MonkeyPatch) -> None:

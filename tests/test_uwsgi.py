@@ -1,8 +1,6 @@
 """A real uWSGI: its workers survive their cluster, and where it would hang them it is refused at once."""
 
 import os
-import sys
-import types
 from typing import Any
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from flask_hazelcast_failover import HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import script_client
+from tests.support.modules import stub
 from tests.support.serving import Served, ServerEnded, serve_with_uwsgi
 from tests.support.waiting import eventually
 
@@ -64,10 +63,14 @@ MINE = os.getpid()
 def test_only_the_process_that_workers_are_forked_from_is_refused(
     master: int, worker: int, processes: int, is_refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uwsgi: Any = types.ModuleType("uwsgi")
-    uwsgi.opt, uwsgi.numproc = {"enable-threads": True}, processes
-    uwsgi.masterpid, uwsgi.worker_id = lambda: master, lambda: worker
-    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
+    stub(
+        monkeypatch,
+        "uwsgi",
+        opt={"enable-threads": True},
+        numproc=processes,
+        masterpid=lambda: master,
+        worker_id=lambda: worker,
+    )
     client: HazelcastClient = script_client.make_client({"blue": ["127.0.0.1:1"]}, {"try_count": 1})
     try:
         if is_refused:

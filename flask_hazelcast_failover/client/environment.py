@@ -20,8 +20,8 @@ def check_environment() -> None:
             "the Hazelcast client does not work with eventlet's monkey patching: use gevent, or threads"
             " (gunicorn: --worker-class gevent or gthread)"
         )
-    uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is None or is_patched("gevent.monkey", "is_module_patched"):
+    uwsgi = _uwsgi_with_threads()
+    if uwsgi is None:
         return
     # Each of these switches threads on in uWSGI, whatever its value.
     if not set(getattr(uwsgi, "opt", ())).intersection(_THREADS):
@@ -40,13 +40,18 @@ def check_process() -> None:
     :raises RuntimeError: naming what to use or to switch on instead
     """
     check_environment()
-    uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is None or is_patched("gevent.monkey", "is_module_patched") or not _forks_later(uwsgi):
+    uwsgi = _uwsgi_with_threads()
+    if uwsgi is None or not _forks_later(uwsgi):
         return
     raise RuntimeError(
         "the Hazelcast client was used before uWSGI forks its workers, which then may hang: start uWSGI with"
         " --lazy-apps (lazy-apps = true in its ini file), or use the client in requests only"
     )
+
+
+def _uwsgi_with_threads() -> object | None:
+    """What uWSGI says of itself; nothing under another server, and under gevent, whose greenlets are no threads."""
+    return None if is_patched("gevent.monkey", "is_module_patched") else sys.modules.get("uwsgi")
 
 
 def _forks_later(uwsgi: object) -> bool:
