@@ -4,6 +4,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -187,6 +188,26 @@ def test_a_member_that_does_not_join_in_time_is_not_left_running(monkeypatch: py
             cluster.add_member()
         assert cluster.members == before
         assert set(psutil.Process().children()) == children
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_member_that_gives_up_joining_is_started_again_twice(tmp_path: Path, failures: int) -> None:
+    """On a busy machine a member may find no time to connect within the second that it allows."""
+    java = fake_java(tmp_path, "21.0.1")
+    java.write_text(
+        f"""#!/bin/sh
+for start in $(seq {failures}); do
+    mkdir "{tmp_path}/$start" 2>/dev/null && echo "SEVERE: Could not join cluster. Shutting down now!" && exit 1
+done
+exec {find_java()} "$@"
+""",
+        encoding="utf-8",
+    )
+    cluster = LocalCluster("blue", java=java)
+    with nullcontext() if failures == 2 else pytest.raises(MemberStartError, match="Could not join"):
+        cluster.start()
+    assert [member.alive for member in cluster.members] == ([True] if failures == 2 else [])
+    cluster.stop()
 
 
 def test_nobody_can_join_a_frozen_member() -> None:

@@ -15,8 +15,13 @@ from types import TracebackType
 from typing import Any
 
 from flask_hazelcast_failover.testing.archive import archive_flag, find_archive
-from flask_hazelcast_failover.testing.configuration import LOOPBACK, MemberOptions
-from flask_hazelcast_failover.testing.errors import LocalClusterError, MemberStartError, PortTakenError
+from flask_hazelcast_failover.testing.configuration import MemberOptions
+from flask_hazelcast_failover.testing.errors import (
+    JoinGivenUpError,
+    LocalClusterError,
+    MemberStartError,
+    PortTakenError,
+)
 from flask_hazelcast_failover.testing.guard import guard
 from flask_hazelcast_failover.testing.jar import find_jars
 from flask_hazelcast_failover.testing.java import find_java
@@ -26,6 +31,7 @@ from flask_hazelcast_failover.testing.ports import free_port
 DEFAULT_VERSION = "5.7.0"
 
 _TRIES_FOR_PORTS = 3
+_TRIES_TO_JOIN = 3
 _SECONDS_BETWEEN_LOOKS = 0.01
 
 
@@ -255,34 +261,52 @@ class LocalCluster:
 
         If that fails the new ones are killed, and stay in their places.
         """
-        directory = self._working_directory()
-        members = dict(enumerate(self._members))
         running = [one for one in self._members if one.alive]
         if frozen := [one for one in running if one.state is MemberState.FROZEN]:
             raise LocalClusterError(f"Nobody can join {frozen[0]!r}. Call thaw() first.")
-        join = running[0].address if running else None
         _started.add(self)
         for index in indexes:
-            port = self._ports[index]
-            members[index] = Member.launch(options, index, port, join, directory, lite=self._lite[index])
-            self._members = tuple(members[place] for place in sorted(members))
-            join = join or f"{LOOPBACK}:{port}"
+            self._launch_one(options, index)
         try:
-            self._wait_until_formed()
+            self._wait_until_formed(options)
         except BaseException:
             for index in indexes:
                 self._members[index].kill()
             raise
 
-    def _wait_until_formed(self) -> None:
+    def _launch_one(self, options: MemberOptions, index: int) -> None:
+        """Start a new member in this place; it joins the first of those that run."""
+        others = [one for one in self._members if one.alive and one.index != index]
+        join = others[0].address if others else None
+        port, lite, directory = self._ports[index], self._lite[index], self._working_directory()
+        members = dict(enumerate(self._members))
+        members[index] = Member.launch(options, index, port, join, directory, lite=lite)
+        self._members = tuple(members[place] for place in sorted(members))
+
+    def _wait_until_formed(self, options: MemberOptions) -> None:
         deadline = time.monotonic() + self._start_timeout
-        expected = [one for one in self._members if one.alive]
-        waiting = list(expected)
-        while waiting := [one for one in waiting if not one.is_ready(len(expected))]:
+        waiting = [one.index for one in self._members if one.alive]
+        size = len(waiting)
+        tries_left = dict.fromkeys(waiting, _TRIES_TO_JOIN)
+
+        def has_joined(index: int) -> bool:
+            try:
+                return self._members[index].is_ready(size)
+            except JoinGivenUpError:
+                # A member gives up when the one it joins, still starting on a busy machine, says nothing for a second.
+                tries_left[index] -= 1
+                if not tries_left[index]:
+                    raise
+                self._members[index].wait_for_end()
+                self._launch_one(options, index)
+                return False
+
+        while waiting := [index for index in waiting if not has_joined(index)]:
             if time.monotonic() > deadline:
+                late = self._members[waiting[0]]
                 raise MemberStartError(
-                    f"{waiting[0]!r} did not join {len(expected) - 1} others within {self._start_timeout:g} s. "
-                    f"The end of its log:\n{waiting[0].log(25)}"
+                    f"{late!r} did not join {size - 1} others within {self._start_timeout:g} s. "
+                    f"The end of its log:\n{late.log(25)}"
                 )
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 

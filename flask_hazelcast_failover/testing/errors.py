@@ -19,3 +19,7 @@ class MemberStartError(LocalClusterError):
 
 class PortTakenError(MemberStartError):
     """Somebody took a member's port between choosing it and listening on it."""
+
+
+class JoinGivenUpError(MemberStartError):
+    """A member ended because the one it was to join did not let it in."""

@@ -15,7 +15,11 @@ from flask_hazelcast_failover.testing.configuration import (
     member_command,
     member_config,
 )
-from flask_hazelcast_failover.testing.errors import MemberStartError, PortTakenError
+from flask_hazelcast_failover.testing.errors import (
+    JoinGivenUpError,
+    MemberStartError,
+    PortTakenError,
+)
 from flask_hazelcast_failover.testing.guard import guard
 
 _SECONDS_TO_DIE = 10.0
@@ -138,7 +142,11 @@ class Member:
         return started and bool(seen) and int(seen[-1]) == size
 
     def _start_error(self, text: str) -> MemberStartError:
-        kind = PortTakenError if re.search(r"already in use|BindException", text) else MemberStartError
+        kind: type[MemberStartError] = MemberStartError
+        if re.search(r"already in use|BindException", text):
+            kind = PortTakenError
+        elif "Could not join cluster" in text:
+            kind = JoinGivenUpError
         tail = "\n".join(text.splitlines()[-_LINES_IN_ERRORS:])
         return kind(
             f"Member {self.index} of cluster {self.cluster_name!r} at {self.address} ended while starting "
