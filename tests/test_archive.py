@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flask_hazelcast_failover.testing import LocalCluster, LocalClusterError, archive
-from flask_hazelcast_failover.testing.archive import archive_place, find_archive, make_archive
+from flask_hazelcast_failover.testing.archive import archive_place, find_archive
+from flask_hazelcast_failover.testing.archive_making import make_archive
 from flask_hazelcast_failover.testing.jar import find_jars
 from flask_hazelcast_failover.testing.java import find_java
 

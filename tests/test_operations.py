@@ -13,7 +13,7 @@ from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support import operations
 from tests.support.moving import Outcome, client_at, client_on
-from tests.support.operations import CLASSES, ONCE, waits_for_answer, warmed
+from tests.support.operations import CLASSES, ONCE, reaches, waits_for_answer, warmed
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -114,6 +114,7 @@ def test_operations_are_kept_through_a_switch_of_eight_threads(
 def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
+        eventually(lambda: reaches(client, 3))
         counter = client.get_pn_counter("hits").blocking()
         queues = [client.get_queue(f"q{number}") for number in range(12)]
         numbers = client.get_map("m").blocking()
@@ -136,6 +137,7 @@ def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartClust
 def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
+        eventually(lambda: reaches(client, 3))
         locks = client.get_map("locks")
         Outcome(lambda: [locks.blocking().lock(number) for number in range(20)]).wait()
         waiting = [locks.lock(number) for number in range(20)]
@@ -148,6 +150,7 @@ def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_c
 def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: StartCluster) -> None:
     cluster = start_cluster("replicas", 2)
     with client_on(cluster) as client:
+        eventually(lambda: reaches(client, 2))  # or the other member would be asked to pass the call on
         counter = client.get_pn_counter("hits")
         counter.blocking().add_and_get(1)
         replica = counter._current_target_replica_address

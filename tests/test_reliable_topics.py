@@ -10,6 +10,7 @@ from hazelcast.proxy.reliable_topic import ReliableMessageListener
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.moving import client_on
+from tests.support.operations import reaches
 from tests.support.waiting import eventually
 
 
@@ -127,6 +128,7 @@ def test_a_terminal_error_ends_a_reliable_listener_for_good(blue: LocalCluster, 
 def test_a_reliable_topic_survives_the_loss_of_the_member_that_holds_it(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
+        eventually(lambda: reaches(client, 3))
         heard: dict[int, list[Any]] = {}
         for number in range(6):  # on three members, some are held by the one that dies
             heard[number] = []

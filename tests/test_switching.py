@@ -20,6 +20,7 @@ from flask_hazelcast_failover.client.events import ClusterConnected, ClusterLost
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.faults import Load, cluster_of, connected_to, relayed
+from tests.support.moving import client_on
 from tests.support.waiting import eventually
 
 
@@ -121,8 +122,11 @@ def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
     three = start_cluster("three", members=3)
     addresses = {"blue": blue.addresses, "three": three.addresses}
     with connected_to(addresses, connect_timeout=5.0) as (client, _):
-        # Members share the partitions out at their first use, which a check is.
-        eventually(lambda: cluster_of(client, "three").latency_ms is not None)
+        # Members share the partitions out at their first use, and the frozen one would be who tells the others.
+        with client_on(three) as first:
+            first.get_map("switching-minority").blocking().put_all({number: number for number in range(500)})
+        standing_by = client.connected_clusters()["three"].partition_service
+        eventually(lambda: standing_by.get_partition_owner(0))
         three.members[0].freeze()
         client.switch_to("three")
         assert client.status().current_cluster == "three"

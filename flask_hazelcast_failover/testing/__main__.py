@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flask_hazelcast_failover.testing.archive import make_archive
+from flask_hazelcast_failover.testing.archive_making import make_archive
 from flask_hazelcast_failover.testing.cluster import DEFAULT_VERSION, artifacts_of
 from flask_hazelcast_failover.testing.errors import LocalClusterError
 from flask_hazelcast_failover.testing.jar import find_jars

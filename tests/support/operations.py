@@ -34,3 +34,11 @@ def warmed(client: Any) -> Any:
 def waits_for_answer(client: Any, how_many: int = 1) -> bool:
     link = client._route.link
     return link is not None and len(link.calls) >= how_many
+
+
+def reaches(client: Any, members: int) -> bool:
+    """Whether the client is connected to every member of the active cluster, and they are so many."""
+    official = client._route.link.client
+    return {member.uuid for member in official.member_list()} == official.connected_members() and (
+        len(official.connected_members()) == members
+    )
