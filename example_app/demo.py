@@ -26,7 +26,7 @@ from flask_hazelcast_failover.testing import LocalClusterError
 _SHOPPERS = 6
 _ROW = 0.5  # seconds that one line of the timeline stands for
 _ROWS_BETWEEN = 3  # lines before, between and after the acts
-_WARM_UP = 1.0  # seconds
+_WARM_UP = 10 * _SHOPPERS  # requests before the timeline begins
 _PATIENCE = 10.0  # seconds
 _LINES_OF_LOG = 40
 
@@ -95,7 +95,9 @@ def _play(shop: Shop) -> list[Visit]:
     shoppers = [Shopper(shop.url, told.put) for _ in range(_SHOPPERS)]
     for shopper in shoppers:
         shopper.start()
-    time.sleep(_WARM_UP)
+    ready_by = time.monotonic() + _PATIENCE
+    while told.qsize() < _WARM_UP and time.monotonic() < ready_by:
+        time.sleep(_ROW / 10)
     visits = _taken_from(told)
     print(f"\n{'s':>4}  {'requests/s':>10}  {'failed':>6}  {'slowest':>8}  served by")
     start = time.monotonic()
