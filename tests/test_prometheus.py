@@ -70,32 +70,37 @@ def test_processes_add_up_in_multiprocess_mode(blue: LocalCluster, tmp_path: Pat
         clusters = FailoverConfig()
         clusters.add_cluster("blue", {blue.addresses!r})
         metrics = FailoverMetrics()
-        def on_primary():
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)
-            try:
-                return registry.get_sample_value("hazelcast_failover_on_primary", {{"app": "shop"}})
-            except struct.error:  # prometheus-client reads a file that it is just making
-                return None
+        def collected(read):
+            deadline = time.monotonic() + 5
+            while True:
+                registry = CollectorRegistry()
+                multiprocess.MultiProcessCollector(registry)
+                try:
+                    return read(registry)
+                except struct.error:  # prometheus-client reads a file that another process is just making
+                    if time.monotonic() > deadline:
+                        raise
+        def on_primary(registry):
+            return registry.get_sample_value("hazelcast_failover_on_primary", {{"app": "shop"}})
         pids = []
         for _ in range(2):
             ready, done = os.pipe(), os.pipe()
             pid = os.fork()
             if not pid:
+                os.close(done[1])
                 client = HazelcastClient(clusters)
                 metrics.watch(client, "shop")
                 client.start()
                 deadline = time.monotonic() + 5
-                while time.monotonic() < deadline and on_primary() != 1:
+                while time.monotonic() < deadline and collected(on_primary) != 1:
                     time.sleep(0.01)
                 os.write(ready[1], b"!")
                 os.read(done[0], 1)
                 os._exit(0)
-            os.read(ready[0], 1)
+            os.close(ready[1])
+            assert os.read(ready[0], 1), "the child has ended"
             pids.append((pid, done))
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
-        print(generate_latest(registry).decode())
+        print(collected(generate_latest).decode())
         for pid, done in pids:
             os.write(done[1], b"!")
             os.waitpid(pid, 0)
