@@ -46,7 +46,7 @@ def test_the_command_makes_an_archive_and_a_member_takes_its_classes_from_it(jar
 
 
 @pytest.mark.timeout(180)
-def test_a_java_too_old_for_more_archives_classes(
+def test_a_java_without_aot_caches_archives_classes(
     jars: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive, "_OLDEST_WITH_AOT_CACHES", 99)

@@ -1,4 +1,4 @@
-"""Archives of a member's loaded classes, which make it start in half to two thirds of the time. Optional.
+"""Archives of a member's loaded classes, with which it starts in a third to half of the time. Optional.
 
 Java 25 and newer archive more than classes, what the official documents call an AOT cache: how call sites of lambdas
 and of string concatenation were linked, which is a third of a member's start.

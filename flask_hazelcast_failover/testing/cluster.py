@@ -293,7 +293,7 @@ class LocalCluster:
             try:
                 return self._members[index].is_ready(size)
             except JoinGivenUpError:
-                # A member gives up when the one it joins, still starting on a busy machine, says nothing for a second.
+                # It allows a second for connecting to the one it joins, which a busy machine may not grant.
                 tries_left[index] -= 1
                 if not tries_left[index]:
                     raise

@@ -22,4 +22,4 @@ class PortTakenError(MemberStartError):
 
 
 class JoinGivenUpError(MemberStartError):
-    """A member ended because the one it was to join did not let it in."""
+    """A member ended because it could not join the others in time."""
