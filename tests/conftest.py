@@ -34,9 +34,9 @@ def start_cluster(stock: Stock) -> Iterator[StartCluster]:
     with ExitStack() as running:
 
         def start(name: str, members: int = 1, **options: Any) -> LocalCluster:
-            if options:
+            if options.keys() - {"lite_members"}:
                 return running.enter_context(LocalCluster(name, members, **options))
-            (cluster,) = running.enter_context(stock.lent(Wanted(name, members)))
+            (cluster,) = running.enter_context(stock.lent(Wanted(name, members, **options)))
             return cluster
 
         yield start

@@ -148,7 +148,7 @@ def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_c
 
 
 def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: StartCluster) -> None:
-    cluster = start_cluster("replicas", 2)
+    cluster = start_cluster("blue", 2)
     with client_on(cluster) as client:
         eventually(lambda: reaches(client, 2))  # or the other member would be asked to pass the call on
         counter = client.get_pn_counter("hits")

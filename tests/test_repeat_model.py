@@ -167,6 +167,9 @@ def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
     kind: Kind, policy: Repeat, way: str, runner: Runner
 ) -> None:
     for steps in stories():
+        wanted = expected(kind, policy, steps)
+        if len(wanted[0]) < len(steps):
+            continue  # it ends before the last loss, so a shorter story tells the same
         route = Route(lambda: None, lambda: "")
         script = Script(steps, route)
         operations = Operations(route, Options(repeat=policy), runner)
@@ -176,7 +179,7 @@ def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
         else:
             ended = outcome(lambda: operations.submit(operation).result())  # noqa: B023
         starts = [data for data, _ in script.starts]
-        assert (starts, ended) == expected(kind, policy, steps), steps
+        assert (starts, ended) == wanted, steps
         check_safety(kind, policy, script.starts, steps)
 
 

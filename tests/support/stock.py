@@ -12,10 +12,11 @@ from flask_hazelcast_failover.testing import LocalCluster, MemberState, start_to
 
 
 class Wanted(NamedTuple):
-    """A cluster by its name, with so many members."""
+    """A cluster by its name, with so many members, and lite ones on top."""
 
     name: str
     members: int = 1
+    lite_members: int = 0
 
 
 class Stock:
@@ -28,10 +29,11 @@ class Stock:
     def lent(self, *wanted: Wanted) -> Iterator[tuple[LocalCluster, ...]]:
         """Give running clusters without data, and take them back; those that are not in stock are started at once."""
         clusters = tuple(
-            self._kept.pop(one) if one in self._kept else LocalCluster(one.name, one.members)
-            for one in wanted
+            self._kept.pop(one) if one in self._kept else LocalCluster(**one._asdict()) for one in wanted
         )
         start_together(*(cluster for cluster in clusters if not cluster.members))
+        for cluster in clusters:
+            cluster.thaw()
         with ExitStack() as borrowed:
             for one, cluster in zip(wanted, clusters, strict=True):
                 borrowed.callback(self._take_back, one, cluster)
@@ -45,13 +47,16 @@ class Stock:
     def _take_back(self, wanted: Wanted, cluster: LocalCluster) -> None:
         """Keep what a test has left whole, without its data, and stop the rest."""
         members = cluster.members
-        is_whole = len(members) == wanted.members and all(member.alive for member in members)
+        size = wanted.members + wanted.lite_members
+        is_whole = len(members) == size and all(member.alive for member in members)
         if not is_whole or wanted in self._kept:
             cluster.stop()
             return
         if any(member.state is MemberState.FROZEN for member in members):
             cluster.thaw()
         _empty(cluster)
+        if size == 1:  # one that has nobody to miss it costs nothing until it is wanted again
+            cluster.freeze()
         self._kept[wanted] = cluster
 
 
