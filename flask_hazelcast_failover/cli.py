@@ -42,6 +42,8 @@ commands = AppGroup("hazelcast", help="See and steer the Hazelcast clusters of t
 
 # How long a command waits for clusters that stand by and for the first latencies, seconds.
 _SETTLING = 4.0
+# How long it waits for the end of the client's first search, seconds; an operation would give up before.
+_LONGEST_SEARCH = 60.0
 # How often a command that takes long says so, seconds.
 _PROGRESS = 1.0
 
@@ -169,6 +171,10 @@ def _connected_status() -> dict[str, Any]:
             ext.client.cluster_service.get_members()
         except ClientOfflineException as error:
             why = {"why": str(error)}
+        # Without standby one cluster is tried after the other, each for as long as it may take.
+        end = time.monotonic() + _LONGEST_SEARCH
+        while ext.client.status().state == "switching" and time.monotonic() < end:
+            time.sleep(0.05)
         end = time.monotonic() + _SETTLING
         while not _is_settled(ext.client.status()) and time.monotonic() < end:
             time.sleep(0.05)
@@ -219,7 +225,7 @@ def _judgement(found: Mapping[str, Any]) -> tuple[ExitCode, str]:
 
 def _steer(label: str | None, force: bool, as_json: bool) -> None:
     ext = _extension()
-    if ext.settings.fleet is None:
+    if ext.settings.fleet is None and not ext.steering.status()["fleet"]["workers"]:
         _fail(
             "this command cannot know the processes of your server: give them and this shell the same"
             " HAZELCAST_FAILOVER_FLEET, or use POST on the admin routes of the app"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, has_app_context
 
@@ -22,6 +22,9 @@ from flask_hazelcast_failover.fleet import Fleet, server_name
 from flask_hazelcast_failover.offline import answer_when_offline
 from flask_hazelcast_failover.settings import Settings
 from flask_hazelcast_failover.steering import Steering
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["HazelcastFailover"]
 
@@ -141,10 +144,18 @@ def _bring_together(app: Flask, client: HazelcastClient, fleet: Fleet) -> None:
     client.accompany(fleet)
     client.subscribe(fleet.heard)
     client.subscribe(_announcer(weakref.ref(app), fleet))
-    # The first function before any request, and not a signal, which would keep the client alive.
-    app.before_request_funcs.setdefault(None, []).insert(0, fleet.served)
+    # Around the app, and not a function before requests: a session is opened before those are called.
+    app.wsgi_app = _telling(fleet.served, app.wsgi_app)  # type: ignore[assignment, method-assign]
     # Whoever drops an app, as tests do, also drops its connections. At exit the client sees to itself.
     weakref.finalize(app, _shut_down_behind, client).atexit = False
+
+
+def _telling(served: Callable[[], None], wsgi_app: WSGIApplication) -> WSGIApplication:
+    def tell(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        served()
+        return wsgi_app(environ, start_response)
+
+    return tell
 
 
 def _client_keywords(settings: Settings, fleet_of: Callable[[], Fleet]) -> dict[str, Any]:

@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from flask_hazelcast_failover.admin.page import ago
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.apps import TOKEN
 from tests.support.serving import Served, serve
 
-DESKTOP = {"width": 1200, "height": 800}
-PHONE = {"width": 390, "height": 800}
+DESKTOP: ViewportSize = {"width": 1200, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 800}
 
 
 @pytest.fixture(scope="module")

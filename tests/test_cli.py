@@ -15,6 +15,8 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
+from flask_hazelcast_failover import cli
+from flask_hazelcast_failover.fleet.boards import map_name
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support import fleet
@@ -99,10 +101,13 @@ def test_status_says_why_each_cluster_is_down() -> None:
 @pytest.mark.parametrize(("command", "code"), [("reset", 2), ("check", 1)])
 def test_a_misspelt_fleet_is_no_success(blue: LocalCluster, command: str, code: int) -> None:
     app = make_app(blue, FLEET="misspelt")
-    with client_of(app):
+    with client_of(app) as client:
         result = _run(app, command)
+        board: Any = client.get_map(map_name("misspelt")).blocking()
+        wanted = board.get("desired")
     assert result.exit_code == code
     assert "no process of fleet misspelt can be found" in result.output
+    assert wanted is None
 
 
 def test_check_exits_with_2_and_says_why_when_nothing_can_be_reached() -> None:
@@ -112,6 +117,36 @@ def test_check_exits_with_2_and_says_why_when_nothing_can_be_reached() -> None:
     assert result.exit_code == 2
     assert result.output.startswith("HAZELCAST DOWN - no cluster can be reached: blue (")
     assert "refused" in result.output
+
+
+def test_check_waits_until_clusters_without_standby_were_tried_one_after_the_other(
+    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_SETTLING", 0.2)
+    with Peer(silent) as peer:
+        silent_one = f"hazelcast://silent@{peer.address}"
+        slow: dict[str, Any] = {
+            "CONNECT_TIMEOUT": 0.5,
+            "WAIT_TIMEOUT": 0.5,
+            "RETRY_DELAY": 0.01,
+            "STANDBY": "cold",
+        }
+        app = make_app(silent_one, blue, **slow)
+        with client_of(app):
+            result = _run(app, "check")
+    assert (result.exit_code, result.output) == (
+        1,
+        "HAZELCAST DEGRADED - only blue can be reached, not silent (primary)\n",
+    )
+
+
+def test_a_command_run_within_a_process_that_serves_moves_that_process(
+    blue: LocalCluster, green: LocalCluster, start: Start
+) -> None:
+    process = start(blue, green)
+    result = _run(process.flask_app, "switch", "green")
+    assert (result.exit_code, result.output) == (0, "1 of 1 processes are there\n")
+    assert process.place == ("green", 2)
 
 
 @pytest.mark.parametrize("command", [["switch", "green"], ["reset"]])

@@ -8,6 +8,8 @@ import time
 from typing import Any
 
 import pytest
+from flask import Flask, Request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from flask_hazelcast_failover import ClientConfig, HazelcastClient
 from flask_hazelcast_failover.client.events import Reason
@@ -51,6 +53,23 @@ def test_who_has_served_no_request_sees_the_fleet_and_does_not_count(
     shell.client.switch_to("green")
     assert (shell.place, process.place) == (("green", 2), ("green", 2))
     assert process.fleet["desired"]["by"] == f"process {shell.id}"
+
+
+def test_a_process_is_one_of_the_fleet_before_the_session_of_its_first_request_is_opened(
+    blue: LocalCluster, begin: Start
+) -> None:
+    process = begin(blue)
+    ext = process.flask_app.extensions["hazelcast_failover"]
+    seen: list[list[str]] = []
+
+    class Sessions(SecureCookieSessionInterface):
+        def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+            seen.append([worker["id"] for worker in ext.steering.status()["fleet"]["workers"]])
+            return super().open_session(app, request)
+
+    process.flask_app.session_interface = Sessions()
+    process.visitor.get("/hazelcast/health/live")
+    assert seen == [[process.id]]
 
 
 def test_a_process_that_ends_is_gone_at_once(blue: LocalCluster, green: LocalCluster, start: Start) -> None:

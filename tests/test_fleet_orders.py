@@ -90,6 +90,33 @@ def test_nothing_changes_unless_every_process_can_reach_the_target(
     assert forced["generation"] > narrowed["generation"]
 
 
+def test_processes_without_standby_are_asked_to_try_before_anything_changes(
+    blue: LocalCluster, green: LocalCluster, start: Start
+) -> None:
+    cold = {"FLEET": "cold-asked", "STANDBY": "cold"}
+    whole, cut = start(blue, green, **cold), start(blue, absent("green"), **cold)
+    together(whole, cut)
+    detail = assert_problem(whole.post("switch", cluster="green"), 409)["detail"]
+    assert detail == f"Nothing has changed: green cannot be reached by {cut.id} (on blue)"
+    assert_problem(whole.post("switch", cluster="green", workers=[cut.id]), 409)
+    assert (whole.place, cut.place, whole.fleet["desired"]) == (("blue", 1), ("blue", 1), None)
+    another = start(blue, green, **cold)
+    together(whole, cut, another)
+    moved = whole.post("switch", cluster="green", workers=sorted([whole.id, another.id])).get_json()
+    assert moved["missing"] == []
+    assert [process.place[0] for process in (whole, another, cut)] == ["green", "green", "blue"]
+
+
+def test_a_shell_that_cannot_go_along_moves_nobody(
+    blue: LocalCluster, green: LocalCluster, start: Start, begin: Start
+) -> None:
+    process, shell = start(blue, green, FLEET="cut-shell"), begin(blue, absent("green"), FLEET="cut-shell")
+    shell.client.start()
+    with pytest.raises(ClientOfflineException, match="green"):
+        shell.client.switch_to("green")
+    assert (process.place, process.fleet["desired"]) == (("blue", 1), None)
+
+
 def test_a_refusal_names_every_process_that_is_cut_off_the_one_that_answers_among_them(
     green: LocalCluster, start: Start
 ) -> None:

@@ -14,6 +14,7 @@ from flask_hazelcast_failover import signals
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
 from tests.support.fleet import Process, Start, together
+from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 begin, start = fleet.begin, fleet.start
@@ -39,6 +40,29 @@ def test_one_process_is_the_first_of_each_switch(
             processes[count % 3].client.switch_to(label)
             eventually(partial(lambda expected: len(told) == expected, 3 * count))
             assert sorted(told[-3:]) == [(label, False), (label, False), (label, True)]
+
+
+def test_a_lone_process_is_the_first_each_time_it_comes_and_goes(
+    blue: LocalCluster, green: LocalCluster, start: Start
+) -> None:
+    with Relay(green.addresses[0]) as relay:
+        settings = {"FLEET": "flapping", "CLIENT_OPTIONS": {"smart_routing": False}}
+        process = start(blue, f"hazelcast://green@{relay.address}", **settings)
+        told: list[tuple[str, bool]] = []
+
+        def note(_: Flask, event: signals.ClusterSwitched) -> None:
+            told.append((event.current, event.fleet_first))
+
+        with signals.cluster_switched.connected_to(note, process.flask_app):
+            process.client.switch_to("green")
+            eventually(lambda: len(told) == 1)
+            relay.refuse()
+            eventually(lambda: len(told) == 2)
+            relay.resume()
+            eventually(lambda: process.client.status().clusters[1].state == "standby")
+            process.client.switch_to("green")
+            eventually(lambda: len(told) == 3)
+    assert told == [("green", True), ("blue", True), ("green", True)]
 
 
 @contextmanager

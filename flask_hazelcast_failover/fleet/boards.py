@@ -19,7 +19,7 @@ from hazelcast.proxy import MAP_SERVICE
 
 from flask_hazelcast_failover.client.official import OfficialClient
 from flask_hazelcast_failover.client.waiting import wait_for
-from flask_hazelcast_failover.fleet.records import Desired, WorkerRecord
+from flask_hazelcast_failover.fleet.records import Desired, Question, WorkerRecord
 
 __all__ = ["MAP_PREFIX", "Board", "Boards", "Reading", "claim_arrival", "map_name", "read_once"]
 
@@ -28,13 +28,15 @@ _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 MAP_PREFIX = "hazelcast-failover-fleet."
 """What the names of fleets' maps begin with."""
 
-_DESIRED, _WORKER, _ARRIVED = "desired", "worker/", "arrived"
+_DESIRED, _QUESTION, _WORKER, _ARRIVED = "desired", "question", "worker/", "arrived"
 
 # How long a record outlives its last writing, seconds. It ends on a whole second: 4 to 5 it is.
 _RECORD_TTL = 5
 _RENEWAL = 0.8
 # For how long processes that come to a cluster come in the same switch, seconds.
 _SWITCH_TTL = 30
+# For how long a question is of interest, seconds: longer than an attempt takes.
+_QUESTION_TTL = 60
 # For how long what was wanted outlives the processes of a server, seconds. That of a named fleet stays.
 _SERVER_TTL = 600
 # How old what was read may be, seconds.
@@ -55,10 +57,13 @@ class Reading:
         self.at = at
         self.records: list[WorkerRecord] = []
         self.desired_text: str | None = None
+        self.question: Question | None = None
         self.arrival: str | None = None  # the first arrival of the last switch
         for key, text in entries:
             if key == _DESIRED and isinstance(text, str):
                 self.desired_text = text
+            elif key == _QUESTION:
+                self.question = Question.from_text(text)
             elif key == _ARRIVED and isinstance(text, str):
                 self.arrival = text
             elif isinstance(key, str) and key.startswith(_WORKER):
@@ -95,7 +100,8 @@ class Board:
             return self._opening
         self._opening = None  # if it failed, there will be another
         self._map = opening.result()
-        self._map.add_entry_listener(key=_DESIRED, added_func=self._heard, updated_func=self._heard)
+        for key in (_DESIRED, _QUESTION):
+            self._map.add_entry_listener(key=key, added_func=self._heard, updated_func=self._heard)
         return None
 
     def ask(self) -> Future[Any] | None:
@@ -144,6 +150,11 @@ class Board:
 
         kept: Future[Any] = written.continue_with(keep)
         return kept
+
+    def pose(self, question: Question) -> None:
+        """Write a question in place of the last one; nobody waits for that."""
+        if self._map is not None:
+            self._map.set(_QUESTION, question.as_text(), ttl=_QUESTION_TTL)
 
     def lacks(self, desired: Desired) -> bool:
         """Whether something older, or nothing, was read of what is wanted, and the cluster owes no answer."""
@@ -231,6 +242,11 @@ class Boards:
                 return False
         return True
 
+    def pose(self, question: Question) -> None:
+        """Write a question on every board."""
+        for board in self._boards.values():
+            board.pose(question)
+
     def forget_arrival(self, label: str) -> None:
         """The switch to a cluster is over: all are there."""
         if label in self._boards:
@@ -255,27 +271,30 @@ def read_once(client: OfficialClient, fleet: str, patience: float) -> Reading:
 
 
 def claim_arrival(
-    clients: Mapping[str, OfficialClient], label: str, fleet: str, patience: float
+    clients: Mapping[str, OfficialClient], label: str, fleet: str, worker: str, patience: float
 ) -> bool | None:
     """Whether this process is the first of its fleet to come to a cluster; ``None`` if nobody knows in time.
 
     Over connections that may have no board yet, from any thread.
 
+    :param worker: id of this process: the first one of the last switch, if it was there, is it again
     :param patience: seconds
     """
     end = time.monotonic() + patience
     name = map_name(fleet)
     try:
         (found,) = wait_for([clients[label].create_proxy(MAP_SERVICE, name)], end)
-        (before,) = wait_for([found.put_if_absent(_ARRIVED, uuid.uuid4().hex, ttl=_SWITCH_TTL)], end)
-        if before is None:
+        mark = f"{worker} {uuid.uuid4().hex}"
+        (before,) = wait_for([found.put_if_absent(_ARRIVED, mark, ttl=_SWITCH_TTL)], end)
+        is_first = before is None or str(before).startswith(f"{worker} ")
+        if is_first:
             # Who goes back to where the fleet came from is the first again.
             for other in clients.keys() - {label}:
                 clients[other].create_proxy(MAP_SERVICE, name).add_done_callback(_forget_arrival)
     except Exception as error:
         _logger.debug("nobody knows who was the first to come to %s: %s", label, error)
         return None
-    return before is None
+    return is_first
 
 
 def _forget_arrival(opened: Future[Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from flask_hazelcast_failover.fleet.boards import claim_arrival, read_once
 from flask_hazelcast_failover.fleet.name import is_server_worker
 from flask_hazelcast_failover.fleet.newcomer import Newcomer, word_of
 from flask_hazelcast_failover.fleet.pulse import Member, Pulse, View
-from flask_hazelcast_failover.fleet.records import Desired, Origin, WorkerRecord, for_all, for_some
+from flask_hazelcast_failover.fleet.records import Desired, Origin, Question, WorkerRecord, for_all, for_some
 from flask_hazelcast_failover.steering import (
     Outcome,
     Precondition,
@@ -105,7 +106,7 @@ class Fleet:
             return replace(event, fleet_first=False)  # a shell speaks for nobody who serves
         pulse, me = self._own_pulse(), self._client.status().worker
         clients = self._client.connected_clusters()
-        is_first = claim_arrival(clients, event.current, pulse.member.fleet, _ANSWER)
+        is_first = claim_arrival(clients, event.current, pulse.member.fleet, me, _ANSWER)
         if is_first is None:
             # That cluster is gone as well, or does not answer: one of those who met before speaks for all.
             is_first = me == min([*pulse.met, me])
@@ -132,6 +133,9 @@ class Fleet:
             raise HazelcastClientNotActiveError("the client was shut down")
         wish = Wish(status.clusters[index].label, by=f"process {status.worker}")
         try:
+            if self._takes_part and not self._serves:  # it is not told with the others, and moves last
+                self._client.connect_soon()
+                self._client.try_to_reach(index)
             self._carry_out(wish, holds=holds)
             if self._client.status().current_index != index:
                 self._client.move(index, Reason.MANUAL, holds=holds)
@@ -190,6 +194,8 @@ class Fleet:
         known = sorted({*workers, me} if self._serves or not self._takes_part else workers)
         told = tuple(known) if wish.workers is None else wish.workers
         _refuse_unknown("worker", told, known)
+        if not told:  # a shell, and nobody serves
+            return Outcome(view.desired.generation if view.desired else 0, (), (), ())
         others = [workers[worker] for worker in told if worker != me]
         if wish.precondition is Precondition.ALL_CAN_REACH_IT:
             self._refuse_out_of_reach(self._when_connected(others, label), label, me in told)
@@ -231,7 +237,7 @@ class Fleet:
         return others
 
     def _refuse_out_of_reach(self, others: Sequence[WorkerRecord], label: str, with_me: bool) -> None:
-        missing = _out_of_reach(others, label)
+        missing = _out_of_reach(others, label) or self._unable(others, label)
         if not missing:
             return  # whether this process can is seen when it goes there
         if with_me and not self._is_cold:
@@ -240,6 +246,25 @@ class Fleet:
         missing.sort(key=lambda record: record.id)
         named = ", ".join(f"{record.id} (on {record.current_cluster or 'none'})" for record in missing)
         raise TargetUnreachable(f"{label} cannot be reached by {named}")
+
+    def _unable(self, others: Sequence[WorkerRecord], label: str) -> list[WorkerRecord]:
+        """Who could not reach a cluster when asked to try, or did not say so in time."""
+        asked = [record for record in others if record.has_to_try]
+        if not asked:
+            return []
+        question = Question(uuid.uuid4().hex, label, tuple(record.id for record in asked))
+        pulse, answers = self._own_pulse(), dict[str, bool]()
+        end = time.monotonic() + self._options.connect_timeout + _FOLLOWING
+        try:
+            pulse.ask(partial(pulse.boards.pose, question), _LOOK)
+            while len(answers) < len(asked) and time.monotonic() < end:
+                time.sleep(_LOOK_PACE)
+                for record in self._look().workers:
+                    if record.answer is not None and record.answer.question == question.id:
+                        answers[record.id] = record.answer.can_reach
+        except Exception as error:
+            _logger.warning("fleet %s: nobody was asked: %s", pulse.member.fleet, error)
+        return [record for record in asked if not answers.get(record.id)]
 
     def _succeeds(self, go: Callable[[], None], precondition: Precondition) -> bool:
         try:

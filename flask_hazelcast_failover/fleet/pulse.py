@@ -22,7 +22,7 @@ from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.fleet.boards import Boards, Reading
-from flask_hazelcast_failover.fleet.records import Desired, Origin, WorkerRecord, for_all
+from flask_hazelcast_failover.fleet.records import Answer, Desired, Origin, Question, WorkerRecord, for_all
 from flask_hazelcast_failover.fleet.rules import Destination, Place, Rules
 
 __all__ = ["Member", "Pulse", "View"]
@@ -53,7 +53,7 @@ class Member:
     :param host: this host's name
     :param pid: this process
     :param labels: of the clusters, in order of priority
-    :param reaches_all: whether it has to try before it knows which clusters it can reach
+    :param has_to_try: whether it knows which clusters it can reach only once it has tried
     """
 
     fleet: str
@@ -62,12 +62,20 @@ class Member:
     host: str
     pid: int
     labels: Sequence[str]
-    reaches_all: bool
+    has_to_try: bool
 
-    def record(self, status: ClientStatus, reach: Sequence[str], beat: int = 0) -> WorkerRecord:
-        """This process as others shall see it."""
+    def record(
+        self, status: ClientStatus, linked: Sequence[str], beat: int = 0, answer: Answer | None = None
+    ) -> WorkerRecord:
+        """This process as others shall see it.
+
+        :param linked: labels of the clusters that it is connected to
+        """
         current, epoch = status.current_cluster, status.epoch
-        return WorkerRecord(status.worker, self.host, self.pid, current, epoch, tuple(reach), beat)
+        reach = tuple(self.labels if self.has_to_try else linked)
+        return WorkerRecord(
+            status.worker, self.host, self.pid, current, epoch, reach, beat, self.has_to_try, answer
+        )
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,8 @@ class Pulse:
         self._next_at = 0.0
         self._has_met = False
         self._is_moving = False
+        self._asked: Question | None = None  # the last one that was put to this process
+        self._answer: Answer | None = None
         self._failback_epoch = 0  # of the last failback that the fleet was told of
         self._has_failed = False
 
@@ -134,9 +144,7 @@ class Pulse:
         with self._changed:
             if self._stopped:
                 raise TimeoutError("the fleet was left")
-            self._tasks.append(run)
-            self._run_if_needed()
-            self._changed.notify_all()
+        self._do_soon(run)
         try:
             return done.result(timeout)
         except NotDone:  # which is another error than TimeoutError before Python 3.11
@@ -229,9 +237,8 @@ class Pulse:
         self.boards.follow({label: clients[label] for label in linked})
         readings = self.boards.read(_ANSWER)
         now = time.monotonic()
-        reach = self.member.labels if self.member.reaches_all else linked
-        me = self.member.record(status, reach, self._beats)
-        place = Place(me.id, me.current_cluster, frozenset(reach))
+        me = self.member.record(status, linked, self._beats, self._answer)
+        place = Place(me.id, me.current_cluster, frozenset(me.reach))
         others = [record for reading in readings for record in reading.records if record.id != me.id]
         self._rules.see([*others, me] if self._serves() else others, place, now)
         self._hear(readings, bool(others), me.id, now)
@@ -243,6 +250,7 @@ class Pulse:
             if me.current_cluster is not None and self._rules.are_all_there(me.current_cluster, now):
                 self.boards.forget_arrival(me.current_cluster)
             self._tell_of_split(now)
+            self._try_what_is_asked(readings, me.id)
         if self._rules.desired is not None and readings:
             self.boards.write(self._rules.desired, _ANSWER)
             self.boards.keep_desired(now)
@@ -330,8 +338,37 @@ class Pulse:
             end(destination, time.monotonic())
             self._beat()
 
+        self._do_soon(ended)
+
+    def _try_what_is_asked(self, readings: Sequence[Reading], worker: str) -> None:
+        for question in (reading.question for reading in readings):
+            if question is None or question == self._asked or worker not in question.workers:
+                continue
+            if question.label in self.member.labels:
+                self._asked = question
+                run = threading.Thread(
+                    target=self._try, args=(question,), name="hazelcast-failover-fleet-try", daemon=True
+                )
+                run.start()
+
+    def _try(self, question: Question) -> None:
+        try:
+            self._client.try_to_reach(self.member.labels.index(question.label))
+        except (ClientOfflineException, HazelcastClientNotActiveError) as error:
+            _logger.info("fleet %s: cannot go to %s: %s", self.member.fleet, question.label, error)
+            answer = Answer(question.id, can_reach=False)
+        else:
+            answer = Answer(question.id, can_reach=True)
+
+        def ended() -> None:
+            self._answer = answer
+            self._beat()
+
+        self._do_soon(ended)
+
+    def _do_soon(self, task: Callable[[], None]) -> None:
         with self._changed:
-            self._tasks.append(ended)
+            self._tasks.append(task)
             self._run_if_needed()
             self._changed.notify_all()
 

@@ -9,7 +9,53 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-__all__ = ["Desired", "Order", "Origin", "WorkerRecord", "by_majority", "for_all", "for_some"]
+__all__ = [
+    "Answer",
+    "Desired",
+    "Order",
+    "Origin",
+    "Question",
+    "WorkerRecord",
+    "by_majority",
+    "for_all",
+    "for_some",
+]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Can these processes reach a cluster? Those without standby have to try before they know.
+
+    :param id: no other question has it
+    """
+
+    id: str
+    label: str
+    workers: tuple[str, ...]
+
+    def as_text(self) -> str:
+        """As it is kept on a cluster."""
+        return json.dumps(dataclasses.astuple(self))
+
+    @classmethod
+    def from_text(cls, text: object) -> Question | None:
+        """The question, or ``None`` for anything else, which another version may have left."""
+        try:
+            question, label, workers = json.loads(text)  # type: ignore[arg-type]
+            return cls(str(question), str(label), tuple(str(worker) for worker in workers))
+        except (TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a process found out.
+
+    :param question: id of the question
+    """
+
+    question: str
+    can_reach: bool
 
 
 @dataclass(frozen=True)
@@ -18,6 +64,8 @@ class WorkerRecord:
 
     :param reach: labels of the clusters that it is connected to, or would have to try
     :param beat: a number that rises with each writing, so that others see that it lives
+    :param has_to_try: whether it knows which clusters it can reach only once it has tried
+    :param answer: to the last question that it was asked
     """
 
     id: str
@@ -27,10 +75,12 @@ class WorkerRecord:
     epoch: int
     reach: tuple[str, ...] = ()
     beat: int = field(default=0, compare=False)
+    has_to_try: bool = False
+    answer: Answer | None = None
 
     def as_text(self) -> str:
         """As it is kept on a cluster."""
-        return json.dumps([*self.as_dict().values(), self.reach, self.beat])
+        return json.dumps(dataclasses.astuple(self))
 
     def as_dict(self) -> dict[str, Any]:
         """As the status shows it."""
@@ -46,11 +96,14 @@ class WorkerRecord:
     def from_text(cls, text: object) -> WorkerRecord | None:
         """The record, or ``None`` for anything else, which another version may have left."""
         try:
-            worker, host, pid, current, epoch, reach, beat = json.loads(text)  # type: ignore[arg-type]
+            worker, host, pid, current, epoch, reach, beat, tries, answer = json.loads(text)  # type: ignore[arg-type]
             if current is not None:
                 current = str(current)
             labels = tuple(str(label) for label in reach)
-            return cls(str(worker), str(host), int(pid), current, int(epoch), labels, int(beat))
+            said = None if answer is None else Answer(str(answer[0]), bool(answer[1]))
+            return cls(
+                str(worker), str(host), int(pid), current, int(epoch), labels, int(beat), bool(tries), said
+            )
         except (TypeError, ValueError):
             return None
 
