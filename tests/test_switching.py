@@ -19,8 +19,9 @@ from flask_hazelcast_failover import (
 from flask_hazelcast_failover.client.events import ClusterConnected, ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support.faults import Load, cluster_of, connected_to, relayed
+from tests.support.faults import Load, Offers, cluster_of, connected_to, relayed
 from tests.support.moving import client_on
+from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 
@@ -55,9 +56,34 @@ def test_a_member_that_is_shut_down_in_order_under_load_is_no_loss(start_cluster
 
 
 @pytest.mark.parametrize("standby", ["hot", "cold"])
+def test_switches_under_load_do_once_what_may_not_be_done_twice(
+    standby: str, blue: LocalCluster, green: LocalCluster
+) -> None:
+    addresses = {"blue": blue.addresses, "green": green.addresses}
+    with connected_to(addresses, standby=standby) as (client, _):
+        load = Offers(client, "switching-offers")
+        with load:
+            for _ in range(5):
+                client.switch_to("green")
+                load.goes_on()
+                client.reset()
+                load.goes_on()
+        assert load.errors == []
+        counted = client.operation_counts()
+        assert (counted.repeated, counted.unknown) == (0, 0)
+    there: list[tuple[int, int]] = []
+    for cluster in (blue, green):
+        with client_on(cluster) as reader:
+            items: Any = reader.get_queue("switching-offers").blocking()
+            there += items.iterator()
+            items.destroy()
+    assert sorted(there) == sorted(load.offered)
+
+
+@pytest.mark.parametrize("standby", ["hot", "cold"])
 def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
-    with connected_to(addresses, standby=standby) as (client, told):
+    with connected_to(addresses, standby=standby, repeat="none") as (client, told):
         with Load(client, "switching-load", threads=8) as load:
             for _ in range(5):
                 client.switch_to("green")
@@ -116,21 +142,35 @@ def test_a_target_that_no_longer_answers_is_refused_and_nothing_changes(
         client.switch_to("green")
 
 
+@pytest.mark.parametrize("way", ["on purpose", "by a loss"])
 def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
-    blue: LocalCluster, start_cluster: StartCluster
+    way: str, blue: LocalCluster, start_cluster: StartCluster
 ) -> None:
     three = start_cluster("three", members=3)
-    addresses = {"blue": blue.addresses, "three": three.addresses}
-    with connected_to(addresses, connect_timeout=5.0) as (client, _):
-        # Members share the partitions out at their first use, and the frozen one would be who tells the others.
-        with client_on(three) as first:
-            first.get_map("switching-minority").blocking().put_all({number: number for number in range(500)})
-        standing_by = client.connected_clusters()["three"].partition_service
-        eventually(lambda: standing_by.get_partition_owner(0))
-        three.members[0].freeze()
-        client.switch_to("three")
-        assert client.status().current_cluster == "three"
-        three.members[0].thaw()
+    with Relay(blue.addresses[0]) as relay:
+        addresses = {"blue": [relay.address], "three": three.addresses}
+        with connected_to(addresses, connect_timeout=5.0, health_check_interval=0) as (client, told):
+            # Members share the partitions out at their first use, and the frozen one would be who tells the others.
+            with client_on(three) as first:
+                first.get_map("switching-minority").blocking().put_all({n: n for n in range(500)})
+            standing_by = client.connected_clusters()["three"].partition_service
+            eventually(lambda: standing_by.get_partition_owner(0))
+            heard: list[int] = []
+            numbers: Any = client.get_map("switching-heard").blocking()
+            numbers.add_entry_listener(added_func=lambda event: heard.append(event.key))
+            client.get_queue("switching-heard").blocking().add_listener(item_added_func=print)
+            three.members[0].freeze()
+            began = time.monotonic()
+            if way == "on purpose":
+                client.switch_to("three")
+            else:
+                relay.refuse()
+            eventually(is_on(client, "three"))
+            assert time.monotonic() - began < 2.5
+            assert not [event for event in told.of(ClusterLost) if event.cluster == "three"]
+            three.members[0].thaw()
+            numbers.put_all({number: number for number in range(50)})  # on each of the members
+            eventually(lambda: sorted(heard) == list(range(50)), 10.0)
 
 
 def test_a_switch_to_where_the_client_is_does_nothing(blue: LocalCluster, green: LocalCluster) -> None:

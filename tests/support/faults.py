@@ -20,6 +20,7 @@ __all__ = [
     "QUICK",
     "WATCHFUL",
     "Load",
+    "Offers",
     "Recorder",
     "Relayed",
     "cluster_of",
@@ -145,8 +146,27 @@ class Load:
             if self._ended.is_set():
                 return
             try:
-                self._numbers.set(thread, turn)
-                self._numbers.get(thread)
+                self._call(thread, turn)
             except Exception as error:
                 self.errors.append(error)
             self.calls += 1
+
+    def _call(self, thread: int, turn: int) -> None:
+        self._numbers.set(thread, turn)
+        self._numbers.get(thread)
+
+
+class Offers(Load):
+    """The same with what may not be done twice: each item is offered once.
+
+    :param name: of the queue
+    """
+
+    def __init__(self, client: HazelcastClient, name: str, threads: int = 8) -> None:
+        super().__init__(client, name, threads)
+        self._queue: Any = client.get_queue(name).blocking()
+        self.offered: list[tuple[int, int]] = []  # appended to by all threads
+
+    def _call(self, thread: int, turn: int) -> None:
+        assert self._queue.offer((thread, turn))
+        self.offered.append((thread, turn))

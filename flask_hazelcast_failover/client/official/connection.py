@@ -15,7 +15,6 @@ from hazelcast.client import HazelcastClient as _HazelcastClient
 from hazelcast.config import Config, ReconnectMode
 from hazelcast.core import MemberInfo
 from hazelcast.future import Future
-from hazelcast.invocation import Invocation
 from hazelcast.protocol.codec import client_create_proxy_codec
 from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
 from hazelcast.proxy.map import Map
@@ -28,6 +27,7 @@ from flask_hazelcast_failover.client.official.operations import (
     may_resend,
     publish_surely,
 )
+from flask_hazelcast_failover.client.official.patience import ask_any, register_where_answered
 from flask_hazelcast_failover.client.official.reactor import (
     let_each_greenlet_be_a_thread,
     put_waker_right,
@@ -73,6 +73,13 @@ class OfficialClient(_HazelcastClient):
         manager._trigger_cluster_reconnection = self._stay_lost
         invocations: Any = self._invocation_service
         invocations._should_retry = partial(may_resend, invocations._should_retry)
+        listeners: Any = self._listener_service
+        listeners._register_on_connection = partial(
+            register_where_answered,
+            listeners._register_on_connection,
+            self._reactor.add_timer,
+            lambda: len(manager.active_connections),
+        )
         if self._ended:
             for close in self.release_files():
                 _close_quietly(close)
@@ -119,14 +126,18 @@ class OfficialClient(_HazelcastClient):
 
     def create_proxy(self, service: str, name: str) -> Future[Any]:
         """Get a proxy without blocking; the future's result is the real proxy."""
-        invocation = Invocation(client_create_proxy_codec.encode_request(name, service))
-        self._invocation_service.invoke(invocation)
+        created = ask_any(
+            self._invocation_service.invoke,
+            partial(client_create_proxy_codec.encode_request, name, service),
+            self._reactor.add_timer,
+            lambda: list(self._connection_manager.active_connections.values()),
+        )
 
         def made(created: Future[Any]) -> Any:
             created.result()
             return self._proxy_manager.get_or_create(service, name, create_on_remote=False)
 
-        return invocation.future.continue_with(made)
+        return created.continue_with(made)
 
     def waits_in_constructor(self, service: str, name: str) -> bool:
         """Whether making a proxy waits for answers, which a thread of the official client may not."""
