@@ -147,6 +147,31 @@ def test_futures_wait_for_a_switch_at_the_same_time_and_not_one_after_the_other(
         client.shutdown()
 
 
+def test_futures_that_were_in_flight_at_a_loss_wait_at_the_same_time_and_hold_up_none_that_has_ended(
+    blue: LocalCluster,
+) -> None:
+    with Relay(blue.addresses[0]) as relay, Peer(silent) as peer:
+        addresses = [("blue", relay.address), ("silent", peer.address)]
+        options = {"standby": "cold", "wait_timeout": 0.6, "connect_timeout": 5.0, "health_check_interval": 0}
+        with client_at(*addresses, **options) as client:
+            warmed(client)
+            relay.freeze()
+            reads = [client.get_map("m").get(number) for number in range(20)]
+            offers = [client.get_queue("q").offer(number) for number in range(5)]
+            eventually(lambda: waits_for_answer(client, 25))
+            ended: dict[int, float] = {}
+            for future in reads + offers:
+                future.add_done_callback(lambda done: ended.setdefault(id(done), time.monotonic()))
+            began = time.monotonic()
+            relay.refuse()
+            eventually(lambda: len(ended) == 25)
+        after = {id_: at - began for id_, at in ended.items()}
+        assert all(isinstance(offer.exception(), OperationOutcomeUnknown) for offer in offers)
+        assert all(isinstance(read.exception(), ClientOfflineException) for read in reads)
+        assert max(after[id(offer)] for offer in offers) < 0.4
+        assert all(0.4 < after[id(read)] < 1.5 for read in reads)
+
+
 def test_after_shutdown_every_call_says_so(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         numbers = client.get_map("m")

@@ -14,7 +14,7 @@ from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client import operations as operations_module
 from flask_hazelcast_failover.client.link import Link, LinkEnded, ProxyKey
-from flask_hazelcast_failover.client.methods import Kind, Method
+from flask_hazelcast_failover.client.methods import Kind, Method, method_of
 from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.client.options import Options, Repeat
 from flask_hazelcast_failover.client.route import Route
@@ -154,7 +154,16 @@ def without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def runner() -> Iterator[Runner]:
-    runner = Runner("test-runner")
+    yield from _running("test-runner")
+
+
+@pytest.fixture
+def waiter() -> Iterator[Runner]:
+    yield from _running("test-waiter")
+
+
+def _running(name: str) -> Iterator[Runner]:
+    runner = Runner(name)
     yield runner
     runner.stop()
     runner.join(5.0)
@@ -164,7 +173,7 @@ def runner() -> Iterator[Runner]:
 @pytest.mark.parametrize("policy", Repeat)
 @pytest.mark.parametrize("kind", _KINDS)
 def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
-    kind: Kind, policy: Repeat, way: str, runner: Runner
+    kind: Kind, policy: Repeat, way: str, runner: Runner, waiter: Runner
 ) -> None:
     for steps in stories():
         wanted = expected(kind, policy, steps)
@@ -172,7 +181,7 @@ def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
             continue  # it ends before the last loss, so a shorter story tells the same
         route = Route(lambda: None, lambda: "")
         script = Script(steps, route)
-        operations = Operations(route, Options(repeat=policy), runner)
+        operations = Operations(route, Options(repeat=policy), runner, waiter)
         operation = operations.operation(_KEY, "method", Method(kind), script.start)
         if way == "run":
             ended = outcome(lambda: operations.run(operation))  # noqa: B023
@@ -181,6 +190,20 @@ def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
         starts = [data for data, _ in script.starts]
         assert (starts, ended) == wanted, steps
         check_safety(kind, policy, script.starts, steps)
+
+
+@pytest.mark.parametrize("way", ["run", "submit"])
+def test_what_is_made_of_several_requests_may_have_run_when_one_of_them_is_refused(
+    way: str, runner: Runner, waiter: Runner
+) -> None:
+    route = Route(lambda: None, lambda: "")
+    script = Script((Step(Lost.REFUSED, Then.B),), route)
+    operations = Operations(route, Options(), runner, waiter)
+    key = ProxyKey("MultiMap", "hz:impl:multiMapService", "m")
+    operation = operations.operation(key, "put_all", method_of("MultiMap", "put_all"), script.start)
+    with pytest.raises(OperationOutcomeUnknown, match="put_all"):
+        operations.run(operation) if way == "run" else operations.submit(operation).result()
+    assert len(script.starts) == 1
 
 
 def check_safety(kind: Kind, policy: Repeat, starts: list[tuple[int, bool]], steps: tuple[Step, ...]) -> None:

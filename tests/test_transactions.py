@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hazelcast.errors import HazelcastClientNotActiveError, OperationTimeoutError, TransactionError
+from hazelcast.errors import (
+    HazelcastClientNotActiveError,
+    IllegalStateError,
+    OperationTimeoutError,
+    TransactionError,
+)
 
 from flask_hazelcast_failover import (
     ClientOfflineException,
@@ -238,6 +243,26 @@ def test_a_commit_under_way_when_the_client_is_shut_down_may_have_happened(relay
         eventually(lambda: len(client._route.link.calls) == 2, message="the commit is under way")
         client.shutdown()
         assert isinstance(working.wait(5).error, OperationOutcomeUnknown)
+
+
+def test_one_is_made_again_when_the_last_connection_goes_just_then(
+    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The official client hears of a lost connection before the keeper does."""
+    with client_on(blue) as client:
+        official = client.connected_clusters()["blue"]
+        make, failed = official.new_transaction, list[None]()
+
+        def fail_once(*arguments: Any) -> Any:
+            if failed:
+                return make(*arguments)
+            failed.append(None)
+            raise IllegalStateError("No active connection is found")
+
+        monkeypatch.setattr(official, "new_transaction", fail_once)
+        with client.new_transaction() as transaction:
+            transaction.get_map("t").put("again", "v")
+        assert failed and client.get_map("t").blocking().get("again") == "v"
 
 
 def test_beginning_is_repeated_elsewhere(relay: Relay, green: LocalCluster) -> None:

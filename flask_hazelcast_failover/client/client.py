@@ -89,9 +89,10 @@ class HazelcastClient(Face):
         self._companion: Companion | None = None  # set once, before the first use
         self._route = Route(self.connect_soon, self._described)
         self._worker_runner = Runner("hazelcast-failover-runner")
+        self._waiter = Runner("hazelcast-failover-waiter")
         self._listener_runner = Runner("hazelcast-failover-listeners")
         self._announcer = Runner("hazelcast-failover-announcer")
-        self._operations = Operations(self._route, self._options, self._worker_runner)
+        self._operations = Operations(self._route, self._options, self._worker_runner, self._waiter)
         self._listeners = Listeners(self._operations, self._listener_runner)
         self._members = FollowingClusterService(
             self._operations,
@@ -329,11 +330,11 @@ class HazelcastClient(Face):
 
     @property
     def _runners(self) -> tuple[Runner, ...]:
-        return self._worker_runner, self._listener_runner, self._announcer
+        return self._worker_runner, self._waiter, self._listener_runner, self._announcer
 
     def _stop_trying(self, engine: Engine, why: str) -> None:
         """After a failed start: leave nothing behind but the reasons, and be ready for another."""
-        engine.stop(_SHUTDOWN)
+        engine.stop(_SHUTDOWN, partial(ClientOfflineException, why))
         engine.join(_SHUTDOWN)
         with self._lock:
             if self._engine is engine:

@@ -17,7 +17,7 @@ from flask_hazelcast_failover.client.bonds import Holder, holder_of
 from flask_hazelcast_failover.client.link import Link, LinkEnded, Overdue, ProxyKey
 from flask_hazelcast_failover.client.methods import Fate, Method
 
-__all__ = ["LOSSES", "Loss", "Operation", "bound", "waits"]
+__all__ = ["LOSSES", "OF_SEVERAL_REQUESTS", "Loss", "Operation", "bound", "waits"]
 
 # What a real proxy raises when its link, or the member that was asked, is gone or too slow.
 LOSSES = (
@@ -27,6 +27,18 @@ LOSSES = (
     OperationTimeoutError,
     Overdue,
     TargetDisconnectedError,
+)
+
+# Made of several requests: the first may have run when the official client refuses to send the last.
+OF_SEVERAL_REQUESTS = frozenset(
+    {
+        ("Executor", "execute_on_all_members"),
+        ("Executor", "execute_on_members"),
+        ("Map", "get_all"),
+        ("Map", "put_all"),
+        ("MultiMap", "put_all"),
+        ("VectorCollection", "put_all"),
+    }
 )
 
 # Arguments that say how many elements are waited for, as long as it takes.

@@ -28,7 +28,7 @@ from flask_hazelcast_failover.client.link import (
 )
 from flask_hazelcast_failover.client.methods import Fate, Kind, Method, Next, repeats
 from flask_hazelcast_failover.client.official import is_reactor_thread
-from flask_hazelcast_failover.client.operation import LOSSES, Loss, Operation
+from flask_hazelcast_failover.client.operation import LOSSES, OF_SEVERAL_REQUESTS, Loss, Operation
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.pending import Pending
 from flask_hazelcast_failover.client.route import Route
@@ -59,10 +59,11 @@ class Operations:
 
     :param route: where operations go
     :param options: the client's options
-    :param runner: carries on with operations whose callers do not wait
+    :param runner: tells callers who do not wait how their operations ended
+    :param waiter: waits for a link on behalf of those callers
     """
 
-    def __init__(self, route: Route, options: Options, runner: Runner) -> None:
+    def __init__(self, route: Route, options: Options, runner: Runner, waiter: Runner) -> None:
         self.route = route
         self.limit = options.operation_timeout
         self.bonds = Bonds()
@@ -70,6 +71,7 @@ class Operations:
         self.counters = Counters()
         self._options = options
         self._runner = runner
+        self._waiter = waiter
         self._lock = threading.Lock()  # guards counters
 
     def operation(
@@ -137,7 +139,7 @@ class Operations:
         pending = Pending(self, operation)
         link = self.route.link
         if link is None or (link.real(operation.key) is None and is_reactor_thread()):
-            self.later(pending.resume)
+            self.wait_later(pending.resume)
         else:
             pending.send(link)
         return pending.future
@@ -145,25 +147,39 @@ class Operations:
     def submit_later(self, operation: Operation) -> Future[Any]:
         """Start an operation from a thread that may not wait at all."""
         pending = Pending(self, operation)
-        self.later(pending.resume)
+        self.wait_later(pending.resume)
         return pending.future
 
     def later(self, task: Callable[[], object]) -> None:
-        """Do something that may wait on the thread that waits for those who do not."""
+        """Do something that calls the caller back, on a thread where that holds up nobody else."""
         self._runner.submit(task)
 
+    def wait_later(self, task: Callable[[], object]) -> None:
+        """Do something that may wait for a link, on a thread where that holds up no operation that has ended."""
+        self._waiter.submit(task)
+
     def lost(
-        self, operation: Operation, link: Link, fate: Fate, error: Exception, before: Loss | None
+        self,
+        operation: Operation,
+        link: Link,
+        fate: Fate,
+        error: Exception,
+        before: Loss | None,
+        at: float | None = None,
     ) -> Loss:
-        """Say what is known of an operation that failed with one of ``LOSSES``."""
+        """Say what is known of an operation that failed with one of ``LOSSES``.
+
+        :param at: when it failed, monotonic seconds; now if ``None``
+        """
         if isinstance(error, (Overdue, OperationTimeoutError)):
             raise self._timed_out(operation, link, error) from None
-        if type(error) is ClientOfflineError:
+        is_whole = (operation.key.structure, operation.name) not in OF_SEVERAL_REQUESTS
+        if type(error) is ClientOfflineError and is_whole:
             fate = Fate.NOT_RUN  # the official client refused to send it
-        now = time.monotonic()
-        since = before.since if before else now
+        at = time.monotonic() if at is None else at
+        since = before.since if before else at
         doubts = before.doubts if before else frozenset()
-        return Loss(link, error, now, since, doubts if fate is Fate.NOT_RUN else doubts | {link.data})
+        return Loss(link, error, at, since, doubts if fate is Fate.NOT_RUN else doubts | {link.data})
 
     def real(self, link: Link, operation: Operation, number: int) -> Any:
         """The real proxy for an operation that was counted in as ``number``; waits until it is made."""
@@ -194,8 +210,7 @@ class Operations:
         """Where the operation goes (again), or the error that says why it does not. May wait."""
         if lost is None:
             return self._await(operation.began + self._options.wait_timeout, None)
-        if lost.fate is Fate.UNKNOWN and not self._may_repeat(operation, lost.fate, Next.ELSEWHERE):
-            raise self._unknown(operation, lost)
+        self.refuse_what_may_not_be_repeated(operation, lost)
         try:
             link = self._beyond(lost, lost.since + self._options.wait_timeout)
         except ClientOfflineException:
@@ -206,6 +221,14 @@ class Operations:
         if not self._may_repeat(operation, lost.fate, where):
             raise self._unknown(operation, lost)
         return link
+
+    def refuse_what_may_not_be_repeated(self, operation: Operation, lost: Loss) -> None:
+        """Raise at once what no cluster can change.
+
+        :raises OperationOutcomeUnknown: it may have run, and is not repeated anywhere
+        """
+        if lost.fate is Fate.UNKNOWN and not self._may_repeat(operation, lost.fate, Next.ELSEWHERE):
+            raise self._unknown(operation, lost)
 
     def renew(self) -> None:
         """Go on in a forked child, where nothing is under way and nothing is held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from hazelcast.future import Future
@@ -23,12 +24,12 @@ class Pending:
 
     def __init__(self, operations: Operations, operation: Operation) -> None:
         self.future: Future[Any] = Future()
-        self._lost: Loss | None = None  # written by the runner's thread
+        self._lost: Loss | None = None  # written by the runner's thread, before the waiter is given this
         self._operations = operations
         self._operation = operation
 
     def resume(self) -> None:
-        """Find a link and send the operation there. Waits for links only: for the runner's thread."""
+        """Find a link and send the operation there. May wait for it: for the waiter's thread."""
         try:
             link = self._operations.next_link(self._operation, self._lost)
             if link.real(self._operation.key) is None:
@@ -75,7 +76,7 @@ class Pending:
         if self._operations.route.link is link:
             return number
         del link.calls[number]
-        self._operations.later(self.resume)
+        self._operations.wait_later(self.resume)
         return None
 
     def _obtain(self, link: Link) -> None:
@@ -93,7 +94,7 @@ class Pending:
             elif error is not None:
                 self._operations.later(lambda: self._fail(error))
             else:
-                self._operations.later(self.resume)
+                self._operations.wait_later(self.resume)
 
         try:
             obtained = link.obtain(self._operation.key)
@@ -120,15 +121,18 @@ class Pending:
 
     def _settle_later(self, link: Link, fate: Fate, error: Exception) -> None:
         # Deciding may wait for a switch, and callbacks of the caller's must not hold up the keeper.
-        self._operations.later(lambda: self._settle(link, fate, error))
+        at = time.monotonic()
+        self._operations.later(lambda: self._settle(link, fate, error, at))
 
-    def _settle(self, link: Link, fate: Fate, error: Exception) -> None:
+    def _settle(self, link: Link, fate: Fate, error: Exception, at: float) -> None:
+        operations, operation = self._operations, self._operation
         try:
-            self._lost = self._operations.lost(self._operation, link, fate, error, self._lost)
+            self._lost = operations.lost(operation, link, fate, error, self._lost, at)
+            operations.refuse_what_may_not_be_repeated(operation, self._lost)
         except Exception as final:
             self._fail(final)
         else:
-            self.resume()
+            operations.wait_later(self.resume)
 
     def _succeed(self, result: object) -> None:
         with without_waiting():

@@ -9,7 +9,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from hazelcast.errors import OperationTimeoutError, TargetDisconnectedError
+from hazelcast.errors import (
+    ClientOfflineError,
+    IllegalStateError,
+    OperationTimeoutError,
+    TargetDisconnectedError,
+)
 from hazelcast.future import Future
 from hazelcast.proxy import transactional_queue
 from hazelcast.transaction import Transaction
@@ -39,7 +44,12 @@ class Transactions:
         """A transaction that will belong to the link that is active when it begins."""
 
         def make(link: Link) -> Transaction:
-            made: Transaction = link.client.new_transaction(timeout, durability, transaction_type)
+            try:
+                made: Transaction = link.client.new_transaction(timeout, durability, transaction_type)
+            except (
+                IllegalStateError
+            ) as error:  # no connection is left, and the keeper has not heard of it yet
+                raise ClientOfflineError from error
             return made
 
         return _LinkTransaction(self._operations, make)
