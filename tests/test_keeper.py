@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import pytest
+
 from flask_hazelcast_failover.client.events import (
     ClusterConnected,
     ClusterLost,
@@ -258,6 +260,59 @@ def test_an_absent_cluster_is_asked_twice_a_second_or_more_often_but_not_in_a_lo
     stage.world.dials.clear()
     stage.run(60.0)
     assert 120 <= len(stage.world.dials) <= 245
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.5, 1.0])
+def test_the_pauses_between_attempts_double_up_to_a_second_and_are_drawn_by_chance(luck: float) -> None:
+    stage = stage_of("blue", try_count=7, retry_delay=0.1)
+    stage.clusters[0].mode = Mode.ABSENT
+    stage.world.luck = luck
+    stage.begin()
+    stage.run(10.0, until=lambda: stage.keeper.state is State.OFFLINE)
+    times = [at for at, _ in stage.world.dials]
+    attempt = 0.01  # what one takes
+    pauses = [round(later - at - attempt, 3) for at, later in pairwise(times)]
+    assert pauses == [pytest.approx(luck * longest, abs=0.002) for longest in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "longest"), [(Mode.ABSENT, [0.5] * 6), (Mode.REFUSING, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0])]
+)
+@pytest.mark.parametrize("luck", [0.0, 1.0])
+def test_half_of_each_pause_while_nothing_is_reachable_is_drawn_by_chance(
+    mode: Mode, longest: list[float], luck: float
+) -> None:
+    stage = stage_of("blue", try_count=1)
+    stage.clusters[0].mode = mode
+    stage.world.luck = luck
+    stage.begin()
+    stage.run(200.0)
+    times = [at for at, _ in stage.world.dials]
+    pauses = [later - at for at, later in pairwise(times)]
+    assert pauses[:6] == [pytest.approx(each * (0.5 + luck / 2), abs=0.1) for each in longest]
+
+
+def test_a_cluster_in_the_middle_that_is_lost_is_left_for_the_best_one() -> None:
+    for standby in Standby:
+        stage = started("blue", "green", "red", standby=standby)
+        stage.wish("green")
+        stage.run(1.0)
+        assert stage.on == "green"
+        stage.kill("green")
+        stage.run(2.0)
+        assert stage.on == "blue"
+
+
+def test_calls_fail_with_the_reason_of_the_last_attempt() -> None:
+    stage = started("blue")
+    stage.kill("blue")
+    stage.run(5.0)
+    with pytest.raises(ClientOfflineException, match="refused"):
+        stage.world.gate.active(deadline=0.0)
+    stage.set_mode("blue", Mode.REFUSING)
+    stage.run(5.0)
+    with pytest.raises(ClientOfflineException, match="bad credentials"):
+        stage.world.gate.active(deadline=0.0)
 
 
 def test_a_cluster_that_refuses_is_asked_less_and_less_often() -> None:

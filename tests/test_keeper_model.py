@@ -200,6 +200,7 @@ class KeeperModel(RuleBasedStateMachine):
         if not hasattr(self, "stage"):
             return
         self.settle()
+        self._check_loss()
         waiting = self.stage.world.wish(0, holds=True)
         self.stage.deliver_one()
         self.callers.call()
@@ -207,6 +208,18 @@ class KeeperModel(RuleBasedStateMachine):
         self.stage.world.gate.close()
         assert len(waiting.answers) == 1
         self.callers.check_all_know()
+
+    def _check_loss(self) -> None:
+        """Whatever was before: when this cluster dies, the best of the others is taken."""
+        stage = self.stage
+        if stage.world.route is None:
+            return
+        self.stage.world.set_mode(stage.world.route.index, Mode.ABSENT)
+        stage.run(_AT_REST)
+        stage.check_end()
+        up = [index for index, cluster in enumerate(stage.clusters) if cluster.mode is Mode.UP]
+        taken = [] if stage.world.route is None else [stage.world.route.index]
+        assert taken == up[:1], "not the best of the others"
 
     def _check_failback(self, up: list[int]) -> None:
         stage = self.stage

@@ -259,6 +259,15 @@ def test_answers_with_one_between_that_denies_them_are_not_running_however_late_
     assert stage.world.moving is None and switches(stage) == []
 
 
+def test_a_name_that_leads_here_and_elsewhere_as_well_is_not_followed() -> None:
+    stage = started("dns-blue", "green")
+    here = stage.clusters[0].addresses
+    stage.world.settle_members(stage.clusters[0])
+    stage.clusters[0].addresses += here[:1]
+    stage.run(30.0)
+    assert switches(stage) == []
+
+
 def test_a_name_that_leads_to_nobody_is_not_followed() -> None:
     stage = started("dns-blue", "green")
     stage.world.settle_members(stage.clusters[0])
@@ -275,6 +284,9 @@ def test_a_failed_lookup_keeps_the_addresses_and_is_shown() -> None:
     stage.run(12.0)
     shown = stage.keeper.status().clusters[0]
     assert shown.addresses == addresses and shown.last_error == "SERVFAIL" and stage.on == "dns-blue"
+    stage.kill("dns-blue")
+    stage.run(12.0)
+    assert stage.keeper.status().clusters[0].last_error == "refused; SERVFAIL"
 
 
 def test_a_name_whose_answers_are_good_for_no_time_is_not_asked_for_in_a_loop() -> None:

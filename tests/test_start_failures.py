@@ -12,6 +12,7 @@ import pytest
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.support.clients import client_threads
+from tests.support.moving import Outcome
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -47,6 +48,17 @@ def test_a_start_that_fails_leaves_no_thread_and_can_be_made_again(
         assert client.status().clusters[0].last_error is None
         assert client.get_map("start").blocking().size() == 0
     assert client_threads() == []
+
+
+def test_a_wish_made_during_a_start_that_fails_ends_as_the_start_does() -> None:
+    with socket_that_is_silent() as address:
+        config = FailoverConfig(try_count=1)
+        config.add_cluster("blue", [address])
+        client = HazelcastClient(config, connect_timeout=0.5)
+        starting, wishing = Outcome(client.start), Outcome(client.reset)
+        for outcome in (starting, wishing):
+            assert isinstance(outcome.wait().error, ClientOfflineException), outcome.error
+            assert "timed out" in str(outcome.error)
 
 
 def test_a_start_that_fails_at_a_silent_peer_leaves_no_thread(blue: LocalCluster) -> None:

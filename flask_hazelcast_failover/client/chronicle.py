@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink
 from flask_hazelcast_failover.client.events import (
@@ -17,7 +17,7 @@ from flask_hazelcast_failover.client.events import (
 from flask_hazelcast_failover.client.status import Switch
 from flask_hazelcast_failover.client.world import World
 
-__all__ = ["Chronicle", "nothing_reachable"]
+__all__ = ["Chronicle"]
 
 _HISTORY = 100
 
@@ -40,11 +40,16 @@ class Chronicle:
         if record.announced:
             self._world.announce(ClusterLost(record.label, was_active, reason), record.last_error or "")
 
-    def exhausted(self, errors: Mapping[str, str]) -> None:
+    def exhausted(self) -> None:
         """No cluster can be reached; told once until one can."""
         if self._exhausted_at is None:
             self._exhausted_at = self._world.now()
-            self._world.announce(ClustersExhausted(errors))
+            self._world.announce(ClustersExhausted(self._errors()))
+
+    def why_offline(self) -> str:
+        """Why no cluster can be reached."""
+        reasons = ", ".join(f"{label} ({why})" for label, why in self._errors().items())
+        return f"no cluster can be reached: {reasons}"
 
     def switched(self, switch: ClusterSwitched) -> None:
         """Operations are about to go to another cluster."""
@@ -75,8 +80,5 @@ class Chronicle:
             record.lost_at = None
             self._world.announce(ClusterRecovered(record.label, downtime))
 
-
-def nothing_reachable(errors: Mapping[str, str]) -> str:
-    """Why no cluster can be reached; ``errors``: label -> why."""
-    reasons = ", ".join(f"{label} ({why})" for label, why in errors.items())
-    return f"no cluster can be reached: {reasons}"
+    def _errors(self) -> dict[str, str]:
+        return {record.label: record.last_error or "not connected" for record in self._records}

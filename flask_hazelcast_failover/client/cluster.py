@@ -195,7 +195,7 @@ class ClusterRecord:
             impaired=self.impaired,
             restarted=self.restarted,
             latency_ms=None if self.latency is None else round(self.latency * 1000, 3),
-            last_error=self.last_error or self.dns_error,
+            last_error="; ".join(filter(None, (self.last_error, self.dns_error))) or None,
         )
 
     def _healthy(self) -> None:

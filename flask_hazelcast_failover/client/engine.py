@@ -99,6 +99,7 @@ class Engine:
         self._happenings: deque[Happening] = deque()  # under _changed
         self._stopped = False  # under _changed
         self._started = False  # under _changed
+        self._farewell: Callable[[], Exception] = ClientShutDown  # under _changed
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
         self._links: dict[Link, None] = {}  # open ones; single steps of a dict by any thread
         self._helpers: dict[threading.Thread, None] = {}  # running; likewise
@@ -133,15 +134,19 @@ class Engine:
         if too_late:
             self._answer_the_late()
 
-    def stop(self, timeout: float) -> None:
-        """End everything, ``timeout`` seconds at most."""
+    def stop(self, timeout: float, farewell: Callable[[], Exception] = ClientShutDown) -> None:
+        """End everything, ``timeout`` seconds at most.
+
+        :param farewell: makes the error for those who still wait for something
+        """
         deadline = time.monotonic() + timeout
         with self._changed:
+            self._farewell = farewell
             started, self._stopped = self._started, True
             self._changed.notify()
         self._watch.stop()
         if not started:
-            self._keeper.close()
+            self._keeper.close(self._farewell)
             self._answer_the_late()
             return
         for thread in (self._thread, self._watch):
@@ -214,14 +219,14 @@ class Engine:
             except Exception:
                 if not self._stopped:  # else the interpreter is ending, and starts no more threads
                     _logger.exception("unexpected failure while handling %r", happening)
-        self._keeper.close()
+        self._keeper.close(self._farewell)
 
     def _answer_the_late(self) -> None:
         with self._changed:
             late, self._happenings = self._happenings, deque()
         for happening in late:
             if isinstance(happening, Wish):
-                happening.done(ClientShutDown())
+                happening.done(self._farewell())
 
     def _next(self) -> Happening | None:
         with self._changed:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask_hazelcast_failover.client.chronicle import Chronicle, nothing_reachable
+from flask_hazelcast_failover.client.chronicle import Chronicle
 from flask_hazelcast_failover.client.cluster import ClusterRecord, KeptLink, failed_too_often
 from flask_hazelcast_failover.client.dialler import Dialler
 from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
@@ -41,6 +41,7 @@ from flask_hazelcast_failover.client.standbys import Standbys
 from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.client.wishes import Wishes
 from flask_hazelcast_failover.client.world import World
+from flask_hazelcast_failover.errors import ClientShutDown
 
 __all__ = ["Keeper"]
 
@@ -105,12 +106,15 @@ class Keeper:
             due += self._way_back.due(self._higher())
         return min((at for at in due if at is not None and at < math.inf), default=None)
 
-    def close(self) -> None:
-        """Answer everybody who still waits: nothing more will happen."""
+    def close(self, farewell: Callable[[], Exception] = ClientShutDown) -> None:
+        """Answer everybody who still waits: nothing more will happen.
+
+        :param farewell: makes the error for each
+        """
         self.state = State.CLOSED
         self.active = None
         self._world.show(self.status())
-        self._wishes.close(self._move_now.wish if self._move_now else None)
+        self._wishes.close(self._move_now.wish if self._move_now else None, farewell)
 
     def status(self) -> ClientStatus:
         """How things stand."""
@@ -159,11 +163,10 @@ class Keeper:
     def _give_up(self) -> None:
         self._search_now = None
         self.state = State.OFFLINE
-        errors = {record.label: record.last_error or "not connected" for record in self.records}
         self._world.show(self.status())
-        self._world.offline(nothing_reachable(errors))
+        self._world.offline(self._chronicle.why_offline())
         self._dial_later()
-        self._chronicle.exhausted(errors)
+        self._chronicle.exhausted()
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         record = self.records[event.index]
@@ -183,6 +186,8 @@ class Keeper:
     def _attempt_failed(self, record: ClusterRecord, why: str, refusing: bool) -> None:
         record.failed(why)
         record.refusing = refusing
+        if self.state is State.OFFLINE and self._move_now is None:
+            self._world.offline(self._chronicle.why_offline())  # it may be another reason by now
         searched = self._search_now is not None and self._search_now.may_come(record)
         wished = self._wishes.wants(record)
         if (searched or wished) and record.tries < self._tries and self.state is not State.OFFLINE:

@@ -94,8 +94,8 @@ def renew_addresses(record: ClusterRecord, event: Resolved, world: World) -> Non
         world.announce(AddressesChanged(record.label, before, record.addresses))
     if record.link is None or event.error is not None:
         return
-    if set(record.addresses) <= record.link.member_addresses():
-        record.strangers = 0  # the same cluster's members, in whatever order
+    if set(record.addresses) & record.link.member_addresses():
+        record.strangers = 0  # some of the same cluster's members, in whatever order
         record.confirmed += 1
     else:
         world.scout(record.index, record.confirmed)

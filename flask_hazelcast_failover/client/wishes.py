@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from flask_hazelcast_failover.client.cluster import ClusterRecord
 from flask_hazelcast_failover.client.happenings import Wish
 from flask_hazelcast_failover.client.world import World
-from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
+from flask_hazelcast_failover.errors import ClientOfflineException
 
 __all__ = ["Answer", "Wishes"]
 
@@ -68,15 +69,16 @@ class Wishes:
         for wish, error in answers:
             self._world.answer(wish, error)
 
-    def close(self, under_way: Wish | None) -> None:
+    def close(self, under_way: Wish | None, farewell: Callable[[], Exception]) -> None:
         """Answer everybody who still waits: nothing more will happen.
 
         :param under_way: the wish that is being carried out
+        :param farewell: makes the error for each
         """
         self.tell()
         for wish in (under_way, self.dialled, *self._queue):
             if wish is not None:
-                self._world.answer(wish, ClientShutDown())
+                self._world.answer(wish, farewell())
 
 
 class Answer:
