@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, current_app, request
+from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import ServiceUnavailable
 
@@ -23,6 +23,15 @@ def answer_when_offline(app: Flask) -> None:
     if ClientOfflineException in app.error_handler_spec[None][None]:
         return
     app.register_error_handler(ClientOfflineException, _answer)
+    handle_others = app.handle_exception
+
+    def handle_exception(error: Exception) -> Response:
+        if isinstance(error, ClientOfflineException):
+            return app.finalize_request(_answer(error), from_error_handler=True)
+        return handle_others(error)
+
+    # Flask asks no handler for what a session, or a function after requests, raises.
+    app.handle_exception = handle_exception  # type: ignore[assignment, method-assign]
 
 
 def _answer(error: ClientOfflineException) -> ResponseReturnValue:

@@ -40,6 +40,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # so that a test can press Ctrl-C
         )
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -67,6 +68,10 @@ class Command:
         status = self.process.wait(within)
         self._reader.join(5)
         return status
+
+    def press_ctrl_c(self) -> None:
+        """Interrupt the command and all that it has started, as a terminal does."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def family(self) -> list[psutil.Process]:
         return list(psutil.Process(self.process.pid).children(recursive=True))
@@ -194,12 +199,18 @@ def test_the_token_is_in_no_line_of_the_log(shop: Command, visitor: Visitor) -> 
     assert "connected to blue" in log and shop.shows(r"Admin token\s+(\S+)") not in log
 
 
-def test_nothing_is_left_of_the_shop_when_its_process_is_killed() -> None:
+@pytest.mark.parametrize("end", ["kill -9", "Ctrl-C"])
+def test_nothing_is_left_of_the_shop_when_its_process_ends(end: str) -> None:
     with running("example_app", "--no-demo", "--port", "0") as command:
         visitor = Visitor(command.shows(r"The shop\s+(http://127.0.0.1:\d+)/"))
         assert "Kill" not in visitor.get()
         family = command.family()
-        command.process.kill()
+        if end == "kill -9":
+            command.process.kill()
+        else:
+            command.press_ctrl_c()
+            assert command.ends(within=10) == 0
+            assert "Traceback" not in command.printed
         _, left = psutil.wait_procs(family, timeout=10)
     assert left == []
     assert len(family) >= 8  # two members, gunicorn with four workers, who sees to their end

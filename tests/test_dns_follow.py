@@ -209,6 +209,21 @@ def test_a_name_that_never_had_an_answer_is_an_error_that_names_it(failure: Fail
     assert ours == set()
 
 
+def test_a_client_in_use_is_there_once_a_name_has_its_first_answer(place: Place) -> None:
+    place.dns.reply(NAME, Failure.NXDOMAIN)
+    failover = FailoverConfig()
+    failover.add_cname_cluster("prod", NAME, port=place.port, refresh_interval=60.0)
+    client: Any = HazelcastClient(failover, **QUICK)
+    try:
+        with pytest.raises(ClientOfflineException, match=r"prod\.test"):
+            client.get_map("dns-late").blocking().size()
+        place.dns.answer(NAME, Place.FIRST)
+        eventually(lambda: client.status().state == "connected")
+        assert client.get_map("dns-late").blocking().size() == 0
+    finally:
+        client.shutdown()
+
+
 def test_answers_that_are_good_for_ever_keep_the_client_deciding(place: Place) -> None:
     with followed(place.port, refresh_interval=1e300) as (client, _):
         assert Outcome(client.reset).wait(5.0).error is None

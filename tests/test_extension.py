@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import dns.resolver
 import pytest
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from hazelcast.errors import ClientOfflineError, HazelcastError
 from hazelcast.proxy.map import BlockingMap
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
@@ -203,6 +204,27 @@ def test_an_unhandled_offline_error_says_nothing_internal(testing: bool) -> None
     assert (response.status_code, response.mimetype) == (503, "text/html")
     assert int(response.headers["Retry-After"]) > 0
     assert "10.0.0.1" not in response.text and "blue" not in response.text
+
+
+class Unreachable(SecureCookieSessionInterface):
+    """Sessions in a cluster that is down."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        raise OFFLINE
+
+
+@pytest.mark.parametrize("testing", [True, False])
+@pytest.mark.parametrize("where", ["after_request", "open_session"])
+def test_it_is_the_same_outside_of_views(where: str, testing: bool) -> None:
+    flask_app = make_app(absent("blue"))
+    flask_app.testing = testing
+    flask_app.add_url_rule("/", view_func=lambda: "well")
+    if where == "after_request":
+        flask_app.after_request(lambda _: raising(OFFLINE)())
+    else:
+        flask_app.session_interface = Unreachable()
+    response = flask_app.test_client().get("/")
+    assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/problem+json"])

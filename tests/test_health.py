@@ -9,18 +9,21 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
 import pytest
+from hazelcast.errors import OperationTimeoutError
 
-from flask_hazelcast_failover import HazelcastClient
+from flask_hazelcast_failover import HazelcastClient, OperationOutcomeUnknown
 from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support import faults
 from tests.support.faults import WATCHFUL, cluster_of
+from tests.support.operations import reaches
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -128,6 +131,45 @@ class TestSomeMembersOfMany:
             blue.freeze(1)
             eventually(is_on(client, "green"), SEEN_WITHIN)
             eventually(lambda: [event.reason for event in told.of(ClusterLost)] == ["health-check"])
+
+    def test_operations_on_the_other_members_are_answered_while_one_of_three_is_frozen(
+        self, start_cluster: StartCluster
+    ) -> None:
+        three = start_cluster("three", members=3)
+        options: Any = {"operation_timeout": 1.0, "health_check_timeout": 0.4}
+        with connected_to({"three": three.addresses}, **options) as (client, told):
+            are_owned(client)
+            eventually(lambda: reaches(client, 3))
+            numbers: Any = client.get_map("health-frozen")
+            numbers.blocking().put_all({number: number for number in range(200)})
+            frozen = three.members[2]
+            (uuid,) = [
+                member.uuid
+                for member in client.cluster_service.get_members()
+                if member.address.port == frozen.port
+            ]
+            partitions = client.partition_service
+
+            def is_frozen(key: object) -> bool:
+                return partitions.get_partition_owner(partitions.get_partition_id(key)) == uuid
+
+            there = [number for number in range(200) if is_frozen(number)]
+            queue = next(name for name in map(str, range(200)) if is_frozen(name))
+            three.freeze(2)
+            waiting = numbers.get(there[0])
+            with ThreadPoolExecutor(8) as threads:
+                others = [number for number in range(200) if number not in there]
+                assert list(threads.map(numbers.blocking().get, others)) == others
+            with pytest.raises(OperationTimeoutError):
+                waiting.result()
+            items: Any = client.get_queue(queue)
+            with pytest.raises(OperationOutcomeUnknown):
+                items.offer(1).result()
+            assert client.status().epoch == 1 and cluster_of(client, "three").impaired
+            three.thaw(2)
+            eventually(lambda: not cluster_of(client, "three").impaired, SEEN_WITHIN)
+            assert numbers.get_all(there).result() == {number: number for number in there}
+            assert not told.of(ClusterLost)
 
     def test_a_lite_member_is_watched_by_its_connection_and_no_check_leaves_a_trace(
         self, start_cluster: StartCluster

@@ -12,6 +12,8 @@ import psutil
 import pytest
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.client.link import Link
+from flask_hazelcast_failover.client.official import OfficialClient
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.clients import client_on
 from tests.support.relay import Relay
@@ -39,14 +41,22 @@ def memory() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
+def clients_and_links() -> Counter[str]:
+    """What holds a connection, in use or forgotten by everybody but the garbage collector."""
+    gc.collect()
+    return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, (OfficialClient, Link)))
+
+
 @contextmanager
 def nothing_left_behind(megabytes: float = MEGABYTES) -> Iterator[None]:
-    """What is done in the block leaves threads, files and memory as they were."""
+    """What is done in the block leaves threads, files, connections and memory as they were."""
     eventually(lambda: not PASSING & threads().keys(), message="what went before to be over")
     before = threads(), files(), memory()
+    held = clients_and_links()
     yield
     eventually(lambda: threads() == before[0], message=f"threads as before, {before[0]}")
     eventually(lambda: files() <= before[1], message=f"{before[1]} files as before")
+    eventually(lambda: clients_and_links() <= held, message=f"as many clients and links as before, {held}")
     grown = memory() - before[2]
     assert grown < megabytes, f"{grown:.1f} MB more"
 

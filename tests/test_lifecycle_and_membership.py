@@ -97,6 +97,24 @@ def test_a_loss_is_told_as_disconnected_and_connected(pair: tuple[LocalCluster, 
         assert client.lifecycle_service.remove_listener(id_) is False
 
 
+def test_members_that_a_loss_takes_and_brings_are_told_once_each(
+    pair: tuple[LocalCluster, LocalCluster],
+) -> None:
+    blue, green = pair
+    joined: list[int] = []
+    left: list[int] = []
+    with client_on(blue, green) as client:
+        client.cluster_service.add_listener(
+            lambda member: joined.append(member.address.port), lambda member: left.append(member.address.port)
+        )
+        ports = [int(cluster.addresses[0].rpartition(":")[2]) for cluster in (blue, green)]
+        blue.kill()
+        eventually(lambda: (joined, left) == ([ports[1]], [ports[0]]))
+        green.restart()  # at the same address, another member
+        eventually(lambda: (joined, left) == ([ports[1]] * 2, ports))
+        assert client.status().epoch == 3
+
+
 def test_a_membership_listener_can_be_told_of_those_who_are_there(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         joined: list[Any] = []

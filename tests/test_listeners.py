@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hazelcast.errors import HazelcastError
+from hazelcast.predicate import true as any_entry
 
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
@@ -33,6 +34,52 @@ KINDS: dict[str, tuple[Add, Cause, Remove]] = {
         ),
         lambda client: client.get_map("heard1").blocking().set("k", time.monotonic()),
         lambda client, id_: client.get_map("heard1").blocking().remove_entry_listener(id_),
+    ),
+    "Map of a predicate": (
+        lambda client, hear: (
+            client.get_map("heard2").blocking().add_entry_listener(True, None, any_entry(), hear, None, hear)
+        ),
+        lambda client: client.get_map("heard2").blocking().set("k", time.monotonic()),
+        lambda client, id_: client.get_map("heard2").blocking().remove_entry_listener(id_),
+    ),
+    "Map of one key and a predicate": (
+        lambda client, hear: (
+            client.get_map("heard3").blocking().add_entry_listener(True, "k", any_entry(), hear, None, hear)
+        ),
+        lambda client: client.get_map("heard3").blocking().set("k", time.monotonic()),
+        lambda client, id_: client.get_map("heard3").blocking().remove_entry_listener(id_),
+    ),
+    "ReplicatedMap of one key": (
+        lambda client, hear: (
+            client.get_replicated_map("heard1")
+            .blocking()
+            .add_entry_listener("k", added_func=hear, updated_func=hear)
+        ),
+        lambda client: client.get_replicated_map("heard1").blocking().put("k", time.monotonic()),
+        lambda client, id_: client.get_replicated_map("heard1").blocking().remove_entry_listener(id_),
+    ),
+    "ReplicatedMap of a predicate": (
+        lambda client, hear: (
+            client.get_replicated_map("heard2")
+            .blocking()
+            .add_entry_listener(predicate=any_entry(), added_func=hear, updated_func=hear)
+        ),
+        lambda client: client.get_replicated_map("heard2").blocking().put("k", time.monotonic()),
+        lambda client, id_: client.get_replicated_map("heard2").blocking().remove_entry_listener(id_),
+    ),
+    "ReplicatedMap of one key and a predicate": (
+        lambda client, hear: (
+            client.get_replicated_map("heard3")
+            .blocking()
+            .add_entry_listener("k", any_entry(), added_func=hear, updated_func=hear)
+        ),
+        lambda client: client.get_replicated_map("heard3").blocking().put("k", time.monotonic()),
+        lambda client, id_: client.get_replicated_map("heard3").blocking().remove_entry_listener(id_),
+    ),
+    "MultiMap of one key": (
+        lambda client, hear: client.get_multi_map("heard1").blocking().add_entry_listener(True, "k", hear),
+        lambda client: client.get_multi_map("heard1").blocking().put("k", time.monotonic()),
+        lambda client, id_: client.get_multi_map("heard1").blocking().remove_entry_listener(id_),
     ),
     "ReplicatedMap": (
         lambda client, hear: (

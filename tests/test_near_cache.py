@@ -11,6 +11,8 @@ from tests.support.moving import client_on
 from tests.support.waiting import eventually
 
 CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}
+# Members tell of changes every ten seconds otherwise.
+AT_ONCE = {"hazelcast.map.invalidation.batch.enabled": "false"}
 
 
 def test_hits_are_served_without_the_cluster(blue: LocalCluster) -> None:
@@ -51,8 +53,7 @@ def test_there_and_back_again_nothing_of_the_earlier_epoch_is_served(
 
 
 def test_after_a_destroy_the_near_cache_hears_of_changes(start_cluster: StartCluster) -> None:
-    at_once = {"hazelcast.map.invalidation.batch.enabled": "false"}
-    cluster = start_cluster("blue", properties=at_once)
+    cluster = start_cluster("blue", properties=AT_ONCE)
     with client_on(cluster, client_options=CACHED) as client, client_on(cluster) as other:
         cached: Any = client.get_map("cached")
         for doomed in (cached, cached.blocking()):
@@ -63,6 +64,22 @@ def test_after_a_destroy_the_near_cache_hears_of_changes(start_cluster: StartClu
             assert cached.blocking().get("k") == cached.blocking().get("k") == "anew"
             other.get_map("cached").blocking().set("k", "newer")
             eventually(lambda: cached.blocking().get("k") == "newer")
+
+
+def test_after_a_loss_the_near_cache_hears_of_changes_on_the_other_cluster(
+    start_cluster: StartCluster,
+) -> None:
+    blue, green = start_cluster("blue"), start_cluster("green", properties=AT_ONCE)
+    with client_on(blue, green, client_options=CACHED) as client, client_on(green) as other:
+        cached: Any = client.get_map("cached").blocking()
+        cached.set("k", "of blue")
+        assert cached.get("k") == cached.get("k") == "of blue"
+        other.get_map("cached").blocking().set("k", "of green")
+        blue.kill()
+        eventually(lambda: client.status().current_cluster == "green")
+        assert cached.get("k") == cached.get("k") == "of green"
+        other.get_map("cached").blocking().set("k", "newer")
+        eventually(lambda: cached.get("k") == "newer")
 
 
 def test_after_a_restart_nothing_is_served_that_the_cluster_has_not(start_cluster: StartCluster) -> None:

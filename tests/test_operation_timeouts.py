@@ -152,7 +152,7 @@ def test_futures_that_were_in_flight_at_a_loss_wait_at_the_same_time_and_hold_up
 ) -> None:
     with Relay(blue.addresses[0]) as relay, Peer(silent) as peer:
         addresses = [("blue", relay.address), ("silent", peer.address)]
-        options = {"standby": "cold", "wait_timeout": 0.6, "connect_timeout": 5.0, "health_check_interval": 0}
+        options = {"standby": "cold", "wait_timeout": 1.5, "connect_timeout": 9.0, "health_check_interval": 0}
         with client_at(*addresses, **options) as client:
             warmed(client)
             relay.freeze()
@@ -168,8 +168,8 @@ def test_futures_that_were_in_flight_at_a_loss_wait_at_the_same_time_and_hold_up
         after = {id_: at - began for id_, at in ended.items()}
         assert all(isinstance(offer.exception(), OperationOutcomeUnknown) for offer in offers)
         assert all(isinstance(read.exception(), ClientOfflineException) for read in reads)
-        assert max(after[id(offer)] for offer in offers) < 0.4
-        assert all(0.4 < after[id(read)] < 1.5 for read in reads)
+        assert max(after[id(offer)] for offer in offers) < 1.2
+        assert all(1.3 < after[id(read)] < 4.0 for read in reads)
 
 
 def test_after_shutdown_every_call_says_so(blue: LocalCluster) -> None:

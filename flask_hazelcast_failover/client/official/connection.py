@@ -34,7 +34,7 @@ from flask_hazelcast_failover.client.official.reactor import (
     read_carefully,
     sleep_until_needed,
 )
-from flask_hazelcast_failover.client.official.versions import UnsupportedVersion, check_parts
+from flask_hazelcast_failover.client.official.versions import UnsupportedVersion, check_classes, check_parts
 from flask_hazelcast_failover.client.processes import close_in_child
 
 __all__ = ["OfficialClient", "Opening"]
@@ -55,6 +55,7 @@ class OfficialClient(_HazelcastClient):
     _began = 0.0  # when it began to connect, monotonic seconds
 
     def __init__(self, config: Config) -> None:
+        check_classes()
         let_each_greenlet_be_a_thread()
         config.async_start = False
         config.reconnect_mode = ReconnectMode.ASYNC
@@ -187,7 +188,7 @@ class OfficialClient(_HazelcastClient):
 
     def drop_waker(self) -> None:
         """Close what was made before anything was begun."""
-        for waker in list(getattr(self._reactor, "map", {}).values()):
+        for waker in list(getattr(getattr(self, "_reactor", None), "map", {}).values()):
             waker.close()
 
     def release_files(self) -> list[Callable[[], object]]:

@@ -7,9 +7,19 @@ from collections.abc import Iterable
 
 import hazelcast
 import hazelcast.reactor
+from hazelcast.client import HazelcastClient
 from hazelcast.future import Future
+from hazelcast.proxy.pn_counter import PNCounter
+from hazelcast.proxy.reliable_topic import ReliableTopic
 
-__all__ = ["UnsupportedVersion", "check_parts", "missing_parts", "unsupported_version"]
+__all__ = [
+    "UnsupportedVersion",
+    "check_classes",
+    "check_parts",
+    "missing_of_classes",
+    "missing_parts",
+    "unsupported_version",
+]
 
 _USED = (
     "_reactor.map",
@@ -23,9 +33,13 @@ _USED = (
     "_reactor.connection_factory",
     "_connection_manager.active_connections",
     "_connection_manager._get_or_connect_to_member",
+    "_connection_manager.connect_to_all_cluster_members",
     "_connection_manager._start_connect_all_members_timer",
     "_connection_manager._trigger_cluster_reconnection",
+    "_cluster_service.get_members",
+    "_config.smart_routing",
     "_internal_cluster_service._initial_list_fetched",
+    "_internal_lifecycle_service.running",
     "_invocation_service._should_retry",
     "_invocation_service.invoke",
     "_invocation_service.shutdown",
@@ -34,6 +48,16 @@ _USED = (
     "_near_cache_manager.clear_near_caches",
     "_proxy_manager.get_or_create",
     "_context.invocation_service",
+    "_shutdown_lock",
+)
+# Of classes whose objects are not there yet when the client is checked.
+_USED_OF_CLASSES: tuple[tuple[type[object], str], ...] = (
+    (Future, "_threading_locals"),
+    (HazelcastClient, "_start"),
+    (PNCounter, "_check_invocation_result"),
+    (PNCounter, "_get_max_configured_replica_count"),
+    (ReliableTopic, "_add_messages_with_backoff"),
+    (ReliableTopic, "_add_with_backoff"),
 )
 # Of the waker that gets stuck. Without them it would stay as it is, and every call be late for good.
 _USED_OF_WAKER = (
@@ -48,6 +72,15 @@ class UnsupportedVersion(Exception):
     """The official client lacks private parts that are used here."""
 
 
+def check_classes() -> None:
+    """Refuse an official client whose classes lack private parts that are used here, before one is made.
+
+    :raises UnsupportedVersion: naming them, and the versions that have them
+    """
+    if missing := missing_of_classes():
+        raise UnsupportedVersion(unsupported_version(missing))
+
+
 def check_parts(client: object) -> None:
     """Refuse an official client without the private parts that are used here, before any is touched.
 
@@ -60,8 +93,12 @@ def check_parts(client: object) -> None:
 def missing_parts(client: object) -> list[str]:
     """Which of the private parts used here this version of the official client lacks."""
     used = (*_USED, *_USED_OF_WAKER) if _has_piped_waker(client) else _USED
-    missing = [path for path in used if not _has(client, path.split("."))]
-    return missing if hasattr(Future, "_threading_locals") else [*missing, "Future._threading_locals"]
+    return [path for path in used if not _has(client, path.split("."))]
+
+
+def missing_of_classes() -> list[str]:
+    """The same of its classes."""
+    return [f"{owner.__name__}.{name}" for owner, name in _USED_OF_CLASSES if not hasattr(owner, name)]
 
 
 def unsupported_version(missing: Iterable[str]) -> str:
