@@ -114,7 +114,7 @@ class Pulse:
         self._next_at = 0.0
         self._has_met = False
         self._is_moving = False
-        self._asked: Question | None = None  # the last one that was put to this process
+        self._asked: deque[Question] = deque(maxlen=8)  # the last ones that were put to this process
         self._answer: Answer | None = None
         self._failback_epoch = 0  # of the last failback that the fleet was told of
         self._has_failed = False
@@ -342,10 +342,10 @@ class Pulse:
 
     def _try_what_is_asked(self, readings: Sequence[Reading], worker: str) -> None:
         for question in (reading.question for reading in readings):
-            if question is None or question == self._asked or worker not in question.workers:
+            if question is None or question in self._asked or worker not in question.workers:
                 continue
             if question.label in self.member.labels:
-                self._asked = question
+                self._asked.append(question)
                 run = threading.Thread(
                     target=self._try, args=(question,), name="hazelcast-failover-fleet-try", daemon=True
                 )
