@@ -39,7 +39,7 @@ demo: $(VENV)/.run ## Kill the primary under load and show what users of the app
 	$(RUN) -m example_app.demo
 
 test: $(VENV)/.test ## Set up and run the test suite; `make test ARGS="-k kill"` narrows it
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --reruns 1 $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 minimum: $(VENV)/.pip ## Run the tests of the main paths with the oldest dependencies that are promised
 	$(PYTHON) -m venv --clear $(VENV)/minimum
