@@ -178,7 +178,8 @@ def _connected_status() -> dict[str, Any]:
         end = time.monotonic() + _SETTLING
         while not _is_settled(ext.client.status()) and time.monotonic() < end:
             time.sleep(0.05)
-        return ext.steering.status() | why
+        found = ext.steering.status()
+        return found if found["state"] == "connected" else found | why
 
 
 def _is_settled(status: ClientStatus) -> bool:

@@ -27,7 +27,10 @@ def answer_when_offline(app: Flask) -> None:
 
     def handle_exception(error: Exception) -> Response:
         if isinstance(error, ClientOfflineException):
-            return app.finalize_request(_answer(error), from_error_handler=True)
+            try:
+                return app.finalize_request(_answer(error), from_error_handler=True)
+            except Exception as own:  # of the app's handler, which may have been who raised the first
+                return handle_others(own)
         return handle_others(error)
 
     # Flask asks no handler for what a session, or a function after requests, raises.

@@ -227,6 +227,13 @@ def test_it_is_the_same_outside_of_views(where: str, testing: bool) -> None:
     assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
 
 
+def test_a_handler_of_the_app_that_finds_no_cluster_either_ends_in_a_page_of_flasks() -> None:
+    flask_app = offline_app(OFFLINE)
+    flask_app.testing = False
+    flask_app.register_error_handler(ClientOfflineException, lambda _: raising(OFFLINE)())
+    assert flask_app.test_client().get("/").status_code == 500
+
+
 @pytest.mark.parametrize("accept", ["application/json", "application/problem+json"])
 def test_a_program_gets_a_problem_document(accept: str) -> None:
     response = offline_app(OFFLINE).test_client().get("/", headers={"Accept": accept})

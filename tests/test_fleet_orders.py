@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -105,6 +106,18 @@ def test_processes_without_standby_are_asked_to_try_before_anything_changes(
     moved = whole.post("switch", cluster="green", workers=sorted([whole.id, another.id])).get_json()
     assert moved["missing"] == []
     assert [process.place[0] for process in (whole, another, cut)] == ["green", "green", "blue"]
+
+
+def test_two_who_ask_processes_without_standby_at_once_both_get_their_answer(
+    blue: LocalCluster, green: LocalCluster, start: Start
+) -> None:
+    cold = {"FLEET": "cold-twice", "STANDBY": "cold"}
+    processes = [start(blue, green, **cold) for _ in range(3)]
+    together(*processes)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(process.post, "switch", cluster="green") for process in processes[:2]]
+    assert [answer.result().status_code for answer in asked] == [200, 200]
+    eventually(lambda: [process.place[0] for process in processes] == ["green"] * 3)
 
 
 def test_a_shell_that_cannot_go_along_moves_nobody(

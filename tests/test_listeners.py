@@ -14,6 +14,7 @@ from hazelcast.predicate import true as any_entry
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.moving import Outcome, client_on
+from tests.support.operations import reaches
 from tests.support.waiting import eventually
 
 Add = Callable[[Any, Callable[[Any], None]], Any]
@@ -159,6 +160,30 @@ def test_listeners_of_every_kind_live_through_a_kill(pair: tuple[LocalCluster, L
         blue.kill()
         eventually(lambda: client.status().current_cluster == "green")
         heard.assert_hears_everything()
+
+
+def test_a_member_that_was_frozen_when_a_listener_came_and_went_tells_of_each_event_once(
+    blue: LocalCluster, start_cluster: StartCluster
+) -> None:
+    three = start_cluster("three", members=3)
+    with client_on(three, blue, health_check_interval=0) as client:
+        numbers = client.get_map("heard-once").blocking()
+        numbers.put_all({number: number for number in range(100)})
+        numbers.clear()
+        eventually(lambda: reaches(client, 3))
+        heard: list[int] = []
+        three.freeze(0)
+        numbers.add_entry_listener(added_func=lambda event: heard.append(event.key))
+        client.switch_to("blue")
+        three.thaw(0)
+        client.switch_to("three")
+        for batch in (
+            range(100),
+            range(100, 200),
+        ):  # what comes twice would come before the next batch has come
+            numbers.put_all({number: number for number in batch})
+            eventually(lambda: set(heard) >= set(batch))  # noqa: B023
+        assert sorted(heard) == list(range(200))
 
 
 def test_one_listener_may_be_added_often_and_to_several_clients_and_each_goes_by_its_own_id(

@@ -28,7 +28,9 @@ _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 MAP_PREFIX = "hazelcast-failover-fleet."
 """What the names of fleets' maps begin with."""
 
-_DESIRED, _QUESTION, _WORKER, _ARRIVED = "desired", "question", "worker/", "arrived"
+_DESIRED, _QUESTION, _WORKER, _ARRIVED = "desired", "question/", "worker/", "arrived"
+# Rung when there is another question, since a listener hears of one key.
+_BELL = "bell"
 
 # How long a record outlives its last writing, seconds. It ends on a whole second: 4 to 5 it is.
 _RECORD_TTL = 5
@@ -57,13 +59,14 @@ class Reading:
         self.at = at
         self.records: list[WorkerRecord] = []
         self.desired_text: str | None = None
-        self.question: Question | None = None
+        self.questions: list[Question] = []
         self.arrival: str | None = None  # the first arrival of the last switch
         for key, text in entries:
             if key == _DESIRED and isinstance(text, str):
                 self.desired_text = text
-            elif key == _QUESTION:
-                self.question = Question.from_text(text)
+            elif isinstance(key, str) and key.startswith(_QUESTION):
+                question = Question.from_text(text)
+                self.questions += [] if question is None else [question]
             elif key == _ARRIVED and isinstance(text, str):
                 self.arrival = text
             elif isinstance(key, str) and key.startswith(_WORKER):
@@ -100,7 +103,7 @@ class Board:
             return self._opening
         self._opening = None  # if it failed, there will be another
         self._map = opening.result()
-        for key in (_DESIRED, _QUESTION):
+        for key in (_DESIRED, _BELL):
             self._map.add_entry_listener(key=key, added_func=self._heard, updated_func=self._heard)
         return None
 
@@ -152,9 +155,10 @@ class Board:
         return kept
 
     def pose(self, question: Question) -> None:
-        """Write a question in place of the last one; nobody waits for that."""
+        """Write a question; nobody waits for that."""
         if self._map is not None:
-            self._map.set(_QUESTION, question.as_text(), ttl=_QUESTION_TTL)
+            self._map.set(_QUESTION + question.id, question.as_text(), ttl=_QUESTION_TTL)
+            self._map.set(_BELL, question.id, ttl=_QUESTION_TTL)
 
     def lacks(self, desired: Desired) -> bool:
         """Whether something older, or nothing, was read of what is wanted, and the cluster owes no answer."""
@@ -244,8 +248,7 @@ class Boards:
 
     def pose(self, question: Question) -> None:
         """Write a question on every board."""
-        for board in self._boards.values():
-            board.pose(question)
+        _each(self._boards.values(), lambda board: board.pose(question))
 
     def forget_arrival(self, label: str) -> None:
         """The switch to a cluster is over: all are there."""

@@ -195,6 +195,8 @@ class Fleet:
         told = tuple(known) if wish.workers is None else wish.workers
         _refuse_unknown("worker", told, known)
         if not told:  # a shell, and nobody serves
+            if self._takes_part and not view.is_known:
+                raise TargetUnreachable(f"the records of fleet {self.name} cannot be read at the moment")
             return Outcome(view.desired.generation if view.desired else 0, (), (), ())
         others = [workers[worker] for worker in told if worker != me]
         if wish.precondition is Precondition.ALL_CAN_REACH_IT:
@@ -218,7 +220,12 @@ class Fleet:
         end = time.monotonic() + _JOINING
         while self._is_connecting() and time.monotonic() < end:
             time.sleep(_LOOK_PACE / 5)
-        return self._look()
+        end = time.monotonic() + _LOOK
+        while not (view := self._look()).is_known and self._takes_part and time.monotonic() < end:
+            if self._client.status().state is not State.CONNECTED:
+                break  # there is nobody to ask
+            time.sleep(_LOOK_PACE)
+        return view
 
     def _is_connecting(self) -> bool:
         status = self._client.status()
@@ -260,8 +267,9 @@ class Fleet:
             while len(answers) < len(asked) and time.monotonic() < end:
                 time.sleep(_LOOK_PACE)
                 for record in self._look().workers:
-                    if record.answer is not None and record.answer.question == question.id:
-                        answers[record.id] = record.answer.can_reach
+                    for answer in record.answers:
+                        if answer.question == question.id:
+                            answers[record.id] = answer.can_reach
         except Exception as error:
             _logger.warning("fleet %s: nobody was asked: %s", pulse.member.fleet, error)
         return [record for record in asked if not answers.get(record.id)]

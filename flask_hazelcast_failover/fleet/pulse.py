@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDone
 from contextlib import contextmanager
@@ -65,7 +65,7 @@ class Member:
     has_to_try: bool
 
     def record(
-        self, status: ClientStatus, linked: Sequence[str], beat: int = 0, answer: Answer | None = None
+        self, status: ClientStatus, linked: Sequence[str], beat: int = 0, answers: Iterable[Answer] = ()
     ) -> WorkerRecord:
         """This process as others shall see it.
 
@@ -74,7 +74,7 @@ class Member:
         current, epoch = status.current_cluster, status.epoch
         reach = tuple(self.labels if self.has_to_try else linked)
         return WorkerRecord(
-            status.worker, self.host, self.pid, current, epoch, reach, beat, self.has_to_try, answer
+            status.worker, self.host, self.pid, current, epoch, reach, beat, self.has_to_try, tuple(answers)
         )
 
 
@@ -115,7 +115,7 @@ class Pulse:
         self._has_met = False
         self._is_moving = False
         self._asked: deque[Question] = deque(maxlen=8)  # the last ones that were put to this process
-        self._answer: Answer | None = None
+        self._answers: deque[Answer] = deque(maxlen=8)
         self._failback_epoch = 0  # of the last failback that the fleet was told of
         self._has_failed = False
 
@@ -237,7 +237,7 @@ class Pulse:
         self.boards.follow({label: clients[label] for label in linked})
         readings = self.boards.read(_ANSWER)
         now = time.monotonic()
-        me = self.member.record(status, linked, self._beats, self._answer)
+        me = self.member.record(status, linked, self._beats, self._answers)
         place = Place(me.id, me.current_cluster, frozenset(me.reach))
         others = [record for reading in readings for record in reading.records if record.id != me.id]
         self._rules.see([*others, me] if self._serves() else others, place, now)
@@ -341,8 +341,8 @@ class Pulse:
         self._do_soon(ended)
 
     def _try_what_is_asked(self, readings: Sequence[Reading], worker: str) -> None:
-        for question in (reading.question for reading in readings):
-            if question is None or question in self._asked or worker not in question.workers:
+        for question in (question for reading in readings for question in reading.questions):
+            if question in self._asked or worker not in question.workers:
                 continue
             if question.label in self.member.labels:
                 self._asked.append(question)
@@ -361,7 +361,7 @@ class Pulse:
             answer = Answer(question.id, can_reach=True)
 
         def ended() -> None:
-            self._answer = answer
+            self._answers.append(answer)
             self._beat()
 
         self._do_soon(ended)

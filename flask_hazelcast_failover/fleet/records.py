@@ -65,7 +65,7 @@ class WorkerRecord:
     :param reach: labels of the clusters that it is connected to, or would have to try
     :param beat: a number that rises with each writing, so that others see that it lives
     :param has_to_try: whether it knows which clusters it can reach only once it has tried
-    :param answer: to the last question that it was asked
+    :param answers: to the last questions that it was asked
     """
 
     id: str
@@ -76,7 +76,7 @@ class WorkerRecord:
     reach: tuple[str, ...] = ()
     beat: int = field(default=0, compare=False)
     has_to_try: bool = False
-    answer: Answer | None = None
+    answers: tuple[Answer, ...] = ()
 
     def as_text(self) -> str:
         """As it is kept on a cluster."""
@@ -96,11 +96,11 @@ class WorkerRecord:
     def from_text(cls, text: object) -> WorkerRecord | None:
         """The record, or ``None`` for anything else, which another version may have left."""
         try:
-            worker, host, pid, current, epoch, reach, beat, tries, answer = json.loads(text)  # type: ignore[arg-type]
+            worker, host, pid, current, epoch, reach, beat, tries, answers = json.loads(text)  # type: ignore[arg-type]
             if current is not None:
                 current = str(current)
             labels = tuple(str(label) for label in reach)
-            said = None if answer is None else Answer(str(answer[0]), bool(answer[1]))
+            said = tuple(Answer(str(question), bool(can)) for question, can in answers)
             return cls(
                 str(worker), str(host), int(pid), current, int(epoch), labels, int(beat), bool(tries), said
             )

@@ -76,10 +76,7 @@ class OfficialClient(_HazelcastClient):
         invocations._should_retry = partial(may_resend, invocations._should_retry)
         listeners: Any = self._listener_service
         listeners._register_on_connection = partial(
-            register_where_answered,
-            listeners._register_on_connection,
-            self._reactor.add_timer,
-            lambda: len(manager.active_connections),
+            register_where_answered, listeners, listeners._register_on_connection, self._reactor.add_timer
         )
         if self._ended:
             for close in self.release_files():

@@ -25,9 +25,9 @@ Timer = Callable[[float, Callable[[], None]], object]
 
 
 def register_where_answered(
+    service: Any,
     official: Callable[..., Future[Any] | None],
     add_timer: Timer,
-    connections: Callable[[], int],
     id_: str,
     registration: Any,
     connection: Any,
@@ -36,9 +36,9 @@ def register_where_answered(
 
     A late answer counts when it comes, and a connection that was lost needs no listener.
 
-    :param official: what it stands in for
+    :param service: the official client's listeners
+    :param official: the method of theirs that this stands in for
     :param add_timer: calls back on the reactor's thread, where answers come too
-    :param connections: how many there are
     """
     asked = official(id_, registration, connection)
     if asked is None:
@@ -48,8 +48,8 @@ def register_where_answered(
     def answered(future: Future[Any]) -> None:
         error = None if future.is_success() else future.exception()
         if settled.done():
-            return
-        if error is None or isinstance(error, _LOST):
+            _take_back_what_came_too_late(service, id_, registration)
+        elif error is None or isinstance(error, _LOST):
             settled.set_result(None)
         else:
             settled.set_exception(error, future.traceback())  # type: ignore[arg-type]
@@ -57,7 +57,8 @@ def register_where_answered(
     def look() -> None:
         if settled.done():
             return
-        if 2 * len(registration.connection_registrations) > connections():
+        connections = service._connection_manager.active_connections
+        if 2 * len(registration.connection_registrations) > len(connections):
             settled.set_result(None)
         else:
             add_timer(_PATIENCE, look)
@@ -66,6 +67,14 @@ def register_where_answered(
     if not settled.done():
         add_timer(_PATIENCE, look)
     return settled
+
+
+def _take_back_what_came_too_late(service: Any, id_: str, registration: Any) -> None:
+    """A listener that was taken off meanwhile is registered with the member that answers only now."""
+    with service._registration_lock:
+        if id_ not in service._active_registrations:
+            service._active_registrations[id_] = registration
+            service.deregister_listener(id_)
 
 
 def ask_any(
