@@ -13,7 +13,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -172,14 +172,17 @@ def _connected_status() -> dict[str, Any]:
         except ClientOfflineException as error:
             why = {"why": str(error)}
         # Without standby one cluster is tried after the other, each for as long as it may take.
-        end = time.monotonic() + _LONGEST_SEARCH
-        while ext.client.status().state == "switching" and time.monotonic() < end:
-            time.sleep(0.05)
-        end = time.monotonic() + _SETTLING
-        while not _is_settled(ext.client.status()) and time.monotonic() < end:
-            time.sleep(0.05)
+        _wait(lambda: ext.client.status().state != "switching", _LONGEST_SEARCH)
+        _wait(lambda: _is_settled(ext.client.status()), _SETTLING)
         found = ext.steering.status()
         return found if found["state"] == "connected" else found | why
+
+
+def _wait(is_over: Callable[[], bool], seconds: float) -> None:
+    """Wait for something, and no longer than so many seconds."""
+    end = time.monotonic() + seconds
+    while not is_over() and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def _is_settled(status: ClientStatus) -> bool:

@@ -21,6 +21,24 @@ Add = Callable[[Any, Callable[[Any], None]], Any]
 Cause = Callable[[Any], Any]
 Remove = Callable[[Any, Any], Any]
 
+
+def of_entries(getter: str, name: str, put: str, **narrowed: Any) -> tuple[Add, Cause, Remove]:
+    """A listener of some of the entries of a map: each entry is put with another value, so that it is news."""
+
+    def entries(client: Any) -> Any:
+        return getattr(client, getter)(name).blocking()
+
+    def add(client: Any, hear: Callable[[Any], None]) -> Any:
+        updated = {} if getter == "get_multi_map" else {"updated_func": hear}  # it has values, but no updates
+        return entries(client).add_entry_listener(added_func=hear, **updated, **narrowed)
+
+    return (
+        add,
+        lambda client: getattr(entries(client), put)("k", time.monotonic()),
+        lambda client, id_: entries(client).remove_entry_listener(id_),
+    )
+
+
 KINDS: dict[str, tuple[Add, Cause, Remove]] = {
     "Map": (
         lambda client, hear: (
@@ -36,52 +54,14 @@ KINDS: dict[str, tuple[Add, Cause, Remove]] = {
         lambda client: client.get_map("heard1").blocking().set("k", time.monotonic()),
         lambda client, id_: client.get_map("heard1").blocking().remove_entry_listener(id_),
     ),
-    "Map of a predicate": (
-        lambda client, hear: (
-            client.get_map("heard2").blocking().add_entry_listener(True, None, any_entry(), hear, None, hear)
-        ),
-        lambda client: client.get_map("heard2").blocking().set("k", time.monotonic()),
-        lambda client, id_: client.get_map("heard2").blocking().remove_entry_listener(id_),
+    "Map of a predicate": of_entries("get_map", "heard2", "set", predicate=any_entry()),
+    "Map of one key and a predicate": of_entries("get_map", "heard3", "set", key="k", predicate=any_entry()),
+    "ReplicatedMap of one key": of_entries("get_replicated_map", "heard1", "put", key="k"),
+    "ReplicatedMap of a predicate": of_entries("get_replicated_map", "heard2", "put", predicate=any_entry()),
+    "ReplicatedMap of one key and a predicate": of_entries(
+        "get_replicated_map", "heard3", "put", key="k", predicate=any_entry()
     ),
-    "Map of one key and a predicate": (
-        lambda client, hear: (
-            client.get_map("heard3").blocking().add_entry_listener(True, "k", any_entry(), hear, None, hear)
-        ),
-        lambda client: client.get_map("heard3").blocking().set("k", time.monotonic()),
-        lambda client, id_: client.get_map("heard3").blocking().remove_entry_listener(id_),
-    ),
-    "ReplicatedMap of one key": (
-        lambda client, hear: (
-            client.get_replicated_map("heard1")
-            .blocking()
-            .add_entry_listener("k", added_func=hear, updated_func=hear)
-        ),
-        lambda client: client.get_replicated_map("heard1").blocking().put("k", time.monotonic()),
-        lambda client, id_: client.get_replicated_map("heard1").blocking().remove_entry_listener(id_),
-    ),
-    "ReplicatedMap of a predicate": (
-        lambda client, hear: (
-            client.get_replicated_map("heard2")
-            .blocking()
-            .add_entry_listener(predicate=any_entry(), added_func=hear, updated_func=hear)
-        ),
-        lambda client: client.get_replicated_map("heard2").blocking().put("k", time.monotonic()),
-        lambda client, id_: client.get_replicated_map("heard2").blocking().remove_entry_listener(id_),
-    ),
-    "ReplicatedMap of one key and a predicate": (
-        lambda client, hear: (
-            client.get_replicated_map("heard3")
-            .blocking()
-            .add_entry_listener("k", any_entry(), added_func=hear, updated_func=hear)
-        ),
-        lambda client: client.get_replicated_map("heard3").blocking().put("k", time.monotonic()),
-        lambda client, id_: client.get_replicated_map("heard3").blocking().remove_entry_listener(id_),
-    ),
-    "MultiMap of one key": (
-        lambda client, hear: client.get_multi_map("heard1").blocking().add_entry_listener(True, "k", hear),
-        lambda client: client.get_multi_map("heard1").blocking().put("k", time.monotonic()),
-        lambda client, id_: client.get_multi_map("heard1").blocking().remove_entry_listener(id_),
-    ),
+    "MultiMap of one key": of_entries("get_multi_map", "heard1", "put", key="k"),
     "ReplicatedMap": (
         lambda client, hear: (
             client.get_replicated_map("heard")
@@ -177,10 +157,8 @@ def test_a_member_that_was_frozen_when_a_listener_came_and_went_tells_of_each_ev
         client.switch_to("blue")
         three.thaw(0)
         client.switch_to("three")
-        for batch in (
-            range(100),
-            range(100, 200),
-        ):  # what comes twice would come before the next batch has come
+        # What comes twice would come before the next batch has come.
+        for batch in (range(100), range(100, 200)):
             numbers.put_all({number: number for number in batch})
             eventually(lambda: set(heard) >= set(batch))  # noqa: B023
         assert sorted(heard) == list(range(200))
