@@ -210,7 +210,7 @@ def bundled_java() -> Path:
 
 def test_stop_leaves_no_process_and_no_file_and_the_cluster_can_be_started_again() -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    cluster = LocalCluster("blue").start()
+    cluster = LocalCluster("blue", members=2).start()
     members = cluster.members
     directory = Path(psutil.Process(members[0].pid).cwd())
     assert directory.is_dir()
@@ -221,7 +221,7 @@ def test_stop_leaves_no_process_and_no_file_and_the_cluster_can_be_started_again
     assert not directory.exists()
     assert cluster.members == ()
     with cluster, Client(cluster) as client:
-        assert member_count(client) == 1
+        assert member_count(client) == 2
 
 
 def test_the_context_manager_stops_after_an_error() -> None:
