@@ -48,10 +48,10 @@ def test_a_lone_process_is_the_first_each_time_it_comes_and_goes(
     with Relay(green.addresses[0]) as relay:
         settings = {"FLEET": "flapping", "CLIENT_OPTIONS": {"smart_routing": False}}
         process = start(blue, f"hazelcast://green@{relay.address}", **settings)
-        told: list[tuple[str, bool]] = []
+        told: list[tuple[str, str, bool]] = []
 
         def note(_: Flask, event: signals.ClusterSwitched) -> None:
-            told.append((event.current, event.fleet_first))
+            told.append((event.current, event.reason, event.fleet_first))
 
         with signals.cluster_switched.connected_to(note, process.flask_app):
             process.client.switch_to("green")
@@ -62,7 +62,11 @@ def test_a_lone_process_is_the_first_each_time_it_comes_and_goes(
             eventually(lambda: process.client.status().clusters[1].state == "standby")
             process.client.switch_to("green")
             eventually(lambda: len(told) == 3)
-    assert told == [("green", True), ("blue", True), ("green", True)]
+    assert told == [
+        ("green", "manual", True),
+        ("blue", "connection-lost", True),
+        ("green", "manual", True),
+    ]
 
 
 @contextmanager

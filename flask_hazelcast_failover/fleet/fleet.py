@@ -209,6 +209,8 @@ class Fleet:
             desired = self._want(wish, label, holds, told)
             if has_moved and self._is_cold:
                 has_moved = self._succeeds(move, Precondition.NONE)
+            if has_moved:
+                self._remember_done(desired)
         done: tuple[str, ...] = (me,) if has_moved else ()
         if others:
             done = self._followed(told, label, done)
@@ -299,6 +301,15 @@ class Fleet:
         except Exception as error:
             _logger.warning("fleet %s: nobody else was told: %s", pulse.member.fleet, error)
             return make(pulse.view)
+
+    def _remember_done(self, desired: Desired) -> None:
+        if not self._takes_part:
+            return
+        pulse = self._own_pulse()
+        try:
+            pulse.ask(partial(pulse.has_done, desired), _LOOK)
+        except Exception as error:  # it may go there once more, should that cluster be lost now and come back
+            _logger.debug("fleet %s: not remembered as done: %s", pulse.member.fleet, error)
 
     def _followed(self, told: Sequence[str], label: str, moved: tuple[str, ...]) -> tuple[str, ...]:
         """Who has arrived, with a little time for it."""

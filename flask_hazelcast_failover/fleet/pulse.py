@@ -192,6 +192,10 @@ class Pulse:
         self._show(self.view.is_known)
         return desired
 
+    def has_done(self, desired: Desired) -> None:
+        """This process was moved by who wanted that: should it be elsewhere later, it is not to go there again."""
+        self._rules.obeyed(desired.order_for(self._client.status().worker))
+
     # The pulse itself.
 
     def _run_if_needed(self) -> None:
