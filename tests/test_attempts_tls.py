@@ -88,7 +88,7 @@ class TestTls:
         assert failed.verdict is Verdict.REFUSING
 
     def test_tls_wanted_by_us_only(self, blue: LocalCluster) -> None:
-        failed = failure(blue.addresses, ssl_enabled=True, within=1.0)
+        failed = failure(blue.addresses, ssl_enabled=True, within=5.0)
         assert "TLS" in str(failed) or "closed by the other side" in str(failed)
 
     def test_tls_wanted_by_us_from_a_web_server(self) -> None:

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
-_SECONDS_BETWEEN_LOOKS = 0.01
+# Between two looks: at first, at most, and what part of the time that was waited already. Some looks ask a whole server.
+_FIRST_PAUSE, _LONGEST_PAUSE, _PART = 0.01, 0.25, 0.05
 
 
 def eventually(condition: Callable[[], Value], within: float = 5.0, message: str = "") -> Value:
@@ -14,7 +15,7 @@ def eventually(condition: Callable[[], Value], within: float = 5.0, message: str
 
     within: seconds after which the test fails, with `message`, the last value and the last AssertionError.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         value: object = None
         reason: AssertionError | None = None
@@ -24,11 +25,12 @@ def eventually(condition: Callable[[], Value], within: float = 5.0, message: str
             value = found
         except AssertionError as error:
             reason = error
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within:
             what = message or getattr(condition, "__name__", "the condition")
             last = f"it said {reason}" if reason is not None else f"the last value was {value!r}"
             raise AssertionError(f"not within {within:g} s: {what}; {last}") from reason
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(min(_LONGEST_PAUSE, max(_FIRST_PAUSE, waited * _PART)))
 
 
 def takes_less(seconds: float, act: Callable[[], object]) -> bool:
