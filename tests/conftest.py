@@ -24,6 +24,12 @@ class StartCluster(Protocol):
     def __call__(self, name: str, members: int = 1, **options: Any) -> LocalCluster: ...
 
 
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: nobody need look through it again for what can go."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _without_what_was_dropped() -> None:
     """The clients of apps that the file before has dropped go with them: some tests count threads."""

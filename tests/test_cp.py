@@ -17,7 +17,10 @@ CP = {
         "cp-member-count": 3,
         "group-size": 3,
         # Leaders are found sooner than by default.
-        "raft-algorithm": {"leader-election-timeout-in-millis": 500, "leader-heartbeat-period-in-millis": 1000},
+        "raft-algorithm": {
+            "leader-election-timeout-in-millis": 500,
+            "leader-heartbeat-period-in-millis": 1000,
+        },
         "semaphores": {"free-*": {"jdk-compatible": True}},
     }
 }

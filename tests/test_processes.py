@@ -252,6 +252,23 @@ def test_200_greenlets_read_on_through_the_loss_of_their_cluster(
             script.ends(20)
 
 
+def test_greenlets_of_a_process_that_was_patched_late_are_not_waited_for_in_vain(blue: LocalCluster) -> None:
+    # As gunicorn does with a preloaded app: it patches in the worker, long after the app was imported.
+    run(
+        """
+        from gevent import monkey; monkey.patch_all()
+        events = []
+        client.subscribe(events.append)
+        client.get_map("patched-late").blocking().size()
+        script.soon(lambda: events)
+        began = time.monotonic()
+        client.shutdown()
+        assert time.monotonic() - began < 0.7, time.monotonic() - began
+        """,
+        clusters_of(blue),
+    )
+
+
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
 def test_workers_forked_from_a_preloaded_app_survive_their_cluster(
     pair: tuple[LocalCluster, LocalCluster], worker_class: str

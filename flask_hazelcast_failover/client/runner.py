@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from flask_hazelcast_failover.client.acting import ActingThread
+from flask_hazelcast_failover.client.acting import acting_thread
 
 __all__ = ["Runner"]
 
@@ -71,7 +71,7 @@ class Runner:
         return threading.current_thread() is self._thread
 
     def _start(self) -> None:
-        thread = ActingThread(target=self._work, name=self._name, daemon=True)
+        thread = acting_thread(self._work, self._name)
         try:
             thread.start()
         except RuntimeError:
