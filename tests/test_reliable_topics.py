@@ -1,16 +1,20 @@
 """Reliable topics follow the client: where they go on, and when their listeners are told of the end."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hazelcast.proxy.reliable_topic import ReliableMessageListener
 
+from flask_hazelcast_failover.client.link import Link
+from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support.moving import client_on
+from tests.support.moving import client_at, client_on
 from tests.support.operations import reaches
+from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 
@@ -45,11 +49,15 @@ class Durable(ReliableMessageListener[Any]):
 
 
 def test_a_reliable_topic_goes_on_after_the_last_message_on_the_same_data(
-    blue: LocalCluster, green: LocalCluster
+    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.support.moving import client_at
-    from tests.support.relay import Relay
+    carry_to = Listeners.carry_to
 
+    def slowly(listeners: Listeners, link: Link, timeout: float) -> None:
+        carry_to(listeners, link, timeout)
+        time.sleep(0.3)  # as long as another listener may take, while the next message could arrive
+
+    monkeypatch.setattr(Listeners, "carry_to", slowly)
     with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
         with client_at(
             ("blue", relay.address), try_count=50, wait_timeout=20.0, health_check_interval=0

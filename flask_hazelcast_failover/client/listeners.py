@@ -37,7 +37,7 @@ _REMOVE = {
     "add_listener": "remove_listener",
     "add_distributed_object_listener": "remove_distributed_object_listener",
 }
-# What a removal may end with when its link goes, and the listener with it.
+# What a registration or a removal may end with when its link goes, and the listener with it.
 _GONE = (*LOSSES, ClientOfflineException, OperationOutcomeUnknown)
 
 
@@ -151,13 +151,16 @@ class Listeners:
         return is_closed or (registration_id in link.registrations and link.is_connected())
 
     def carry_to(self, link: Link, timeout: float) -> None:
-        """Register every listener on a link that is about to become the active one.
+        """Register the listeners on a link that is about to become the active one.
+
+        Those of reliable topics that go on where they were come after that: a message that arrived
+        too early would be missing.
 
         :param timeout: seconds to wait for the members
         :raises TimeoutError: they did not answer
         """
         deadline = time.monotonic() + timeout
-        recipes = self._all()
+        recipes = [recipe for recipe in self._all() if not self._goes_on(recipe, link)]
         keys = {recipe.key for recipe in recipes}
         reals = {key: link.obtain(key) for key in keys if link.real(key) is None}
         wait_until_done(list(reals.values()), deadline)
@@ -169,20 +172,14 @@ class Listeners:
             error = future.exception()
             if isinstance(error, (*LOSSES, OSError)):
                 raise error
-            _logger.error(
-                "%s of %s %r fails on %s, which gets on without it: %s",
-                recipe.add,
-                recipe.key.structure,
-                recipe.key.name,
-                link.label,
-                error,
-            )
+            _log_failure(recipe, link, error)
 
     def complete(self, link: Link) -> None:
-        """Register those that were added while listeners were carried to ``link``. Waits for nothing."""
+        """Register those that ``carry_to`` left out, or that were added meanwhile. Waits for nothing."""
         for recipe in self._all():
             if recipe.id not in link.registrations:
-                self._operations.submit_later(self._registration(recipe))
+                completed = self._operations.submit_later(self._registration(recipe))
+                completed.add_done_callback(partial(_completed, recipe, link))
 
     def drop_from(self, link: Link) -> None:
         """Take every listener off a link that was left and stays open. Waits for nothing."""
@@ -229,6 +226,10 @@ class Listeners:
             return self._register(recipe, real, link)
         except Exception as error:
             return ImmediateExceptionFuture(error)
+
+    def _goes_on(self, recipe: _Recipe, link: Link) -> bool:
+        before = self._reliable.get(recipe.id)
+        return before is not None and before.goes_on_at(link)
 
     def _all(self) -> list[_Recipe]:
         with self._lock:
@@ -291,6 +292,22 @@ class Listeners:
             following = ReliableListener(self, recipe.id, listener, link, before)
             self._reliable[recipe.id] = following
         return following
+
+
+def _completed(recipe: _Recipe, link: Link, done: Future[Any]) -> None:
+    if not done.is_success() and not isinstance(done.exception(), _GONE):
+        _log_failure(recipe, link, done.exception())
+
+
+def _log_failure(recipe: _Recipe, link: Link, error: BaseException | None) -> None:
+    _logger.error(
+        "%s of %s %r fails on %s, which gets on without it: %s",
+        recipe.add,
+        recipe.key.structure,
+        recipe.key.name,
+        link.label,
+        error,
+    )
 
 
 def _call(receive: Callable[..., object], *event: object) -> None:

@@ -47,9 +47,13 @@ class ReliableListener(ReliableMessageListener[Any]):
         self._is_first = before is None
         self._data: int = link.data
         self._next: int = _FROM_NOW_ON  # what it goes on with
-        if before is not None and before._data == link.data:
+        if before is not None and before.goes_on_at(link):
             self._next = before._next
         self._arriving = _FROM_NOW_ON  # the sequence of the message to come; of the reactor's thread
+
+    def goes_on_at(self, link: Link) -> bool:
+        """Whether a successor of this one on ``link`` goes on after the last message."""
+        return self._next != _FROM_NOW_ON and self._data == link.data
 
     def retrieve_initial_sequence(self) -> int:
         if self._is_first and self._user:
