@@ -52,7 +52,7 @@ def test_who_has_served_no_request_sees_the_fleet_and_does_not_count(
     assert set(process.seen) == {process.id}
     shell.client.switch_to("green")
     assert (shell.place, process.place) == (("green", 2), ("green", 2))
-    assert process.fleet["desired"]["by"] == f"process {shell.id}"
+    assert process.desired["by"] == f"process {shell.id}"
 
 
 def test_a_process_is_one_of_the_fleet_before_the_session_of_its_first_request_is_opened(
@@ -161,7 +161,7 @@ def test_what_a_named_fleet_wanted_outlives_its_processes(
     gone.client.shutdown()
     later = start(blue, green, FLEET="outlived")
     assert later.place == ("green", 1)
-    assert later.fleet["desired"]["label"] == "green"
+    assert later.desired["label"] == "green"
 
 
 # Coming back
@@ -198,4 +198,4 @@ def test_a_failback_waits_until_all_can_follow_and_takes_them_along(
     eventually(lambda: (auto.place, manual.place) == (("blue", 3), ("blue", 3)), within=6)
     reasons = [process.client.status().history[-1].reason for process in (auto, manual)]
     assert reasons == ["failback", "fleet"]
-    eventually(lambda: auto.fleet["desired"]["by"] == "failback")
+    eventually(lambda: auto.desired.get("by") == "failback")

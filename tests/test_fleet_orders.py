@@ -151,9 +151,7 @@ def test_who_was_sent_elsewhere_on_its_own_stays_there_and_the_others_where_they
     sent = processes[0]
     assert processes[1].post("switch", cluster="green", workers=[sent.id]).get_json()["done"] == [sent.id]
     eventually(lambda: processes[2].fleet["split"], within=1)
-    eventually(
-        lambda: processes[2].fleet["desired"] and processes[2].fleet["desired"]["label"] == "blue", within=9
-    )
+    eventually(lambda: processes[2].desired.get("label") == "blue", within=9)
     time.sleep(1.5)
     assert [process.place[0] for process in processes] == ["green", "blue", "blue"]
     assert processes[2].post("switch", cluster="blue").get_json()["missing"] == []
@@ -173,4 +171,4 @@ def test_while_every_cluster_is_down_a_process_answers_for_itself(start_cluster:
     assert time.monotonic() - began < 4
     blue.restart()
     eventually(lambda: process.place[0] == "blue")
-    eventually(lambda: process.fleet["desired"]["generation"] == forced["generation"])
+    eventually(lambda: process.desired.get("generation") == forced["generation"])

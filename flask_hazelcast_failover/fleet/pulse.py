@@ -258,9 +258,9 @@ class Pulse:
         if self._rules.desired is not None and readings:
             self.boards.write(self._rules.desired, _ANSWER)
             self.boards.keep_desired(now)
+        self._show(bool(readings))  # first, so that whoever sees this process elsewhere sees why
         if self._failback_to_tell(status) is None:
             self._go(place, now)
-        self._show(bool(readings))
         pace = _PACE if now - self._rules.moved_at > _WHILE else _BRISK
         self._next_at = now + pace * _chance.uniform(0.9, 1.1)
 

@@ -40,6 +40,11 @@ class Process:
         return fleet
 
     @property
+    def desired(self) -> dict[str, Any]:
+        """What it takes the fleet to want, nothing if it has heard of nothing yet."""
+        return self.fleet["desired"] or {}
+
+    @property
     def seen(self) -> dict[str, str | None]:
         """Who is where, as it sees the fleet."""
         return {worker["id"]: worker["current_cluster"] for worker in self.fleet["workers"]}
