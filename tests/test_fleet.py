@@ -14,7 +14,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_hazelcast_failover import ClientConfig, HazelcastClient
 from flask_hazelcast_failover.client.events import Reason
 from flask_hazelcast_failover.fleet import server_name
-from flask_hazelcast_failover.fleet.boards import map_name
+from flask_hazelcast_failover.fleet.boards import Boards, Reading, map_name
 from flask_hazelcast_failover.fleet.records import by_majority
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
@@ -168,17 +168,25 @@ def test_what_a_named_fleet_wanted_outlives_its_processes(
 
 
 def test_a_switch_on_purpose_suspends_failback_for_late_starters_too(
-    blue: LocalCluster, green: LocalCluster, start: Start
+    blue: LocalCluster, green: LocalCluster, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"FLEET": "held", "FAILBACK": "auto", "FAILBACK_AFTER": 0.2}
     first = start(blue, green, **settings)
     first.client.switch_to("green")
-    late = start(blue, green, **settings)
-    together(first, late)
-    time.sleep(1.5)  # several times what a failback would have taken
-    assert (first.place, late.place) == (("green", 2), ("green", 1))
+    read = Boards.read
+
+    def slowly(boards: Boards, patience: float) -> list[Reading]:
+        time.sleep(0.5)  # longer than until a failback
+        return read(boards, patience)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(Boards, "read", slowly)
+        late = start(blue, green, **settings)
+        together(first, late)
+        time.sleep(1.0)  # several times what a failback would have taken
+        assert (first.place, late.place) == (("green", 2), ("green", 1))
     late.client.reset()
-    eventually(lambda: (first.place, late.place) == (("blue", 3), ("blue", 2)), within=1)
+    eventually(lambda: (first.place, late.place) == (("blue", 3), ("blue", 2)), within=1.5)
 
 
 def test_a_failback_waits_until_all_can_follow_and_takes_them_along(

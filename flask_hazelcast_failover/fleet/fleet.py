@@ -113,7 +113,7 @@ class Fleet:
         return replace(event, fleet_first=is_first)
 
     def may_fail_back_to(self, client: OfficialClient) -> bool:
-        """Whether every process can reach the cluster behind a connection.
+        """Whether every process can reach the cluster behind a connection, and nobody wants this one elsewhere.
 
         A failback that not all can follow would be taken back by the majority, again and again.
         """
@@ -122,7 +122,7 @@ class Fleet:
         clusters = self._client.connected_clusters()
         label = next((label for label, other in clusters.items() if other is client), None)
         view = self._own_pulse().view
-        return label is not None and not _out_of_reach(view.workers, label)
+        return label is not None and not view.is_told and not _out_of_reach(view.workers, label)
 
     # The client's companion.
 

@@ -86,6 +86,7 @@ class View:
     desired: Desired | None = None
     is_split: bool = False
     is_known: bool = False  # whether anything could be read at all
+    is_told: bool = True  # whether this process has yet to do what is wanted, or to look what that is
     majority: str | None = None
 
 
@@ -379,7 +380,14 @@ class Pulse:
     def _show(self, is_known: bool) -> None:
         now = time.monotonic()
         rules = self._rules
-        self.view = View(tuple(rules.live(now)), rules.desired, rules.is_split(now), is_known, rules.majority)
+        self.view = View(
+            tuple(rules.live(now)),
+            rules.desired,
+            rules.is_split(now),
+            is_known,
+            rules.is_told,
+            rules.majority,
+        )
         if is_known:
             self.met = tuple(record.id for record in self.view.workers)
 

@@ -150,6 +150,11 @@ class Rules:
         """The cluster that the strict majority is on."""
         return None if self._majority is None else self._majority[0]
 
+    @property
+    def is_told(self) -> bool:
+        """Whether this process was told to go somewhere, and has not done that yet."""
+        return self._told() is not None
+
     def are_all_there(self, label: str, now: float) -> bool:
         """Whether every process is on one cluster, and most of them have been for long enough."""
         return self._settled(now) == label and all(
