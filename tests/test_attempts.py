@@ -267,7 +267,7 @@ class TestOneGoodAddress:
         client = opened(start_cluster("blue", members=2).addresses[:1])
         try:
             # Later the official client would connect by itself, but not before a second has passed.
-            eventually(lambda: len(client.connected_members()) == 2, 0.5)
+            eventually(lambda: len(client.connected_members()) == 2, 0.9)
         finally:
             client.shutdown()
 

@@ -178,14 +178,14 @@ def test_the_last_known_addresses_outlive_failures_of_dns(
 
 
 def test_a_silent_dns_server_leaves_an_attempt_the_time_to_connect(place: Place) -> None:
-    with followed(place.port, refresh_interval=60.0, connect_timeout=1.0) as (client, _):
+    with followed(place.port, refresh_interval=60.0, connect_timeout=3.0) as (client, _):
         place.dns.reply(NAME, Failure.SILENCE)
         with default_resolver(place.dns, lifetime=5.0):
             place.relays[Place.FIRST].cut()
             began = time.monotonic()
             eventually(lambda: client.status().epoch == 2)
             # A third of connect_timeout is for the lookup.
-            assert time.monotonic() - began < 0.8
+            assert time.monotonic() - began < 2.4
 
 
 def test_a_cluster_that_is_lost_is_found_where_its_name_leads_by_then(place: Place) -> None:

@@ -185,7 +185,7 @@ def test_a_blocked_take_keeps_drain_timeout_and_steals_no_item_later(
     blue: LocalCluster, green: LocalCluster
 ) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
-    with connected_to(addresses, drain_timeout=0.6) as (client, _):
+    with connected_to(addresses, drain_timeout=1.5) as (client, _):
         queue: Any = client.get_queue("switching-take").blocking()
         ended: list[tuple[float, BaseException]] = []
 
@@ -200,10 +200,10 @@ def test_a_blocked_take_keeps_drain_timeout_and_steals_no_item_later(
         eventually(lambda: [link for link in client._engine._links if not link.is_idle])
         began = time.monotonic()
         client.switch_to("green")
-        assert time.monotonic() - began < 0.4, "draining goes on behind"
+        assert time.monotonic() - began < 1.0, "draining goes on behind"
         taking.join(5.0)
         at, error = ended[0]
-        assert 0.5 < at - began < 2.0
+        assert 1.4 < at - began < 4.0
         assert all(word in str(error) for word in ("switching-take", "take", "blue"))
         client.reset()
         queue.offer("an item")
