@@ -18,8 +18,9 @@ from flask_hazelcast_failover.fleet.boards import Boards, Reading, map_name
 from flask_hazelcast_failover.fleet.records import by_majority
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
-from tests.support.apps import absent
+from tests.support.apps import absent, url_of
 from tests.support.fleet import Start, together
+from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 begin, start = fleet.begin, fleet.start
@@ -187,6 +188,23 @@ def test_a_switch_on_purpose_suspends_failback_for_late_starters_too(
         assert (first.place, late.place) == (("green", 2), ("green", 1))
     late.client.reset()
     eventually(lambda: (first.place, late.place) == (("blue", 3), ("blue", 2)), within=1.5)
+
+
+def test_a_wish_for_a_cluster_that_a_process_does_not_have_keeps_it_from_no_failback(
+    blue: LocalCluster, green: LocalCluster, start: Start
+) -> None:
+    with Relay(blue.addresses[0]) as relay:
+        options = {"FAILBACK": "auto", "FAILBACK_AFTER": 0.2, "CLIENT_OPTIONS": {"smart_routing": False}}
+        clusters = f"hazelcast://blue@{relay.address}", f"{url_of(green)}?label=away"
+        stranger = start(*clusters, FLEET="strangers", **options)
+        process = start(blue, green, FLEET="strangers")
+        together(stranger, process)
+        assert process.post("switch", cluster="green", force=True).get_json()["done"] == [process.id]
+        eventually(lambda: stranger.desired.get("label") == "green")
+        relay.refuse()
+        eventually(lambda: stranger.place == ("away", 2))
+        relay.resume()
+        eventually(lambda: stranger.place == ("blue", 3))
 
 
 def test_a_failback_waits_until_all_can_follow_and_takes_them_along(

@@ -40,7 +40,7 @@ def test_a_cluster_that_is_shut_down_in_order_under_load_fails_nothing(
             eventually(is_on(client, "green"))
             load.goes_on()
         assert load.errors == []
-        assert [event.current for event in told.of(ClusterSwitched)] == ["green"]
+        eventually(lambda: [event.current for event in told.of(ClusterSwitched)] == ["green"])
 
 
 def test_a_member_that_is_shut_down_in_order_under_load_is_no_loss(start_cluster: StartCluster) -> None:

@@ -380,13 +380,9 @@ class Pulse:
     def _show(self, is_known: bool) -> None:
         now = time.monotonic()
         rules = self._rules
+        is_told = rules.told in self.member.labels  # one with other clusters may have asked for one of those
         self.view = View(
-            tuple(rules.live(now)),
-            rules.desired,
-            rules.is_split(now),
-            is_known,
-            rules.is_told,
-            rules.majority,
+            tuple(rules.live(now)), rules.desired, rules.is_split(now), is_known, is_told, rules.majority
         )
         if is_known:
             self.met = tuple(record.id for record in self.view.workers)
