@@ -14,7 +14,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_hazelcast_failover import ClientConfig, HazelcastClient
 from flask_hazelcast_failover.client.events import Reason
 from flask_hazelcast_failover.fleet import server_name
-from flask_hazelcast_failover.fleet.boards import Boards, Reading, map_name
+from flask_hazelcast_failover.fleet.boards import Boards, map_name
 from flask_hazelcast_failover.fleet.records import by_majority
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
@@ -174,18 +174,14 @@ def test_a_switch_on_purpose_suspends_failback_for_late_starters_too(
     settings = {"FLEET": "held", "FAILBACK": "auto", "FAILBACK_AFTER": 0.2}
     first = start(blue, green, **settings)
     first.client.switch_to("green")
-    read = Boards.read
-
-    def slowly(boards: Boards, patience: float) -> list[Reading]:
-        time.sleep(0.5)  # longer than until a failback
-        return read(boards, patience)
-
     with monkeypatch.context() as busy:
-        busy.setattr(Boards, "read", slowly)
+        busy.setattr(Boards, "read", lambda *_: [])
         late = start(blue, green, **settings)
-        together(first, late)
-        time.sleep(1.0)  # several times what a failback would have taken
+        time.sleep(1.5)  # several times what a failback would have taken
         assert (first.place, late.place) == (("green", 2), ("green", 1))
+    together(first, late)
+    time.sleep(0.5)  # as above
+    assert (first.place, late.place) == (("green", 2), ("green", 1))
     late.client.reset()
     eventually(lambda: (first.place, late.place) == (("blue", 3), ("blue", 2)), within=1.5)
 
@@ -205,6 +201,29 @@ def test_a_wish_for_a_cluster_that_a_process_does_not_have_keeps_it_from_no_fail
         eventually(lambda: stranger.place == ("away", 2))
         relay.resume()
         eventually(lambda: stranger.place == ("blue", 3))
+        eventually(lambda: process.seen[stranger.id] == "blue")
+        time.sleep(0.5)  # the time in which it would follow
+        assert process.place == ("green", 2), "it shall stay there"
+
+
+def test_a_failback_of_a_process_that_does_not_serve_is_its_own_affair(
+    blue: LocalCluster, green: LocalCluster, start: Start, begin: Start
+) -> None:
+    with Relay(blue.addresses[0]) as relay:
+        options = {"FAILBACK": "auto", "FAILBACK_AFTER": 0.2, "CLIENT_OPTIONS": {"smart_routing": False}}
+        shell = begin(f"hazelcast://blue@{relay.address}", green, FLEET="apart", **options)
+        shell.client.start()
+        relay.refuse()
+        eventually(lambda: shell.place == ("green", 2))
+        relay.resume()
+        eventually(lambda: shell.place == ("blue", 3))
+        process = start(blue, green, FLEET="apart")
+        process.client.switch_to("green")
+        eventually(lambda: shell.place == ("green", 4))
+        shell.visitor.get("/hazelcast/health/live")
+        together(process, shell)
+        time.sleep(0.5)  # the time in which its failback would be told
+        assert (process.place[0], process.desired["label"]) == ("green", "green")
 
 
 def test_a_failback_waits_until_all_can_follow_and_takes_them_along(

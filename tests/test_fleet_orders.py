@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flask_hazelcast_failover import ClientOfflineException
+from flask_hazelcast_failover.fleet.fleet import Fleet
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
 from tests.support.admin import assert_problem
@@ -30,6 +31,23 @@ def test_switch_to_and_reset_of_the_client_act_on_the_whole_fleet(
     eventually(lambda: [process.place for process in processes] == [("blue", 3)] * 3, within=1)
     reasons = [process.client.status().history[-1].reason for process in processes]
     assert reasons == ["fleet", "fleet", "manual"]
+
+
+def test_a_wish_that_was_overtaken_by_another_is_not_carried_out_after_that(
+    blue: LocalCluster, green: LocalCluster, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (start(blue, green, FLEET="overtaken") for _ in range(2))
+    together(one, other)
+    followed = Fleet._followed
+
+    def late(*arguments: Any) -> tuple[str, ...]:
+        monkeypatch.undo()
+        other.client.reset()
+        return followed(*arguments)
+
+    monkeypatch.setattr(Fleet, "_followed", late)
+    one.client.switch_to("green")
+    assert [one.place[0], other.place[0]] == ["blue", "blue"]
 
 
 def test_a_wish_to_leave_a_frozen_cluster_is_not_held_up_by_it(

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hazelcast.errors import OperationTimeoutError
+from hazelcast.future import ImmediateExceptionFuture
 from hazelcast.proxy.reliable_topic import ReliableMessageListener
 
+from flask_hazelcast_failover import ClientOfflineException
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.testing import LocalCluster
@@ -75,6 +78,62 @@ def test_a_reliable_topic_goes_on_after_the_last_message_on_the_same_data(
             publish("after")
             eventually(lambda: listener.messages == ["before", "in the gap", "after"])
             assert not listener.cancelled.is_set()
+
+
+def test_a_move_that_fails_makes_no_reliable_listener_forget_where_it_was(
+    blue: LocalCluster, green: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_to = Listeners.carry_to
+
+    def refuse_green(listeners: Listeners, link: Link, timeout: float) -> None:
+        carry_to(listeners, link, timeout)
+        if link.label == "green":
+            raise TimeoutError("another listener")
+
+    monkeypatch.setattr(Listeners, "carry_to", refuse_green)
+    with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
+        places = ("blue", relay.address), ("green", green.addresses[0])
+        with client_at(*places, try_count=50, wait_timeout=20.0, health_check_interval=0) as client:
+            listener = Durable()
+            client.get_reliable_topic("not-forgotten").blocking().add_listener(listener)
+            publish = other.get_reliable_topic("not-forgotten").blocking().publish
+            publish("before")
+            eventually(lambda: listener.messages == ["before"])
+            with pytest.raises(ClientOfflineException, match="listeners"):
+                client.switch_to("green")
+            relay.refuse()
+            eventually(lambda: client.status().state != "connected")
+            publish("in the gap")
+            relay.resume()
+            eventually(lambda: listener.messages == ["before", "in the gap"], within=20)
+            assert client.status().current_cluster == "blue"
+
+
+def test_a_reliable_listener_that_was_not_registered_in_time_is_registered_later(
+    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register, late = Listeners._register, list[int]()
+
+    def once_late(listeners: Listeners, recipe: Any, real: Any, link: Link) -> Any:
+        if link.epoch == 2 and not late:
+            late.append(1)
+            return ImmediateExceptionFuture(OperationTimeoutError("late"))
+        return register(listeners, recipe, real, link)
+
+    monkeypatch.setattr(Listeners, "_register", once_late)
+    with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
+        with client_at(
+            ("blue", relay.address), try_count=50, wait_timeout=20.0, health_check_interval=0
+        ) as client:
+            listener = Durable()
+            client.get_reliable_topic("late").blocking().add_listener(listener)
+            publish = other.get_reliable_topic("late").blocking().publish
+            publish("before")
+            eventually(lambda: listener.messages == ["before"])
+            relay.cut()
+            eventually(lambda: late)
+            publish("after")
+            eventually(lambda: listener.messages == ["before", "after"])
 
 
 def test_a_reliable_topic_of_another_cluster_begins_with_what_is_published_now(

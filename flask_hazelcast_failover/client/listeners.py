@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from hazelcast.errors import OperationTimeoutError
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client.link import Link, ProxyKey
@@ -37,7 +38,7 @@ _REMOVE = {
     "add_listener": "remove_listener",
     "add_distributed_object_listener": "remove_distributed_object_listener",
 }
-# What a registration or a removal may end with when its link goes, and the listener with it.
+# What a removal may end with when its link goes, and the listener with it.
 _GONE = (*LOSSES, ClientOfflineException, OperationOutcomeUnknown)
 
 
@@ -176,10 +177,13 @@ class Listeners:
 
     def complete(self, link: Link) -> None:
         """Register those that ``carry_to`` left out, or that were added meanwhile. Waits for nothing."""
+        with self._lock:
+            reliable = list(self._reliable.values())
+        for listener in reliable:
+            listener.settle_at(link)
         for recipe in self._all():
             if recipe.id not in link.registrations:
-                completed = self._operations.submit_later(self._registration(recipe))
-                completed.add_done_callback(partial(_completed, recipe, link))
+                self._complete(recipe, link)
 
     def drop_from(self, link: Link) -> None:
         """Take every listener off a link that was left and stays open. Waits for nothing."""
@@ -211,6 +215,16 @@ class Listeners:
         """Have a listener called in its turn, wherever the client is by then."""
         if receive is not None:
             self._runner.submit(partial(_call, receive, *event))
+
+    def _complete(self, recipe: _Recipe, link: Link) -> None:
+        def completed(done: Future[Any]) -> None:
+            if done.is_success() or self._operations.route.link is not link:
+                return
+            _log_failure(recipe, link, done.exception())
+            if isinstance(done.exception(), OperationTimeoutError):
+                self._complete(recipe, link)
+
+        self._operations.submit_later(self._registration(recipe)).add_done_callback(completed)
 
     def _registration(self, recipe: _Recipe) -> Operation:
         return self._operations.operation(
@@ -292,11 +306,6 @@ class Listeners:
             following = ReliableListener(self, recipe.id, listener, link, before)
             self._reliable[recipe.id] = following
         return following
-
-
-def _completed(recipe: _Recipe, link: Link, done: Future[Any]) -> None:
-    if not done.is_success() and not isinstance(done.exception(), _GONE):
-        _log_failure(recipe, link, done.exception())
 
 
 def _log_failure(recipe: _Recipe, link: Link, error: BaseException | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hazelcast.proxy.base import TopicMessage
 from hazelcast.proxy.reliable_topic import ReliableMessageListener
@@ -23,11 +23,25 @@ def is_reliable_listener(listener: object) -> bool:
     return callable(listener) or isinstance(listener, ReliableMessageListener)
 
 
+class _Reached(NamedTuple):
+    """Which data a listener read last, and the sequence there that comes next."""
+
+    data: int | None = None
+    next: int = _FROM_NOW_ON
+
+
+class _Progress:
+    """How far a user's listener has come, wherever it is registered."""
+
+    def __init__(self) -> None:
+        self.at = _Reached()  # replaced as a whole, by the listeners' thread and by whoever publishes a link
+
+
 class ReliableListener(ReliableMessageListener[Any]):
     """A listener of a reliable topic on one link.
 
-    It goes on after the last message that was delivered where the data are the same, else from now
-    on: a sequence of another cluster means nothing.
+    It goes on after the last message that was delivered where the data are those that the client used
+    last, else from now on: a sequence of another cluster means nothing.
 
     :param listeners: calls the user's listener on their thread
     :param id_: the id that the user knows it by
@@ -45,19 +59,24 @@ class ReliableListener(ReliableMessageListener[Any]):
         self._receive = listener.on_message if self._user else listener
         self._link = link
         self._is_first = before is None
-        self._data: int = link.data
-        self._next: int = _FROM_NOW_ON  # what it goes on with
-        if before is not None and before.goes_on_at(link):
-            self._next = before._next
+        self._progress: _Progress = _Progress() if before is None else before._progress
+        self._next = self._progress.at.next if self.goes_on_at(link) else _FROM_NOW_ON
         self._arriving = _FROM_NOW_ON  # the sequence of the message to come; of the reactor's thread
 
     def goes_on_at(self, link: Link) -> bool:
-        """Whether a successor of this one on ``link`` goes on after the last message."""
-        return self._next != _FROM_NOW_ON and self._data == link.data
+        """Whether the listener goes on after its last message when it is registered on ``link``."""
+        at = self._progress.at
+        return at.data == link.data and at.next != _FROM_NOW_ON
+
+    def settle_at(self, link: Link) -> None:
+        """The client is on ``link`` now: where the data are others, what was reached before counts no more."""
+        if self._progress.at.data != link.data:
+            self._progress.at = _Reached(link.data, _FROM_NOW_ON)
 
     def retrieve_initial_sequence(self) -> int:
         if self._is_first and self._user:
             self._next = self._user.retrieve_initial_sequence()
+            self._progress.at = _Reached(self._link.data, self._next)
         return self._next
 
     def store_sequence(self, sequence: int) -> None:
@@ -82,7 +101,7 @@ class ReliableListener(ReliableMessageListener[Any]):
             self._user.on_cancel()
 
     def _deliver(self, sequence: int, message: TopicMessage[Any]) -> None:
-        self._next = sequence + 1
+        self._progress.at = _Reached(self._link.data, sequence + 1)
         try:
             if self._user:
                 self._user.store_sequence(sequence)

@@ -24,9 +24,10 @@ from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.status import Condition
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.fleet.boards import claim_arrival, read_once
+from flask_hazelcast_failover.fleet.member import Member, View
 from flask_hazelcast_failover.fleet.name import is_server_worker
 from flask_hazelcast_failover.fleet.newcomer import Newcomer, word_of
-from flask_hazelcast_failover.fleet.pulse import Member, Pulse, View
+from flask_hazelcast_failover.fleet.pulse import Pulse
 from flask_hazelcast_failover.fleet.records import Desired, Origin, Question, WorkerRecord, for_all, for_some
 from flask_hazelcast_failover.steering import (
     Outcome,
@@ -113,7 +114,7 @@ class Fleet:
         return replace(event, fleet_first=is_first)
 
     def may_fail_back_to(self, client: OfficialClient) -> bool:
-        """Whether every process can reach the cluster behind a connection, and nobody wants this one elsewhere.
+        """Whether nobody wants this process elsewhere, and every one can reach the cluster behind a connection.
 
         A failback that not all can follow would be taken back by the majority, again and again.
         """
@@ -122,7 +123,7 @@ class Fleet:
         clusters = self._client.connected_clusters()
         label = next((label for label, other in clusters.items() if other is client), None)
         view = self._own_pulse().view
-        return label is not None and not view.is_told and not _out_of_reach(view.workers, label)
+        return label is not None and not (view.is_told or view.is_held or _out_of_reach(view.workers, label))
 
     # The client's companion.
 
@@ -136,8 +137,8 @@ class Fleet:
             if self._takes_part and not self._serves:  # it is not told with the others, and moves last
                 self._client.connect_soon()
                 self._client.try_to_reach(index)
-            self._carry_out(wish, holds=holds)
-            if self._client.status().current_index != index:
+            # One that has gone there may be elsewhere by now, as somebody else has wished since.
+            if status.worker not in self._carry_out(wish, holds=holds).done:
                 self._client.move(index, Reason.MANUAL, holds=holds)
         except TargetUnreachable as error:
             raise ClientOfflineException(str(error)) from error

@@ -7,11 +7,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDone
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from hazelcast.errors import HazelcastClientNotActiveError
@@ -22,10 +21,19 @@ from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.status import ClientStatus
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.fleet.boards import Boards, Reading
-from flask_hazelcast_failover.fleet.records import Answer, Desired, Origin, Question, WorkerRecord, for_all
+from flask_hazelcast_failover.fleet.member import Member, View
+from flask_hazelcast_failover.fleet.records import (
+    Answer,
+    Desired,
+    Order,
+    Origin,
+    Question,
+    WorkerRecord,
+    for_all,
+)
 from flask_hazelcast_failover.fleet.rules import Destination, Place, Rules
 
-__all__ = ["Member", "Pulse", "View"]
+__all__ = ["Pulse"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
@@ -37,57 +45,12 @@ _PACE, _BRISK = 1.0, 0.15
 _WHILE = 2.0
 # How long a cluster may take to answer, seconds.
 _ANSWER = 0.5
+# How long a process that can read nothing takes that for no answer, seconds.
+_LONGEST_LOOK = 10.0
 # How often a wish is written again when somebody else was faster.
 _TRIES = 5
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Member:
-    """What a process has to know of itself to be one of a fleet.
-
-    :param fleet: the fleet's name
-    :param is_named: whether it was given, and so outlives this server
-    :param has_past: whether what processes wanted that are gone holds for this one
-    :param host: this host's name
-    :param pid: this process
-    :param labels: of the clusters, in order of priority
-    :param has_to_try: whether it knows which clusters it can reach only once it has tried
-    """
-
-    fleet: str
-    is_named: bool
-    has_past: bool
-    host: str
-    pid: int
-    labels: Sequence[str]
-    has_to_try: bool
-
-    def record(
-        self, status: ClientStatus, linked: Sequence[str], beat: int = 0, answers: Iterable[Answer] = ()
-    ) -> WorkerRecord:
-        """This process as others shall see it.
-
-        :param linked: labels of the clusters that it is connected to
-        """
-        current, epoch = status.current_cluster, status.epoch
-        reach = tuple(self.labels if self.has_to_try else linked)
-        return WorkerRecord(
-            status.worker, self.host, self.pid, current, epoch, reach, beat, self.has_to_try, tuple(answers)
-        )
-
-
-@dataclass(frozen=True)
-class View:
-    """What a process knows of its fleet at one moment."""
-
-    workers: tuple[WorkerRecord, ...] = ()
-    desired: Desired | None = None
-    is_split: bool = False
-    is_known: bool = False  # whether anything could be read at all
-    is_told: bool = True  # whether this process has yet to do what is wanted, or to look what that is
-    majority: str | None = None
 
 
 class Pulse:
@@ -114,10 +77,11 @@ class Pulse:
         self._beats = 0
         self._next_at = 0.0
         self._has_met = False
+        self._began: float | None = None  # monotonic seconds
         self._is_moving = False
         self._asked: deque[Question] = deque(maxlen=8)  # the last ones that were put to this process
         self._answers: deque[Answer] = deque(maxlen=8)
-        self._failback_epoch = 0  # of the last failback that the fleet was told of
+        self._failback_epoch = 0  # up to which the fleet need be told of no failback any more
         self._has_failed = False
 
     # For other threads.
@@ -195,7 +159,12 @@ class Pulse:
 
     def has_done(self, desired: Desired) -> None:
         """This process was moved by who wanted that: should it be elsewhere later, it is not to go there again."""
-        self._rules.obeyed(desired.order_for(self._client.status().worker))
+        status = self._client.status()
+        order = desired.order_for(status.worker)
+        last = status.history[-1].reason if status.history else None
+        if status.current_cluster == order.label or last not in (Reason.MANUAL, Reason.FLEET):
+            self._rules.obeyed(order)
+        # Else somebody else moved it in the same moment: the order is still to be carried out.
 
     # The pulse itself.
 
@@ -242,6 +211,8 @@ class Pulse:
         self.boards.follow({label: clients[label] for label in linked})
         readings = self.boards.read(_ANSWER)
         now = time.monotonic()
+        if self._began is None:
+            self._began, self._failback_epoch = now, status.epoch
         me = self.member.record(status, linked, self._beats, self._answers)
         place = Place(me.id, me.current_cluster, frozenset(me.reach))
         others = [record for reading in readings for record in reading.records if record.id != me.id]
@@ -256,6 +227,8 @@ class Pulse:
                 self.boards.forget_arrival(me.current_cluster)
             self._tell_of_split(now)
             self._try_what_is_asked(readings, me.id)
+        else:
+            self._failback_epoch = status.epoch  # who speaks for nobody does not do so later
         if self._rules.desired is not None and readings:
             self.boards.write(self._rules.desired, _ANSWER)
             self.boards.keep_desired(now)
@@ -299,6 +272,8 @@ class Pulse:
         desired = self._rules.desired
         if last.epoch <= self._failback_epoch or (desired and desired.fleet.label == last.current):
             return None
+        if desired and desired.fleet.label not in (None, *self.member.labels):
+            return None  # it could not follow the others, and speaks for nobody else
         return for_all(desired, last.current, "failback", Origin.FAILBACK)
 
     def _tell_of_split(self, now: float) -> None:
@@ -377,13 +352,24 @@ class Pulse:
             self._run_if_needed()
             self._changed.notify_all()
 
+    def _has_looked(self, now: float) -> bool:
+        """Whether it has read what others want, or has tried for long enough."""
+        return self._has_met or (self._began is not None and now - self._began > _LONGEST_LOOK)
+
+    def _order(self) -> Order | None:
+        """What is wanted of this process, unless that is a cluster which only others have."""
+        desired = self._rules.desired
+        order = desired.order_for(self._client.status().worker) if desired is not None else None
+        return order if order is not None and order.label in self.member.labels else None
+
     def _show(self, is_known: bool) -> None:
         now = time.monotonic()
         rules = self._rules
-        is_told = rules.told in self.member.labels  # one with other clusters may have asked for one of those
-        self.view = View(
-            tuple(rules.live(now)), rules.desired, rules.is_split(now), is_known, is_told, rules.majority
-        )
+        workers, is_split = tuple(rules.live(now)), rules.is_split(now)
+        order = self._order()
+        is_held = order is not None and order.holds
+        is_told = not self._has_looked(now) or (order is not None and rules.is_told)
+        self.view = View(workers, rules.desired, is_split, is_known, is_told, is_held, rules.majority)
         if is_known:
             self.met = tuple(record.id for record in self.view.workers)
 

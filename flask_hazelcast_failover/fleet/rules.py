@@ -151,9 +151,9 @@ class Rules:
         return None if self._majority is None else self._majority[0]
 
     @property
-    def told(self) -> str | None:
-        """The cluster that this process was told to go to and has not gone to yet."""
-        return None if self._pending is None else self._pending.label
+    def is_told(self) -> bool:
+        """Whether this process was told to go somewhere, and has not done that yet."""
+        return self._told() is not None
 
     def are_all_there(self, label: str, now: float) -> bool:
         """Whether every process is on one cluster, and most of them have been for long enough."""
