@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hazelcast.client import HazelcastClient
 
@@ -60,12 +60,29 @@ class Stock:
         self._kept[wanted] = cluster
 
 
+def use(cluster: LocalCluster) -> None:
+    """Use a cluster for the first time, which takes its members longer than any time after that."""
+    with _client_of(cluster) as client:
+        entries: Any = client.get_map("first-use").blocking()
+        listener = entries.add_entry_listener(include_value=True, added_func=lambda event: None)
+        entries.put("key", "value", 60.0)
+        entries.entry_set()
+        entries.remove_entry_listener(listener)
+        entries.destroy()
+
+
 def _empty(cluster: LocalCluster) -> None:
+    with _client_of(cluster) as client:
+        for structure in client.get_distributed_objects():
+            structure.destroy()
+
+
+@contextmanager
+def _client_of(cluster: LocalCluster) -> Iterator[HazelcastClient]:
     client = HazelcastClient(
         cluster_name=cluster.name, cluster_members=cluster.addresses, cluster_connect_timeout=10.0
     )
     try:
-        for structure in client.get_distributed_objects():
-            structure.destroy()
+        yield client
     finally:
         client.shutdown()
