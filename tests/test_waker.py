@@ -199,6 +199,6 @@ def test_threads_slow_nothing_down_for_good(blue: LocalCluster) -> None:
         users.set("key", 1)
         fresh = lone_get(users)
         get_for(1.5, users, threads=8)
-        after = lone_get(users)
-    # How many they do beside the official client is the benchmarks' business. This machine may be busy.
-    assert after < max(4 * fresh, 0.004), (fresh, after)
+        # How many they do beside the official client is the benchmarks' business. This machine may be busy now, but
+        # not for good.
+        eventually(lambda: lone_get(users) < max(4 * fresh, 0.004), within=10.0)
