@@ -292,7 +292,8 @@ def test_workers_forked_from_a_preloaded_app_survive_their_cluster(
         assert server.process.pid not in moved
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 4 and server.process.returncode == 0
+        # The workers end, and then the one that they were forked from: each takes 2 s at most, and its interpreter's end.
+        assert time.monotonic() - began < 6 and server.process.returncode == 0
 
 
 # Where it cannot work.
