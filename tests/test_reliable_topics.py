@@ -2,15 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import pytest
 from hazelcast.errors import OperationTimeoutError
 from hazelcast.future import ImmediateExceptionFuture
 from hazelcast.proxy.reliable_topic import ReliableMessageListener
 
-from flask_hazelcast_failover import ClientOfflineException
+from flask_hazelcast_failover import ClientOfflineException, HazelcastClient
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.testing import LocalCluster
@@ -51,6 +52,28 @@ class Durable(ReliableMessageListener[Any]):
         self.cancelled.set()
 
 
+class Behind(NamedTuple):
+    """A client that has heard "before" of a topic through a relay, and who publishes there past the relay."""
+
+    relay: Relay
+    client: HazelcastClient
+    listener: Durable
+    publish: Callable[[str], object]
+
+
+@contextmanager
+def behind_a_relay(topic: str, blue: LocalCluster, *more: tuple[str, str]) -> Iterator[Behind]:
+    patient: Any = {"try_count": 50, "wait_timeout": 20.0, "health_check_interval": 0}
+    with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
+        with client_at(("blue", relay.address), *more, **patient) as client:
+            listener = Durable()
+            client.get_reliable_topic(topic).blocking().add_listener(listener)
+            publish = other.get_reliable_topic(topic).blocking().publish
+            publish("before")
+            eventually(lambda: listener.messages == ["before"])
+            yield Behind(relay, client, listener, publish)
+
+
 def test_a_reliable_topic_goes_on_after_the_last_message_on_the_same_data(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,23 +84,15 @@ def test_a_reliable_topic_goes_on_after_the_last_message_on_the_same_data(
         time.sleep(0.3)  # as long as another listener may take, while the next message could arrive
 
     monkeypatch.setattr(Listeners, "carry_to", slowly)
-    with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
-        with client_at(
-            ("blue", relay.address), try_count=50, wait_timeout=20.0, health_check_interval=0
-        ) as client:
-            listener = Durable()
-            client.get_reliable_topic("goes-on").blocking().add_listener(listener)
-            publish = other.get_reliable_topic("goes-on").blocking().publish
-            publish("before")
-            eventually(lambda: listener.messages == ["before"])
-            relay.refuse()
-            eventually(lambda: client.status().state != "connected")
-            publish("in the gap")
-            relay.resume()
-            eventually(lambda: client.status().state == "connected", within=20)
-            publish("after")
-            eventually(lambda: listener.messages == ["before", "in the gap", "after"])
-            assert not listener.cancelled.is_set()
+    with behind_a_relay("goes-on", blue) as (relay, client, listener, publish):
+        relay.refuse()
+        eventually(lambda: client.status().state != "connected")
+        publish("in the gap")
+        relay.resume()
+        eventually(lambda: client.status().state == "connected", within=20)
+        publish("after")
+        eventually(lambda: listener.messages == ["before", "in the gap", "after"])
+        assert not listener.cancelled.is_set()
 
 
 def test_a_move_that_fails_makes_no_reliable_listener_forget_where_it_was(
@@ -91,22 +106,16 @@ def test_a_move_that_fails_makes_no_reliable_listener_forget_where_it_was(
             raise TimeoutError("another listener")
 
     monkeypatch.setattr(Listeners, "carry_to", refuse_green)
-    with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
-        places = ("blue", relay.address), ("green", green.addresses[0])
-        with client_at(*places, try_count=50, wait_timeout=20.0, health_check_interval=0) as client:
-            listener = Durable()
-            client.get_reliable_topic("not-forgotten").blocking().add_listener(listener)
-            publish = other.get_reliable_topic("not-forgotten").blocking().publish
-            publish("before")
-            eventually(lambda: listener.messages == ["before"])
-            with pytest.raises(ClientOfflineException, match="listeners"):
-                client.switch_to("green")
-            relay.refuse()
-            eventually(lambda: client.status().state != "connected")
-            publish("in the gap")
-            relay.resume()
-            eventually(lambda: listener.messages == ["before", "in the gap"], within=20)
-            assert client.status().current_cluster == "blue"
+    away = "green", green.addresses[0]
+    with behind_a_relay("not-forgotten", blue, away) as (relay, client, listener, publish):
+        with pytest.raises(ClientOfflineException, match="listeners"):
+            client.switch_to("green")
+        relay.refuse()
+        eventually(lambda: client.status().state != "connected")
+        publish("in the gap")
+        relay.resume()
+        eventually(lambda: listener.messages == ["before", "in the gap"], within=20)
+        assert client.status().current_cluster == "blue"
 
 
 def test_a_reliable_listener_that_was_not_registered_in_time_is_registered_later(
@@ -121,19 +130,11 @@ def test_a_reliable_listener_that_was_not_registered_in_time_is_registered_later
         return register(listeners, recipe, real, link)
 
     monkeypatch.setattr(Listeners, "_register", once_late)
-    with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
-        with client_at(
-            ("blue", relay.address), try_count=50, wait_timeout=20.0, health_check_interval=0
-        ) as client:
-            listener = Durable()
-            client.get_reliable_topic("late").blocking().add_listener(listener)
-            publish = other.get_reliable_topic("late").blocking().publish
-            publish("before")
-            eventually(lambda: listener.messages == ["before"])
-            relay.cut()
-            eventually(lambda: late)
-            publish("after")
-            eventually(lambda: listener.messages == ["before", "after"])
+    with behind_a_relay("late", blue) as (relay, _, listener, publish):
+        relay.cut()
+        eventually(lambda: late)
+        publish("after")
+        eventually(lambda: listener.messages == ["before", "after"])
 
 
 def test_a_reliable_topic_of_another_cluster_begins_with_what_is_published_now(
