@@ -25,6 +25,7 @@ from flask_hazelcast_failover import (
 from flask_hazelcast_failover.client.events import ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.support.clients import client_on
+from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -326,11 +327,11 @@ def test_receivers_that_raise_or_take_long_disturb_nothing(blue: LocalCluster, g
         client.subscribe(fail)
         client.subscribe(lambda event: heard.append(type(event).__name__))
         client.subscribe(lambda event: let_go.wait(30))
-        began = time.monotonic()
+        began = fair_time()
         for label in ("green", "blue", "green"):
             client.switch_to(label)
             users.get("key")
-        assert time.monotonic() - began < 3
+        assert fair_time() - began < 3
         assert heard[:1] in ([], ["ClusterConnected"], ["ClusterSwitched"])
         let_go.set()
         eventually(lambda: heard.count("ClusterSwitched") == 3)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support.fair_time import fair_time
+
 ROOT = Path(__file__).parent.parent.parent
 
 # Each script begins with a client on the clusters that it was given, none of them connected to yet.
@@ -50,8 +52,8 @@ class Script:
         self.process.stdin.flush()
 
     def ends(self, within: float) -> float:
-        """Wait for the end, which must be a good one, and return how long that took in seconds."""
-        began = time.monotonic()
+        """Wait for the end, which must be a good one, and return how long that took in fair seconds."""
+        began = fair_time()
         try:
             status = self.process.wait(within)
         except subprocess.TimeoutExpired:
@@ -59,7 +61,7 @@ class Script:
             self.process.wait(5)
             self._drain()
             raise AssertionError(f"not over within {within:g} s; it said:\n{self.said}") from None
-        took = time.monotonic() - began
+        took = fair_time() - began
         self._drain()
         assert status == 0, f"ended with status {status}; it said:\n{self.said}"
         return took
