@@ -18,7 +18,7 @@ def test_a_failover_and_the_way_back_are_a_line_for_each_decision_with_its_figur
     clusters = FailoverConfig()
     for cluster in pair:
         clusters.add_cluster(cluster.name, cluster.addresses)
-    options: dict[str, Any] = {"health_check_interval": 0.1, "health_check_timeout": 0.3}
+    options: dict[str, Any] = {"health_check_interval": 0.1, "health_check_timeout": 1.0}
     with HazelcastClient(clusters, failback="auto", failback_after=0.5, **options) as client:
         eventually(lambda: client.status().clusters[1].state == "standby")
         blue.freeze()

@@ -199,9 +199,9 @@ def test_a_blocked_take_keeps_drain_timeout_and_steals_no_item_later(
         taking = threading.Thread(target=take)
         taking.start()
         eventually(lambda: [link for link in client._engine._links if not link.is_idle])
-        began = fair_time()
+        began = time.monotonic()
         client.switch_to("green")
-        assert fair_time() - began < 1.0, "draining goes on behind"
+        assert not ended, "draining goes on behind"
         taking.join(5.0)
         at, error = ended[0]
         assert 1.4 < at - began < 4.0
