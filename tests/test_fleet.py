@@ -13,8 +13,10 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from flask_hazelcast_failover import ClientConfig, HazelcastClient
 from flask_hazelcast_failover.client.events import Reason
-from flask_hazelcast_failover.fleet import server_name
-from flask_hazelcast_failover.fleet.boards import Boards, map_name
+from flask_hazelcast_failover.client.official import OfficialClient
+from flask_hazelcast_failover.fleet import boards, server_name
+from flask_hazelcast_failover.fleet import fleet as fleet_module
+from flask_hazelcast_failover.fleet.boards import Boards, Reading, map_name
 from flask_hazelcast_failover.fleet.records import by_majority
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
@@ -134,6 +136,21 @@ def test_a_late_starter_follows_a_majority_that_has_moved_just_now(
         eventually(lambda board=board: '"green"' in str(board.get(f"worker/{first.id}")))  # type: ignore[misc]
         board.set("desired", by_majority(None, "blue").as_text())  # where most of them were before
     assert start(blue, green, FLEET="late-majority").place == ("green", 1)
+
+
+def test_a_late_starter_goes_by_the_word_of_another_cluster_when_the_primary_cannot_say_where(
+    blue: LocalCluster, green: LocalCluster, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(blue, green, FLEET="late-mute").client.switch_to("green")
+
+    def read_once(client: OfficialClient, *arguments: Any) -> Reading:
+        if client._config.cluster_name == "blue":
+            raise TimeoutError("no answer in time")
+        time.sleep(0.3)  # later than the other
+        return boards.read_once(client, *arguments)
+
+    monkeypatch.setattr(fleet_module, "read_once", read_once)
+    assert start(blue, green, FLEET="late-mute").place == ("green", 1)
 
 
 def test_a_late_starter_goes_elsewhere_when_it_cannot_reach_the_fleet(

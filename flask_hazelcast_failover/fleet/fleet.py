@@ -78,7 +78,7 @@ class Fleet:
         self._pulse: Pulse | None = None  # made once for each process, under _lock
         self._serves = False  # only ever becomes true
         # Without standby one cluster is asked after the other, so none has another to wait for.
-        self._newcomer = Newcomer(1 if self._is_cold else len(self._labels()))
+        self._newcomer = Newcomer(() if self._is_cold else self._labels(), self._down)
 
     @property
     def name(self) -> str:
@@ -148,11 +148,13 @@ class Fleet:
         if not self._takes_part:
             return None
         member = self._own_pulse().member
+        word = None
         try:
             reading = read_once(client, member.fleet, _FIRST_ANSWER)
-        except Exception:
-            return None
-        return self._newcomer.hear(label, word_of(reading, trusts_the_past=member.has_past))
+            word = word_of(reading, trusts_the_past=member.has_past)
+        except Exception as error:
+            _logger.debug("%s does not say where fleet %s is: %s", label, member.fleet, error)
+        return self._newcomer.hear(label, word)
 
     def leave(self, timeout: float) -> None:
         """Be gone for the others at once."""
@@ -352,6 +354,11 @@ class Fleet:
         except Exception as error:
             _logger.debug("fleet %s: no look at it: %s", pulse.member.fleet, error)
             return pulse.view
+
+    def _down(self) -> list[str]:
+        return [
+            cluster.label for cluster in self._client.status().clusters if cluster.state is Condition.DOWN
+        ]
 
     def _labels(self) -> list[str]:
         return [cluster.label for cluster in self._client.status().clusters]

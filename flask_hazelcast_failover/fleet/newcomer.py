@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from flask_hazelcast_failover.fleet.boards import Reading
 from flask_hazelcast_failover.fleet.records import WorkerRecord
@@ -13,17 +14,21 @@ __all__ = ["Newcomer", "word_of"]
 
 # How long a cluster that knows nothing of the fleet waits for the others' word, seconds. A cluster that
 # has just come back knows nothing, while the fleet is elsewhere.
-_PATIENCE = 0.3
+_PATIENCE = 1.0
+# How often it is looked meanwhile whether they can say one, seconds.
+_PACE = 0.05
 
 
 class Newcomer:
     """What the clusters say to a process that connects for the first time, each on a thread of its own.
 
-    :param clusters: how many are asked at the same time
+    :param clusters: labels of those that are asked at the same time
+    :param out_of_reach: labels of those that cannot be connected to, and so say nothing
     """
 
-    def __init__(self, clusters: int) -> None:
-        self._clusters = clusters
+    def __init__(self, clusters: Iterable[str], out_of_reach: Callable[[], Collection[str]]) -> None:
+        self._clusters = frozenset(clusters)
+        self._out_of_reach = out_of_reach
         self._changed = threading.Condition()
         self._words: dict[str, str | None] = {}  # label -> where it sends us, if anywhere; under _changed
 
@@ -36,12 +41,15 @@ class Newcomer:
         with self._changed:
             self._words[label] = word
             self._changed.notify_all()
-            if word is None:
-                self._changed.wait_for(self._has_heard_enough, _PATIENCE)
-            return word or self._best()
-
-    def _has_heard_enough(self) -> bool:
-        return len(self._words) >= self._clusters or self._best() is not None
+        end = time.monotonic() + _PATIENCE
+        while True:
+            silent = self._out_of_reach()
+            with self._changed:
+                best = word or self._best()
+                left = end - time.monotonic()
+                if best is not None or self._clusters <= {*self._words, *silent} or left <= 0:
+                    return best
+                self._changed.wait(min(left, _PACE))
 
     def _best(self) -> str | None:
         return next((word for word in self._words.values() if word is not None), None)
