@@ -29,7 +29,7 @@ from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 # Three failed checks, one every 0.1 s with 0.4 s each, and what a busy machine adds.
-SEEN_WITHIN = 2.0
+SEEN_WITHIN = 3.0
 
 
 relayed = partial(faults.relayed, **WATCHFUL)
@@ -137,8 +137,7 @@ class TestSomeMembersOfMany:
         self, start_cluster: StartCluster
     ) -> None:
         three = start_cluster("three", members=3)
-        options: Any = {"operation_timeout": 1.0, "health_check_timeout": 0.4}
-        with connected_to({"three": three.addresses}, **options) as (client, told):
+        with connected_to({"three": three.addresses}, operation_timeout=1.0) as (client, told):
             are_owned(client)
             eventually(lambda: reaches(client, 3))
             numbers: Any = client.get_map("health-frozen")
@@ -222,7 +221,7 @@ class TestNoFalseAlarm:
         with relayed(blue, green, health_check_failures=8) as (client, told, relays):
             for _ in range(2):
                 relays[0].freeze()
-                time.sleep(0.5)  # the pause itself: longer than two checks, shorter than eight
+                time.sleep(0.9)  # the pause itself: longer than a check and its timeout, shorter than eight
                 relays[0].resume()
                 wait_for_checks(client)
             assert not told.of(ClusterLost)

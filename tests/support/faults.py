@@ -39,7 +39,7 @@ QUICK: dict[str, Any] = {
 }
 """Options with which nothing takes long, and no cluster is blamed for a machine that is busy."""
 
-WATCHFUL: dict[str, Any] = {"health_check_timeout": 0.4, "health_check_failures": 3}
+WATCHFUL: dict[str, Any] = {"health_check_timeout": 0.8, "health_check_failures": 3}
 """Options with which a cluster that does not answer is soon lost."""
 
 Kind = TypeVar("Kind", bound=Event)
