@@ -28,7 +28,7 @@ from tests.support.operations import reaches
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
-# Three failed checks, one every 0.1 s with 0.4 s each, and what a busy machine adds.
+# Three failed checks, one every 0.1 s with 0.8 s each, and what a busy machine adds.
 SEEN_WITHIN = 3.0
 
 
