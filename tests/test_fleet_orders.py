@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from flask_hazelcast_failover import ClientOfflineException
-from flask_hazelcast_failover.fleet import pulse
 from flask_hazelcast_failover.fleet.fleet import Fleet
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
@@ -23,11 +22,10 @@ begin, start = fleet.begin, fleet.start
 
 
 def test_switch_to_and_reset_of_the_client_act_on_the_whole_fleet(
-    blue: LocalCluster, green: LocalCluster, start: Start, monkeypatch: pytest.MonkeyPatch
+    blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     processes = [start(blue, green, FLEET="whole") for _ in range(3)]
     together(*processes)
-    monkeypatch.setattr(pulse, "_PACE", 4.5)  # they are told, and not when they look the next time
     processes[1].client.switch_to("green")
     eventually(lambda: [process.place for process in processes] == [("green", 2)] * 3, within=2)
     processes[2].client.reset()
@@ -167,7 +165,7 @@ def test_a_refusal_names_every_process_that_is_cut_off_the_one_that_answers_amon
 def test_who_was_sent_elsewhere_on_its_own_stays_there_and_the_others_where_they_are(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
-    processes = [start(blue, green, FLEET="apart") for _ in range(3)]
+    processes = [start(blue, green, FLEET="sent-apart") for _ in range(3)]
     together(*processes)
     sent = processes[0]
     assert processes[1].post("switch", cluster="green", workers=[sent.id]).get_json()["done"] == [sent.id]
