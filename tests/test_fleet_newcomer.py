@@ -7,7 +7,6 @@ import time
 from flask_hazelcast_failover.fleet.boards import Reading
 from flask_hazelcast_failover.fleet.newcomer import Newcomer, word_of
 from flask_hazelcast_failover.fleet.records import Desired, Origin, WorkerRecord, by_majority, for_all
-from tests.support.fair_time import fair_time
 from tests.support.moving import Outcome
 from tests.support.waiting import takes_less
 
@@ -18,8 +17,14 @@ def found(desired: Desired, *places: str) -> Reading:
     return Reading(list(entries.items()), 0.0)
 
 
-def newcomer(*out_of_reach: str) -> Newcomer:
-    return Newcomer(["blue", "green"], lambda: out_of_reach)
+def newcomer(*unlikely: str, longest: float = 1.0) -> Newcomer:
+    return Newcomer(["blue", "green"], lambda: unlikely, longest)
+
+
+def seconds_held_up(by: Newcomer) -> float:
+    began = time.monotonic()
+    assert by.hear("blue", None) is None
+    return time.monotonic() - began
 
 
 def test_a_cluster_that_has_just_come_back_waits_for_the_word_of_another() -> None:
@@ -32,19 +37,20 @@ def test_a_cluster_that_has_just_come_back_waits_for_the_word_of_another() -> No
 def test_nobody_waits_once_all_have_spoken() -> None:
     both = newcomer()
     first = Outcome(lambda: both.hear("blue", None))
-    assert takes_less(0.5, lambda: both.hear("green", None))
+    assert takes_less(0.2, lambda: both.hear("green", None))
     assert first.wait().result is None
 
 
-def test_nobody_waits_for_a_cluster_that_cannot_be_connected_to() -> None:
-    assert takes_less(0.5, lambda: newcomer("green").hear("blue", None))
-
-
 def test_a_cluster_that_does_not_speak_holds_up_the_start_for_a_moment_only() -> None:
-    began = time.monotonic(), fair_time()
-    assert newcomer().hear("blue", None) is None
-    assert time.monotonic() - began[0] > 0.5
-    assert fair_time() - began[1] < 2.0
+    assert 0.9 < seconds_held_up(newcomer()) < 3.0
+
+
+def test_a_cluster_that_cannot_be_connected_to_holds_up_the_start_for_less() -> None:
+    assert min(seconds_held_up(newcomer("green")) for _ in range(3)) < 0.9
+
+
+def test_nobody_is_held_up_for_a_great_part_of_what_he_would_wait_at_all() -> None:
+    assert min(seconds_held_up(newcomer(longest=0.4)) for _ in range(3)) < 0.9
 
 
 def test_what_nobody_asked_for_follows_those_who_have_just_moved() -> None:

@@ -78,7 +78,8 @@ class Fleet:
         self._pulse: Pulse | None = None  # made once for each process, under _lock
         self._serves = False  # only ever becomes true
         # Without standby one cluster is asked after the other, so none has another to wait for.
-        self._newcomer = Newcomer(() if self._is_cold else self._labels(), self._down)
+        longest = min(self._options.connect_timeout, self._options.wait_timeout) / 3
+        self._newcomer = Newcomer(() if self._is_cold else self._labels(), self._down, longest)
 
     @property
     def name(self) -> str:
@@ -356,9 +357,9 @@ class Fleet:
             return pulse.view
 
     def _down(self) -> list[str]:
-        return [
-            cluster.label for cluster in self._client.status().clusters if cluster.state is Condition.DOWN
-        ]
+        connected = self._client.connected_clusters()  # its state shows that when it has said its word
+        clusters = self._client.status().clusters
+        return [one.label for one in clusters if one.state is Condition.DOWN and one.label not in connected]
 
     def _labels(self) -> list[str]:
         return [cluster.label for cluster in self._client.status().clusters]

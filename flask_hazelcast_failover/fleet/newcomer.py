@@ -13,9 +13,10 @@ from flask_hazelcast_failover.fleet.records import WorkerRecord
 __all__ = ["Newcomer", "word_of"]
 
 # How long a cluster that knows nothing of the fleet waits for the others' word, seconds. A cluster that
-# has just come back knows nothing, while the fleet is elsewhere.
-_PATIENCE = 1.0
-# How often it is looked meanwhile whether they can say one, seconds.
+# has just come back knows nothing, while the fleet is elsewhere. The first figure is for those that an
+# attempt has failed at already, the second, at most, for those that are being connected to.
+_LITTLE_PATIENCE, _PATIENCE = 0.3, 1.0
+# How often it is looked meanwhile which of the two they are, seconds.
 _PACE = 0.05
 
 
@@ -23,12 +24,16 @@ class Newcomer:
     """What the clusters say to a process that connects for the first time, each on a thread of its own.
 
     :param clusters: labels of those that are asked at the same time
-    :param out_of_reach: labels of those that cannot be connected to, and so say nothing
+    :param unlikely: labels of those that an attempt has failed at
+    :param longest: seconds that may be waited for a word at most
     """
 
-    def __init__(self, clusters: Iterable[str], out_of_reach: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self, clusters: Iterable[str], unlikely: Callable[[], Collection[str]], longest: float = _PATIENCE
+    ) -> None:
         self._clusters = frozenset(clusters)
-        self._out_of_reach = out_of_reach
+        self._unlikely = unlikely
+        self._patience = max(_LITTLE_PATIENCE, min(_PATIENCE, longest))
         self._changed = threading.Condition()
         self._words: dict[str, str | None] = {}  # label -> where it sends us, if anywhere; under _changed
 
@@ -36,18 +41,19 @@ class Newcomer:
         """Take one cluster's word in, and give the best that is known.
 
         :param label: of that cluster
-        :param word: the label of the cluster to go to; ``None`` if it knows nothing of the fleet
+        :param word: the label of the cluster to go to; ``None`` if it knows nothing of the fleet, or cannot say
         """
         with self._changed:
             self._words[label] = word
             self._changed.notify_all()
-        end = time.monotonic() + _PATIENCE
+        began = time.monotonic()
         while True:
-            silent = self._out_of_reach()
+            unlikely = self._unlikely()
             with self._changed:
-                best = word or self._best()
-                left = end - time.monotonic()
-                if best is not None or self._clusters <= {*self._words, *silent} or left <= 0:
+                best, missing = word or self._best(), self._clusters - self._words.keys()
+                patience = _LITTLE_PATIENCE if missing <= set(unlikely) else self._patience
+                left = began + patience - time.monotonic()
+                if best is not None or not missing or left <= 0:
                     return best
                 self._changed.wait(min(left, _PACE))
 
