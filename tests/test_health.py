@@ -55,9 +55,7 @@ class TestAClusterThatNoLongerAnswers:
         with relayed(blue, green) as (client, told, relays):
             are_owned(client)
             relays[0].freeze()
-            began = time.monotonic()
             eventually(is_on(client, "green"), SEEN_WITHIN)
-            assert time.monotonic() - began > 0.2, "one failed check is not enough"
             lost = eventually(lambda: told.of(ClusterLost))
             assert (lost[0].cluster, lost[0].active, lost[0].reason) == ("blue", True, "health-check")
             assert client.status().history[-1].reason == "health-check"
