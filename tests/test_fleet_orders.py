@@ -27,9 +27,9 @@ def test_switch_to_and_reset_of_the_client_act_on_the_whole_fleet(
     processes = [start(blue, green, FLEET="whole") for _ in range(3)]
     together(*processes)
     processes[1].client.switch_to("green")
-    eventually(lambda: [process.place for process in processes] == [("green", 2)] * 3, within=2)
+    eventually(lambda: [process.place for process in processes] == [("green", 2)] * 3, within=1)
     processes[2].client.reset()
-    eventually(lambda: [process.place for process in processes] == [("blue", 3)] * 3, within=2)
+    eventually(lambda: [process.place for process in processes] == [("blue", 3)] * 3, within=1)
     reasons = [process.client.status().history[-1].reason for process in processes]
     assert reasons == ["fleet", "fleet", "manual"]
 
@@ -169,7 +169,7 @@ def test_who_was_sent_elsewhere_on_its_own_stays_there_and_the_others_where_they
     together(*processes)
     sent = processes[0]
     assert processes[1].post("switch", cluster="green", workers=[sent.id]).get_json()["done"] == [sent.id]
-    eventually(lambda: processes[2].fleet["split"])
+    eventually(lambda: processes[2].fleet["split"], within=1)
     eventually(lambda: processes[2].desired.get("label") == "blue", within=9)
     time.sleep(1.5)
     assert [process.place[0] for process in processes] == ["green", "blue", "blue"]

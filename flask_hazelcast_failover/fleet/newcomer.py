@@ -29,7 +29,7 @@ class Newcomer:
     """
 
     def __init__(
-        self, clusters: Iterable[str], unlikely: Callable[[], Collection[str]], longest: float = _PATIENCE
+        self, clusters: Iterable[str], unlikely: Callable[[], Collection[str]], longest: float
     ) -> None:
         self._clusters = frozenset(clusters)
         self._unlikely = unlikely
