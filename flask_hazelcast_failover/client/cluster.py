@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from flask_hazelcast_failover.client.status import ClusterStatus, Condition
 from flask_hazelcast_failover.failover import ClusterConfig
 
-__all__ = ["ClusterRecord", "KeptLink", "failed_too_often"]
+__all__ = ["ClusterRecord", "Failures", "KeptLink", "failed_too_often"]
 
 # Between two attempts at a cluster that is merely absent, seconds, half of it by chance.
 _ABSENT_PAUSE = 0.5
 # Between two attempts at one that refuses: doubles from the first to the second, likewise.
 _REFUSING_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
+# A member that answers pings, and no checks, is lost only after so many times as many failures.
+_PINGS_ONLY = 6
+
 _data_numbers = count(1).__next__
+
+
+class Failures(NamedTuple):
+    """A member's failed health checks in a row: those in which it was silent, and those in which it answered pings.
+
+    ``since``: when the first of them was sent, monotonic seconds. ``error``: the Java error that the member met last.
+    """
+
+    silent: int = 0
+    pings_only: int = 0
+    since: float | None = None
+    error: str | None = None
+
+    def exceed(self, limit: int) -> bool:
+        """Whether they are ``limit`` or more; six times as many while the member answers pings."""
+        return self.silent >= limit or self.silent + self.pings_only >= _PINGS_ONLY * limit
 
 
 class KeptLink(Protocol):
@@ -59,7 +78,7 @@ class ClusterRecord:
     restarted: bool = False
     announced: bool = False  # whether the link was told to subscribers
     lost_at: float | None = None
-    failures: dict[UUID, int] = field(default_factory=dict)  # member -> failed checks in a row
+    failures: Mapping[UUID, Failures] = field(default_factory=dict)  # of the members that have some
     impaired: bool = False
     latency: float | None = None
     fit_since: float | None = None  # connected and healthy without a break
@@ -156,23 +175,27 @@ class ClusterRecord:
         self.pause = min(_LONGEST_PAUSE, pause * 2)
         return pause * (0.5 + jitter / 2)
 
-    def checked(self, failed: frozenset[UUID], latency: float | None, now: float) -> None:
-        """A round of health checks has ended; ``latency`` in seconds."""
+    def checked(self, failures: Mapping[UUID, Failures], latency: float | None, now: float) -> None:
+        """Members have answered health checks, or failed to; ``latency`` in seconds."""
         members = self.link.members() if self.link is not None else frozenset()
         self.members = members or self.members
-        self.failures = {member: self.failures.get(member, 0) + 1 for member in failed if member in members}
+        self.failures = {member: failed for member, failed in failures.items() if member in members}
         self.latency = latency if latency is not None else self.latency
-        if failed:
+        if failures:
             self.fit_since = now
 
-    def failing(self, limit: int) -> int:
-        """How many members have failed ``limit`` checks in a row, or more."""
-        return sum(1 for failures in self.failures.values() if failures >= limit)
+    def failing(self, limit: int) -> list[Failures]:
+        """The failures of the members that have failed ``limit`` checks in a row, or more."""
+        return [failures for failures in self.failures.values() if failures.exceed(limit)]
 
     def is_half_gone(self, limit: int) -> bool:
         """Whether half of the members or more have failed ``limit`` checks in a row."""
-        gone = self.failing(limit)
+        gone = len(self.failing(limit))
         return gone > 0 and 2 * gone >= len(self.members)
+
+    def since(self, limit: int) -> float | None:
+        """When the first failed check of the members that have failed ``limit`` was sent, monotonic seconds."""
+        return min((f.since for f in self.failing(limit) if f.since is not None), default=None)
 
     def condition(self, active: KeptLink | None) -> Condition:
         """What to show of it."""
@@ -211,7 +234,14 @@ def failed_too_often(record: ClusterRecord, records: Sequence[ClusterRecord], li
     """
     others = any(other.is_half_gone(1) for other in records if other is not record)
     needed = 2 * limit if others else limit
-    if record.is_half_gone(needed):
-        return f"{record.failing(needed)} of {len(record.members)} members failed {needed} health checks"
-    record.impaired = record.failing(limit) > 0
-    return None
+    if not record.is_half_gone(needed):
+        answer_pings_only = any(failures.pings_only for failures in record.failures.values())
+        record.impaired = answer_pings_only or bool(record.failing(limit))
+        return None
+    failing = record.failing(needed)
+    who = f"{len(failing)} of {len(record.members)} members"
+    if all(failures.silent >= needed for failures in failing):
+        return f"{who} failed {needed} health checks"
+    errors = sorted({failures.error for failures in failing if failures.error})
+    why = f" ({', '.join(errors)})" if errors else ""
+    return f"{who} answered pings and failed {_PINGS_ONLY * needed} health checks{why}"

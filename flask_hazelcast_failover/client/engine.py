@@ -30,7 +30,7 @@ from flask_hazelcast_failover.client.happenings import (
     Scouted,
     Wish,
 )
-from flask_hazelcast_failover.client.health import Watch, answers
+from flask_hazelcast_failover.client.health_monitor import HealthMonitor, is_responsive
 from flask_hazelcast_failover.client.keeper import Keeper
 from flask_hazelcast_failover.client.link import Link, ProxyKey
 from flask_hazelcast_failover.client.listeners import Listeners
@@ -103,7 +103,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
         self._links: dict[Link, None] = {}  # open ones; single steps of a dict by any thread
         self._helpers: dict[threading.Thread, None] = {}  # running; likewise
-        self._watch = Watch(options, self._open_links, self.post)
+        self._watch = HealthMonitor(options, self._open_links, self.post)
 
     # For the client.
 
@@ -284,7 +284,7 @@ class Engine:
         def run() -> None:
             try:
                 # While operations have somewhere to be, they are sent to nobody who is as good as gone.
-                if is_graceful and not answers(link, self._options.connect_timeout):
+                if is_graceful and not is_responsive(link, self._options.connect_timeout):
                     self.post(Prepared(link, "it does not answer"))
                     return
                 self._opener.warm(link)

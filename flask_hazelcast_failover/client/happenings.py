@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
-from flask_hazelcast_failover.client.cluster import KeptLink
+from flask_hazelcast_failover.client.cluster import Failures, KeptLink
 from flask_hazelcast_failover.client.events import Reason
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Begin",
     "Checked",
     "Drained",
+    "Failures",
     "Happening",
     "LinkDown",
     "Prepared",
@@ -74,10 +75,14 @@ class Drained:
 
 @dataclass(frozen=True)
 class Checked:
-    """A round of health checks over a link: who failed, how long the answers took (seconds)."""
+    """How the members of a link answer health checks.
+
+    ``failures``: of the members that have not answered since. ``latency``: how long the slowest of the answers that came
+    since the last report took, seconds.
+    """
 
     link: KeptLink
-    failed: frozenset[UUID]
+    failures: Mapping[UUID, Failures]
     latency: float | None
 
 

@@ -293,7 +293,7 @@ class Keeper:
         record = self._standbys.record_of(event.link)
         if record is None:
             return
-        record.checked(event.failed, event.latency, self._world.now())
+        record.checked(event.failures, event.latency, self._world.now())
         failed = failed_too_often(record, self.records, self._options.health_check_failures)
         if failed is not None:
             self._lose(record, event.link, Reason.HEALTH_CHECK, failed)

@@ -15,6 +15,9 @@ from flask_hazelcast_failover.testing import free_port
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SECONDS_FOR_A_COMMAND = 5.0
+# Of a limited direction: how often bytes are let through, seconds, and what the relay holds of them, bytes.
+_PACE = 0.005
+_BUFFER = 65536
 
 
 class _Link:
@@ -24,13 +27,14 @@ class _Link:
         self.ends = (near, far)
         self.outbox: dict[socket.socket, deque[tuple[float, bytes]]] = {near: deque(), far: deque()}
         self.closing = False
+        self.read_at = {near: 0.0, far: 0.0}  # when a limited direction was read from last
 
     def other(self, end: socket.socket) -> socket.socket:
         return self.ends[1] if end is self.ends[0] else self.ends[0]
 
 
 class Relay:
-    """Forwards what comes in on `address` to a member, until told to be cut, refuse, freeze or delay.
+    """Forwards what comes in on `address` to a member, until told to be cut, refuse, freeze, delay or let through so many bytes a second.
 
         with Relay(cluster.addresses[0]) as relay:
             client = HazelcastClient(cluster_members=[relay.address], ...)
@@ -54,6 +58,7 @@ class Relay:
         self._listener: socket.socket | None = None
         self._links: list[_Link] = []
         self._delay = 0.0
+        self._limits: tuple[float | None, float | None] = (None, None)  # bytes a second from near, from far
         self._frozen = False
         self._open = True
         self._thread = threading.Thread(target=self._run, name=f"relay {self.address}", daemon=True)
@@ -93,8 +98,18 @@ class Relay:
 
         self._do(set_delay)
 
+    def limit(self, up: float | None = None, down: float | None = None) -> None:
+        """Let through so many bytes a second to the member (`up`) and from it (`down`), each connection for itself."""
+
+        def set_limits() -> None:
+            self._limits = (up, down)
+            for link in self._links:
+                self._apply_limits(link)
+
+        self._do(set_limits)
+
     def resume(self) -> None:
-        """Take back `refuse`, `freeze` and `delay`. What a freeze held up is delivered now."""
+        """Take back `refuse`, `freeze`, `delay` and `limit`. What a freeze held up is delivered now."""
         self._do(self._set_normal)
 
     def close(self) -> None:
@@ -133,6 +148,8 @@ class Relay:
                     assert isinstance(key.fileobj, socket.socket)
                     self._receive(key.data, key.fileobj)
             if not self._frozen:
+                for link in list(self._links):
+                    self._read_limited(link)
                 for link in list(self._links):
                     self._deliver(link)
         self._selector.close()
@@ -178,10 +195,37 @@ class Relay:
             end.setblocking(False)
             self._selector.register(end, selectors.EVENT_READ, link)
         self._links.append(link)
+        self._apply_limits(link)
 
-    def _receive(self, link: _Link, end: socket.socket) -> None:
+    def _limit_of(self, link: _Link, end: socket.socket) -> float | None:
+        return self._limits[link.ends.index(end)]
+
+    def _apply_limits(self, link: _Link) -> None:
+        for end in link.ends:
+            is_polled = self._limit_of(link, end) is not None
+            with contextlib.suppress(KeyError, ValueError):
+                if is_polled:
+                    link.read_at[end] = time.monotonic()
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+                    self._selector.unregister(end)
+                else:
+                    self._selector.register(end, selectors.EVENT_READ, link)
+
+    def _read_limited(self, link: _Link) -> None:
+        now = time.monotonic()
+        for end in link.ends:
+            rate = self._limit_of(link, end)
+            if rate is None or link.closing or link not in self._links:
+                continue
+            budget = int(min(rate * (now - link.read_at[end]), _BUFFER))
+            if budget < 1 or sum(len(data) for _, data in link.outbox[link.other(end)]) >= _BUFFER:
+                continue
+            link.read_at[end] = now
+            self._receive(link, end, budget)
+
+    def _receive(self, link: _Link, end: socket.socket, most: int = 65536) -> None:
         try:
-            data = end.recv(65536)
+            data = end.recv(most)
         except BlockingIOError:
             return
         except OSError:
@@ -191,7 +235,8 @@ class Relay:
             link.outbox[link.other(end)].append((time.monotonic() + self._delay, data))
         else:
             link.closing = True
-            self._selector.unregister(end)
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(end)
 
     def _deliver(self, link: _Link) -> None:
         now = time.monotonic()
@@ -214,6 +259,8 @@ class Relay:
     def _seconds_to_next_delivery(self) -> float | None:
         if self._frozen:
             return None
+        if self._links and self._limits != (None, None):
+            return _PACE
         due = [outbox[0][0] for link in self._links for outbox in link.outbox.values() if outbox]
         # What is overdue could not be sent because the receiver's buffer is full.
         return max(0.001, min(due) - time.monotonic()) if due else None
@@ -240,6 +287,10 @@ class Relay:
 
     def _set_normal(self) -> None:
         self._delay = 0.0
+        self._limits = (None, None)
+        if not self._frozen:
+            for link in self._links:
+                self._apply_limits(link)
         if self._frozen:
             self._frozen = False
             for link in self._links:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from uuid import UUID
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover.client.cluster import KeptLink
+from flask_hazelcast_failover.client.cluster import Failures, KeptLink
 from flask_hazelcast_failover.client.events import Event, Reason
 from flask_hazelcast_failover.client.happenings import (
     AttemptEnded,
@@ -77,6 +77,7 @@ class ScriptedLink:
     is_prepared: bool = False
     opened_at: float = 0.0
     failed_at: float | None = None  # when checks of it failed last
+    failures: dict[UUID, Failures] = field(default_factory=dict)  # failed checks in a row
 
     def members(self) -> frozenset[UUID]:
         return self.known
@@ -197,11 +198,13 @@ class ScriptedWorld:
             cluster = self.clusters[link.index]
             if link.is_open:
                 bad = len(link.known) if cluster.mode is Mode.SILENT else cluster.failing
-                failed = frozenset(sorted(link.known)[:bad])
+                failed = sorted(link.known)[:bad]
+                link.failures = {m: link.failures.get(m, Failures(since=self.time)) for m in failed}
+                link.failures = {m: f._replace(silent=f.silent + 1) for m, f in link.failures.items()}
                 if failed:
                     link.failed_at = self.time
                 latency = None if len(failed) == len(link.known) else 0.001
-                self.posted.append(Checked(link, failed, latency))
+                self.posted.append(Checked(link, link.failures, latency))
 
     def wish(self, index: int, *, holds: bool, reason: Reason = Reason.MANUAL) -> Asked:
         """Want to be on a cluster."""

@@ -12,6 +12,7 @@ from flask_hazelcast_failover.client.official.authentication import (
     decode_authentication,
     encode_authentication,
 )
+from flask_hazelcast_failover.client.official.checks import CheckRequest, machine_error
 from flask_hazelcast_failover.client.official.connection import OfficialClient, Opening
 from flask_hazelcast_failover.client.official.face import Face, proper_cp_name
 from flask_hazelcast_failover.client.official.operations import is_connection_problem
@@ -25,6 +26,7 @@ __all__ = [
     "CREDENTIALS_FAILED",
     "NOT_ALLOWED",
     "SERIALIZATION_MISMATCH",
+    "CheckRequest",
     "Face",
     "OfficialClient",
     "Opening",
@@ -33,6 +35,7 @@ __all__ = [
     "encode_authentication",
     "is_connection_problem",
     "is_reactor_thread",
+    "machine_error",
     "proper_cp_name",
     "put_waker_right",
     "without_waiting",

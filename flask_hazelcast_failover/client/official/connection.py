@@ -20,6 +20,7 @@ from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERV
 from hazelcast.proxy.map import Map
 from hazelcast.transaction import Transaction
 
+from flask_hazelcast_failover.client.official.checks import CheckRequest
 from flask_hazelcast_failover.client.official.operations import (
     FutureGuard,
     GuardedContext,
@@ -29,6 +30,7 @@ from flask_hazelcast_failover.client.official.operations import (
 )
 from flask_hazelcast_failover.client.official.patience import ask_any, register_where_answered
 from flask_hazelcast_failover.client.official.reactor import (
+    ReactorClock,
     let_each_greenlet_be_a_thread,
     put_waker_right,
     read_carefully,
@@ -68,6 +70,7 @@ class OfficialClient(_HazelcastClient):
         close_in_child(self, OfficialClient.release_files)
         put_waker_right(self._reactor)
         sleep_until_needed(self._reactor)
+        self._clock = ReactorClock(self._reactor)
         read_carefully(self._reactor)
         manager: Any = self._connection_manager
         manager.connect_to_all_cluster_members = self._connect_to_members
@@ -121,6 +124,22 @@ class OfficialClient(_HazelcastClient):
     def member_list(self) -> list[MemberInfo]:
         """The members that the cluster says it has."""
         return self.cluster_service.get_members()
+
+    def send_check(self, member: UUID, partition: int) -> CheckRequest | None:
+        """Send a health check to a member, over whatever connection leads there; ``None`` if none is open.
+
+        :param partition: one that the member owns
+        """
+        connections = self._connection_manager.active_connections
+        connection = connections.get(member) or next(iter(list(connections.values())), None)
+        if connection is None:
+            return None
+        return CheckRequest(self._invocation_service.invoke, connection, partition, self._clock, member)
+
+    def is_reading(self) -> bool:
+        """Whether the reactor runs, so that answers can come at all."""
+        loop: Any = self._reactor._loop
+        return loop._thread is not None and bool(loop._thread.is_alive())
 
     def create_proxy(self, service: str, name: str) -> Future[Any]:
         """Get a proxy without blocking; the future's result is the real proxy."""

@@ -19,6 +19,8 @@ from hazelcast.protocol.codec import (
 from hazelcast.serialization import LE_INT
 from hazelcast.sql import HazelcastSqlError, _SqlErrorCode
 
+from flask_hazelcast_failover.client.official.checks import CheckInvocation
+
 __all__ = [
     "FutureGuard",
     "GuardedContext",
@@ -40,6 +42,8 @@ _RELIABLE_READS = frozenset(
 
 def may_resend(official: Callable[[Any, Exception], bool], invocation: Any, error: Exception) -> bool:
     """What was sent over a connection that is gone may have run: who asked decides what to do."""
+    if isinstance(invocation, CheckInvocation):
+        return False
     if isinstance(error, TargetDisconnectedError):
         return LE_INT.unpack_from(invocation.request.buf, _TYPE_OFFSET)[0] in _RELIABLE_READS
     return official(invocation, error)

@@ -12,16 +12,18 @@ from typing import Any
 
 from hazelcast.future import Future
 
+from flask_hazelcast_failover.client.official.traffic import MeasuredConnection
 from flask_hazelcast_failover.client.official.versions import unsupported_version
 
 try:
     from hazelcast.connection import _Reader
-    from hazelcast.reactor import AsyncoreConnection, asyncore  # type: ignore[attr-defined]  # whichever it uses
+    from hazelcast.reactor import asyncore  # type: ignore[attr-defined]  # whichever it uses
 except ImportError as error:
-    raise ImportError(unsupported_version(["_Reader, AsyncoreConnection or asyncore"])) from error
+    raise ImportError(unsupported_version(["_Reader or asyncore"])) from error
 
 __all__ = [
     "CarefulReader",
+    "ReactorClock",
     "is_reactor_thread",
     "let_each_greenlet_be_a_thread",
     "put_waker_right",
@@ -32,6 +34,8 @@ __all__ = [
 
 # How long a reactor sleeps at most with nothing to do, and as long as the official one while it ends, seconds.
 _LONGEST_SLEEP, _TICK = 0.1, 0.01
+# What a turn of the reactor may take until the rest counts as time in which it did not run, seconds.
+_LONGEST_TURN = 1.5 * _LONGEST_SLEEP
 
 
 def put_waker_right(reactor: Any) -> None:
@@ -96,6 +100,32 @@ def sleep_until_needed(reactor: Any) -> None:
     loop.run_loop, loop.add_timer, loop.shutdown = run_loop, add_and_wake, wake_and_shut_down
 
 
+class ReactorClock:
+    """Seconds in which a reactor ran: none in which the process was stopped, or the reactor busy with one thing.
+
+    Whoever waits for bytes may count no other time: nothing could be read in it.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        # What had run before this turn, and when the turn began. Replaced as a whole by the reactor's thread.
+        self._turn = (0.0, time.monotonic())
+        loop = reactor._loop
+        run_loop = loop.run_loop
+
+        def run_turn() -> None:
+            ran, began = self._turn
+            now = time.monotonic()
+            self._turn = ran + min(now - began, _LONGEST_TURN), now
+            run_loop()
+
+        loop.run_loop = run_turn
+
+    def now(self) -> float:
+        """The reactor's own time."""
+        ran, began = self._turn
+        return ran + min(time.monotonic() - began, _LONGEST_TURN)
+
+
 def _piped_waker(reactor: Any) -> Any | None:
     """The reactor's waker; none for the loop without wake-ups and for the one of Windows."""
     waker = getattr(reactor._loop, "waker", None)
@@ -114,7 +144,7 @@ class CarefulReader(_Reader):
             raise ValueError("a frame shorter than its own header came: this is no Hazelcast member")
 
 
-class _CarefulConnection(AsyncoreConnection):
+class _CarefulConnection(MeasuredConnection):
     def create_socket(self, *kind: Any) -> None:
         self._reader = CarefulReader(self._builder)  # here, since nothing can be read before
         super().create_socket(*kind)

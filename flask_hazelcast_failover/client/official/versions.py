@@ -25,6 +25,7 @@ _USED = (
     "_reactor.map",
     "_reactor._loop._is_live",
     "_reactor._loop._new_timers",
+    "_reactor._loop._thread",
     "_reactor._loop._timers",
     "_reactor._loop.add_timer",
     "_reactor._loop.run_loop",
