@@ -95,12 +95,12 @@ def _from_url(where: str, url: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"cluster_name": _decoded(where, cluster_name)}
     if scheme.lower() == _STATIC:
         entry["addresses"] = host.split(",")
-        return entry | _parameters(where, query, {"priority": int, "label": str})
+        return entry | _parameters(where, query, _OF_EVERY_URL)
     dns_name, colon, port = host.partition(":")
     entry["dns_name"] = dns_name
     if colon:
         entry["port"] = _converted(where, "the port", port, int)
-    return entry | _parameters(where, query, {"priority": int, "label": str, "refresh_interval": float})
+    return entry | _parameters(where, query, {**_OF_EVERY_URL, "refresh_interval": float})
 
 
 def _split_authority(where: str, text: str) -> tuple[str, str]:
@@ -145,8 +145,21 @@ def _converted(where: str, what: str, text: str, kind: Callable[[str], object]) 
     try:
         return kind(text)
     except ValueError:
-        expected = "a whole number" if kind is int else "a number"
+        expected = {int: "a whole number", _yes_or_no: "true or false"}.get(kind, "a number")
         raise ValueError(f"{where} (str): {what} must be {expected}, not {text!r}") from None
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
+
+
+_OF_EVERY_URL: Mapping[str, Callable[[str], object]] = {
+    "priority": int,
+    "label": str,
+    "known_members": _yes_or_no,
+}
 
 
 def _decoded(where: str, text: str) -> str:

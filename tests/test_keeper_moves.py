@@ -15,7 +15,7 @@ from flask_hazelcast_failover.client.route import State
 from flask_hazelcast_failover.client.status import Condition
 from flask_hazelcast_failover.errors import ClientOfflineException
 from tests.support.scripted_world import Mode
-from tests.support.stage import started, switches
+from tests.support.stage import stage_of, started, switches
 
 
 def test_a_way_back_is_taken_when_the_primary_was_fit_for_long_enough() -> None:
@@ -361,3 +361,43 @@ def test_a_name_is_not_followed_over_a_connection_that_is_down_already() -> None
     stage.world.links[-1].is_open = False
     stage.deliver()
     assert stage.world.moving is None and stage.world.links[-1].is_discarded
+
+
+def test_a_cluster_whose_listeners_take_long_is_not_waited_for_alone() -> None:
+    """After 30 s the next cluster is tried as well, and the one that is ready first is taken."""
+    stage = stage_of("blue", "green")
+    stage.clusters[0].carry_time = 50.0
+    stage.clusters[1].carry_time = 5.0
+    stage.begin()
+    stage.run(29.0)
+    assert stage.on is None
+    stage.run(7.0)
+    assert stage.on == "green"
+    stage.run(60.0)
+    assert stage.on == "green"
+    assert not any(link.is_discarded for link in stage.world.links), "both stay connected"
+
+
+def test_the_first_cluster_is_taken_if_it_is_ready_before_the_next() -> None:
+    """The next cluster, tried after 30 s, is called off when the first one is ready after all."""
+    stage = stage_of("blue", "green")
+    stage.clusters[0].carry_time = 35.0
+    stage.clusters[1].carry_time = 10.0
+    stage.begin()
+    stage.run(36.0)
+    assert stage.on == "blue"
+    stage.run(60.0)
+    assert stage.on == "blue" and stage.world.shown is not None
+    assert [cluster.state for cluster in stage.world.shown.clusters] == ["active", "standby"]
+
+
+def test_a_cluster_that_fails_while_the_next_is_tried_is_called_off() -> None:
+    """A slow first cluster that dies does not disturb the next one."""
+    stage = stage_of("blue", "green")
+    stage.clusters[0].carry_time = 100.0
+    stage.clusters[1].carry_time = 10.0
+    stage.begin()
+    stage.run(32.0)
+    stage.kill("blue")
+    stage.run(12.0)
+    assert stage.on == "green"

@@ -118,3 +118,15 @@ def test_a_first_use_that_fails_leaves_the_client_trying(start_cluster: Callable
     eventually(lambda: client.status().state == "connected")
     assert users.size() == 0
     client.shutdown()
+
+
+def test_a_cluster_that_was_passed_over_says_why(green: LocalCluster) -> None:
+    """A start that lands on the second cluster has the reason of the first, though its attempt is still under way."""
+    with socket_that_is_silent() as blue:
+        failover = FailoverConfig()
+        failover.add_cluster("blue", [blue])
+        failover.add_cluster("green", green.addresses)
+        with HazelcastClient(failover, connect_timeout=0.5) as client:
+            status = client.status()
+            assert status.current_cluster == "green"
+            assert status.clusters[0].last_error

@@ -8,7 +8,6 @@ raises :class:`AttemptFailed`, which says why for each address.
 from __future__ import annotations
 
 import contextlib
-import random
 import selectors
 import socket
 import ssl
@@ -20,10 +19,10 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from hazelcast.config import Config
-from hazelcast.core import AddressHelper
 
+from flask_hazelcast_failover.client.attempt_addresses import AttemptAddresses, KnownMembers
 from flask_hazelcast_failover.client.lookups import hosts
-from flask_hazelcast_failover.client.official import OfficialClient, Opening
+from flask_hazelcast_failover.client.official import ClientIdentity, OfficialClient, Opening
 from flask_hazelcast_failover.client.probe import Answer, Probe, Verdict
 from flask_hazelcast_failover.client.processes import close_in_child
 from flask_hazelcast_failover.client.tls import tls_context
@@ -33,6 +32,9 @@ __all__ = ["AttemptFailed", "attempt"]
 
 # How long one member alone may take to open before the next is tried beside it, seconds at most.
 _HEDGE = 0.5
+# How long known members have to answer once all configured addresses have failed, seconds; and the share of an
+# attempt that the configured addresses have for themselves where they go first.
+_AFTER_REFUSALS, _SHARE_OF_CONFIGURED = 0.5, 2 / 3
 # How long the threads of a failed attempt are waited for, seconds.
 _TIDYING = 0.1
 _BUSY = "timed out: authenticated, but this process was busy with other connections"
@@ -49,39 +51,25 @@ class AttemptFailed(Exception):
 BuildConfig = Callable[[Sequence[str]], Config]
 
 
-def attempt(addresses: Sequence[str], build_config: BuildConfig, deadline: float) -> OfficialClient:
+def attempt(
+    addresses: AttemptAddresses,
+    build_config: BuildConfig,
+    deadline: float,
+    *,
+    known_members: KnownMembers = KnownMembers.AT_ONCE,
+    former: ClientIdentity | None = None,
+) -> OfficialClient:
     """Open an official client on a cluster.
 
-    :param addresses: where members may be, "host:port" or "host"
+    :param addresses: where members may be
     :param build_config: gives a fresh configuration for the addresses that it is given
     :param deadline: when the attempt is over, monotonic seconds
+    :param known_members: when the members are asked that are not configured
+    :param former: by what the members know this client already, if they do
     :raises AttemptFailed: no member could be reached in time
     """
-    with _Attempt(_Places.of(addresses), build_config, deadline) as trying:
+    with _Attempt(addresses, build_config, deadline, known_members, former) as trying:
         return trying.run()
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where members may be, "host:port": those that were named, and the further ports of hosts without one."""
-
-    named: frozenset[str]
-    further: frozenset[str]
-
-    @classmethod
-    def of(cls, addresses: Sequence[str]) -> _Places:
-        named, further = set[str](), set[str]()
-        for address in addresses:
-            primary, secondary = AddressHelper.get_possible_addresses(address)
-            named.update(f"{found.host}:{found.port}" for found in primary)
-            further.update(f"{found.host}:{found.port}" for found in secondary)
-        return cls(frozenset(named), frozenset(further))
-
-    def shuffled(self) -> list[str]:
-        """All of them: many clients should not all begin with the same member."""
-        places = list(self.named | self.further)
-        random.SystemRandom().shuffle(places)
-        return places
 
 
 @dataclass
@@ -110,11 +98,19 @@ class _Attempt:
     Threads only tell it what ended: it belongs to the one that runs it.
     """
 
-    def __init__(self, places: _Places, build_config: BuildConfig, deadline: float) -> None:
-        addresses = places.shuffled()
+    def __init__(
+        self,
+        places: AttemptAddresses,
+        build_config: BuildConfig,
+        deadline: float,
+        known_members: KnownMembers,
+        former: ClientIdentity | None,
+    ) -> None:
+        addresses = places.configured
         self._places = places
         self._build_config = build_config
         self._deadline = deadline
+        self._former = former
         self._config = build_config(addresses)
         self._context = _tls_context(self._config)
         self._inbox: deque[_Looked | Probe | Opening] = deque()  # appended to by any thread
@@ -122,6 +118,12 @@ class _Attempt:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakes, selectors.EVENT_READ)
         self._pending = 0  # lookups and probes that have not ended
+        self._pending_known = 0  # those of them at addresses that are only known
+        self._unasked = places.known  # known addresses that are not asked yet
+        self._refused_at: float | None = None  # when the last of the configured addresses had failed
+        now = time.monotonic()
+        # Where the configured addresses stay silent, the known ones have the rest of the attempt.
+        self._ask_known_at = now + (deadline - now) * _SHARE_OF_CONFIGURED
         self._said: dict[str, Answer] = {}  # address -> what came of it
         self._lookups: list[threading.Thread] = []
         self._probes: list[Probe] = []
@@ -131,6 +133,8 @@ class _Attempt:
         self._won: OfficialClient | None = None
         for address in addresses:
             self._begin(address)
+        if known_members is KnownMembers.AT_ONCE:
+            self._ask_known()
 
     def __enter__(self) -> _Attempt:
         return self
@@ -158,11 +162,11 @@ class _Attempt:
 
     def run(self) -> OfficialClient:
         """Wait for the first client that opens."""
-        while (left := self._deadline - time.monotonic()) > 0:
+        while (left := self._time_left()) > 0:
             self._open_next()
-            if not self._pending and all(member.why is not None for member in self._members):
+            if not self._pending and not self._unasked and not self._has_member():
                 break
-            for key, _ in self._selector.select(min(left, self._hedge())):
+            for key, _ in self._selector.select(min(left, self._hedge(), self._time_to_known())):
                 self._ready(key)
             while self._inbox:
                 client = self._take(self._inbox.popleft())
@@ -170,6 +174,33 @@ class _Attempt:
                     self._won = client
                     return client
         raise self._failure()
+
+    # Members that are known and not configured.
+
+    def _ask_known(self) -> None:
+        unasked, self._unasked = self._unasked, frozenset()
+        for address in unasked:
+            self._pending_known += 1
+            self._begin(address)
+
+    def _time_left(self) -> float:
+        """Seconds until the attempt is over: soon after the configured addresses have all failed."""
+        now = time.monotonic()
+        has_configured = self._pending > self._pending_known or self._has_member()
+        if has_configured:
+            self._refused_at = None
+        elif self._refused_at is None:
+            self._refused_at = now
+        if self._unasked and (not has_configured or now >= self._ask_known_at):
+            self._ask_known()
+        ends = self._deadline if self._refused_at is None else self._refused_at + _AFTER_REFUSALS
+        return min(self._deadline, ends) - now
+
+    def _time_to_known(self) -> float:
+        return max(0.001, self._ask_known_at - time.monotonic()) if self._unasked else float("inf")
+
+    def _has_member(self) -> bool:
+        return any(member.why is None for member in self._members)
 
     # From addresses to members.
 
@@ -197,7 +228,9 @@ class _Attempt:
             self._tell(_Looked(address, (), f"name not found ({error})"))
 
     def _looked(self, looked: _Looked) -> None:
+        is_known = looked.address in self._places.known
         self._pending -= 1
+        self._pending_known += is_known * (len(looked.ips) - 1)
         if not looked.ips:
             self._said[looked.address] = Answer(Verdict.ABSENT, looked.why or "name not found")
             return
@@ -207,6 +240,7 @@ class _Attempt:
             self._probe(looked.address, ip)
 
     def _probe(self, address: str, ip: str) -> None:
+        cluster = self._places.cluster if address in self._places.known else None
         probe = Probe(
             address,
             ip,
@@ -214,11 +248,13 @@ class _Attempt:
             context=self._context,
             deadline=self._deadline,
             done=self._tell,
+            expected=cluster.id if cluster else None,
         )
         self._probes.append(probe)
 
     def _answered(self, probe: Probe) -> None:
         self._pending -= 1
+        self._pending_known -= probe.address in self._places.known
         answer = probe.answer
         self._said[_name(probe)] = answer
         if answer.connection is not None:
@@ -241,7 +277,10 @@ class _Attempt:
         if not self._turn.has_begun:
             return
         member, self._opened_last = waiting[0], now
-        member.opening = Opening(self._build_config([self._dialled(member.probe)]), done=self._tell)
+        config = self._build_config([self._dialled(member.probe)])
+        # Only one client at a time may go by the former id.
+        former = None if any(other.opening for other in self._members) else self._former
+        member.opening = Opening(config, former, done=self._tell)
 
     def _patience(self, waiting: int) -> float:
         return min(_HEDGE, (self._deadline - self._opened_last) / (waiting + 1))
@@ -265,6 +304,10 @@ class _Attempt:
         if opening.error is not None:
             verdict = Verdict.REFUSING if opening.is_unsupported else Verdict.ABSENT
             self._give_up(member, Answer(verdict, opening.error))
+            return None
+        cluster = self._places.cluster if member.probe.address in self._places.known else None
+        if cluster is not None and opening.client.cluster_id != cluster.id:
+            self._give_up(member, Answer(Verdict.REFUSING, "joined another cluster meanwhile"))
             return None
         return opening.client
 

@@ -37,15 +37,21 @@ class _Lock(NamedTuple):
     """Where a lock was taken."""
 
     link: ref[Link]
+    held: dict[Any, int]  # those of that link, and of links that have taken its place
     label: str
     epoch: int
+
+    def is_held_on(self, link: Link, holder: Holder) -> bool:
+        """Whether the lock can be given back over a link."""
+        # A FencedLock belongs to a session, which ends with its connection; a map's lock belongs to the client.
+        return self.link() is link or (bool(holder.key.service) and self.held is link.locks)
 
 
 class Bonds:
     """Which threads are in a section, which locks they hold, which sequences they know."""
 
     def __init__(self) -> None:
-        self.sections: dict[int, int] = {}  # thread -> epoch; each thread its own entry
+        self.sections: dict[int, int] = {}  # thread -> stay of the link; each thread its own entry
         self._lock = threading.Lock()
         self._locks: OrderedDict[Holder, _Lock] = OrderedDict()  # under _lock
         self._permits = Permits()  # under _lock
@@ -53,11 +59,11 @@ class Bonds:
         self._known: OrderedDict[tuple[ProxyKey, int], int] = OrderedDict()
         self._sequences: dict[ProxyKey, int] = {}
 
-    def check_section(self, link: Link, epoch: int | None) -> None:
-        """Refuse an operation of a section that was entered in another epoch."""
-        if epoch is not None and link.epoch != epoch:
+    def check_section(self, link: Link, stay: int | None) -> None:
+        """Refuse an operation of a section that was entered before the client has moved."""
+        if stay is not None and link.stay != stay:
             raise ClusterChanged(
-                f"the client has moved (epoch {epoch} to {link.epoch}, now on {link.label}) since this"
+                f"the client has moved (now on {link.label}, in epoch {link.epoch}) since this"
                 " same_cluster() section began: begin it again"
             )
 
@@ -87,13 +93,11 @@ class Bonds:
                 self._permits.give_back(holder.key, holder.thread, link, holder.permits)
 
     def _took(self, holder: Holder, link: Link) -> None:
-        self._locks[holder] = _Lock(ref(link), link.label, link.epoch)
+        self._locks[holder] = _Lock(ref(link), link.locks, link.label, link.epoch)
         link.locks[holder] = link.locks.get(holder, 0) + 1
         if len(self._locks) > _REMEMBERED:
             forgotten, lock = self._locks.popitem(last=False)
-            where = lock.link()
-            if where is not None:
-                where.locks.pop(forgotten, None)
+            lock.held.pop(forgotten, None)
 
     def _gave_back(self, holder: Holder, link: Link) -> None:
         left = link.locks.get(holder, 1) - 1
@@ -106,9 +110,10 @@ class Bonds:
     def _check_lock(self, holder: Holder, link: Link) -> None:
         with self._lock:
             lock = self._locks.get(holder)
-            if lock is None or lock.link() is link:
+            if lock is None or lock.is_held_on(link, holder):
                 return
             del self._locks[holder]
+            lock.held.pop(holder, None)
         key = holder.key
         raise ClusterChanged(
             f"the lock of {key.structure} {key.name!r} was taken on {lock.label} in epoch {lock.epoch} and"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from flask_hazelcast_failover.client.known_cluster import KnownCluster
+from flask_hazelcast_failover.client.official import ClientIdentity
 from flask_hazelcast_failover.client.status import ClusterStatus, Condition
 from flask_hazelcast_failover.failover import ClusterConfig
 
@@ -46,6 +48,10 @@ class KeptLink(Protocol):
 
     epoch: int
     data: int
+    stay: int
+
+    def known_cluster(self) -> KnownCluster:
+        """The cluster as it is now, to be found again."""
 
     def members(self) -> frozenset[UUID]:
         """The members that the cluster says it has."""
@@ -74,8 +80,12 @@ class ClusterRecord:
     last_error: str | None = None
     dns_error: str | None = None
     members: frozenset[UUID] = frozenset()
+    known: KnownCluster | None = None  # as last seen; replaced as a whole, so that other threads may read it
+    identity: ClientIdentity | None = None  # by what its members know this client while operations go there
+    left_identity: ClientIdentity | None = None  # the one before, once operations go elsewhere
     data: int = field(default_factory=_data_numbers)
     restarted: bool = False
+    is_slow: bool = False  # whether its link is made ready for so long that others are tried as well
     announced: bool = False  # whether the link was told to subscribers
     lost_at: float | None = None
     failures: Mapping[UUID, Failures] = field(default_factory=dict)  # of the members that have some
@@ -101,12 +111,15 @@ class ClusterRecord:
 
     def connected(self, link: KeptLink, now: float) -> None:
         """A link was opened."""
-        members = link.members()
+        members, known = link.members(), link.known_cluster()
         if self.members and members.isdisjoint(self.members):
             self.restarted = True
             self.data = _data_numbers()
+        elif self.known is not None and self.known.id != known.id:
+            self.data = _data_numbers()  # members of it have joined another cluster meanwhile
         link.data = self.data
         self.members = members
+        self.known = known
         self.link = link
         self.attempt = None
         self.dial_at = None
@@ -125,10 +138,33 @@ class ClusterRecord:
         self.data = _data_numbers()
         link.data = self.data
         self.members = link.members()
+        self.known = link.known_cluster()
         self.link = link
         self.fit_since = now
         self.strangers = 0
         self._healthy()
+
+    def used(self, link: KeptLink) -> None:
+        """Operations go to the cluster: members know the client by this link, also when it is opened again."""
+        self.identity = link.known_cluster().identity
+        self.left_identity = None
+
+    def left(self) -> None:
+        """Operations go elsewhere: what the client holds here is to be given back."""
+        self.left_identity = self.identity or self.left_identity
+        self.identity = None
+
+    def is_left(self, link: KeptLink) -> bool:
+        """Whether a link goes by an identity whose locks are to be given back."""
+        return self.left_identity is not None and link.known_cluster().identity == self.left_identity
+
+    def to_be_found(self) -> KnownCluster | None:
+        """What an attempt may know of the cluster."""
+        return None if self.known is None else replace(self.known, identity=self.identity)
+
+    def passed_over(self, why: str) -> None:
+        """Another cluster is taken instead; an attempt that is under way may say more once it has ended."""
+        self.last_error = self.last_error or why
 
     def failed(self, why: str) -> None:
         """An attempt ended without a link."""
@@ -141,7 +177,7 @@ class ClusterRecord:
         if self.returned:
             self.relapses += 1
         if self.link is not None:
-            self.members = self.link.members() or self.members
+            self._remember(self.link)
         if self.began is not None:
             self.tries += 1  # the attempt that opened it is used up
         if self.lost_at is None:
@@ -152,6 +188,7 @@ class ClusterRecord:
     def closed(self) -> None:
         """There is no link any more."""
         self.link = None
+        self.is_slow = False
         self.fit_since = None
         self.latency = None
         self._healthy()
@@ -177,9 +214,9 @@ class ClusterRecord:
 
     def checked(self, failures: Mapping[UUID, Failures], latency: float | None, now: float) -> None:
         """Members have answered health checks, or failed to; ``latency`` in seconds."""
-        members = self.link.members() if self.link is not None else frozenset()
-        self.members = members or self.members
-        self.failures = {member: failed for member, failed in failures.items() if member in members}
+        if self.link is not None:
+            self._remember(self.link)
+        self.failures = {member: failed for member, failed in failures.items() if member in self.members}
         self.latency = latency if latency is not None else self.latency
         if failures:
             self.fit_since = now
@@ -220,6 +257,12 @@ class ClusterRecord:
             latency_ms=None if self.latency is None else round(self.latency * 1000, 3),
             last_error="; ".join(filter(None, (self.last_error, self.dns_error))) or None,
         )
+
+    def _remember(self, link: KeptLink) -> None:
+        """Keep who the members are and where; a link that is going down may know none any more."""
+        known = link.known_cluster()
+        if known.addresses:
+            self.members, self.known = link.members(), known
 
     def _healthy(self) -> None:
         self.failures = {}

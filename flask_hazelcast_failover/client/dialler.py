@@ -33,7 +33,7 @@ class Dialler:
         record.dial_at = None
         if record.began is None:
             record.began = self._world.now()
-        self._world.dial(record.index, self._attempts)
+        self._world.dial(record.index, self._attempts, record.to_be_found())
 
     def dial_again(self, record: ClusterRecord) -> None:
         """Begin the next attempt soon: somebody waits for it."""

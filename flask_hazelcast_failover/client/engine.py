@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from hazelcast.lifecycle import LifecycleState
@@ -32,6 +33,7 @@ from flask_hazelcast_failover.client.happenings import (
 )
 from flask_hazelcast_failover.client.health_monitor import HealthMonitor, is_responsive
 from flask_hazelcast_failover.client.keeper import Keeper
+from flask_hazelcast_failover.client.known_cluster import KnownCluster
 from flask_hazelcast_failover.client.link import Link, ProxyKey
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.official import OfficialClient, is_reactor_thread
@@ -102,7 +104,9 @@ class Engine:
         self._farewell: Callable[[], Exception] = ClientShutDown  # under _changed
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
         self._links: dict[Link, None] = {}  # open ones; single steps of a dict by any thread
+        self._preparing: dict[Link, None] = {}  # being made ready to be the active one; likewise
         self._helpers: dict[threading.Thread, None] = {}  # running; likewise
+        self._published: Link | None = None  # the last one; of the keeper's thread
         self._watch = HealthMonitor(options, self._open_links, self.post)
 
     # For the client.
@@ -194,8 +198,10 @@ class Engine:
 
         :raises ClientOfflineException: it cannot be reached
         """
+        known = self._keeper.records[index].known
         try:
-            link = self._kept(self._opener.open(index))
+            # Besides a link that is open: the members must not take the one for the other.
+            link = self._kept(self._opener.open(index, known and replace(known, identity=None)))
         except Exception as failure:
             raise ClientOfflineException(
                 f"{self._clusters[index].label} cannot be reached, nothing has changed: {failure}"
@@ -244,10 +250,10 @@ class Engine:
     def chance(self) -> float:
         return _chance.random()
 
-    def dial(self, index: int, attempt: int) -> None:
+    def dial(self, index: int, attempt: int, known: KnownCluster | None) -> None:
         def run() -> None:
             try:
-                link = self._kept(self._opener.open(index))
+                link = self._kept(self._opener.open(index, known))
             except AttemptFailed as failure:
                 refusing = failure.verdict is Verdict.REFUSING
                 self.post(AttemptEnded(index, attempt, None, str(failure), refusing))
@@ -278,6 +284,7 @@ class Engine:
 
     def prepare(self, link: KeptLink) -> None:
         link = _own(link)
+        self._preparing[link] = None
         link.client.forget_near_caches()
         is_graceful = self._route.link is not None
 
@@ -288,7 +295,11 @@ class Engine:
                     self.post(Prepared(link, "it does not answer"))
                     return
                 self._opener.warm(link)
-                self._listeners.carry_to(link, self._options.connect_timeout)
+                self._listeners.carry_to(
+                    link, self._options.connect_timeout, is_wanted=lambda: link in self._preparing
+                )
+                if link not in self._preparing:
+                    self._listeners.drop_from(link)  # another cluster was taken meanwhile
             except Exception as failure:
                 self.post(Prepared(link, f"its listeners cannot be registered: {failure}"))
             else:
@@ -311,6 +322,9 @@ class Engine:
         link = _own(link)
         # Told first, so that who listens from now on hears what happens from now on.
         self._members.follow(link)
+        if self._published is not None and self._published.stay == link.stay:
+            link.continue_from(self._published)
+        self._published = link
         if self._route.link is None:
             self._lifecycle.fire(LifecycleState.CONNECTED)
         self._route.publish(link, partial(self.show, status))
@@ -321,6 +335,7 @@ class Engine:
 
     def leave(self, link: KeptLink) -> None:
         link = _own(link)
+        self._preparing.pop(link, None)
         epoch = link.epoch
         # Here and now: whoever moves back at once registers them again, and that must come after.
         self._listeners.drop_from(link)
@@ -338,6 +353,7 @@ class Engine:
     def discard(self, link: KeptLink) -> None:
         link = _own(link)
         self._links.pop(link, None)
+        self._preparing.pop(link, None)
         link.end_calls()
         self._spawn(lambda: close(link), "close")
 

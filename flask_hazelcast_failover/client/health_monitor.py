@@ -48,7 +48,7 @@ class _Row:
     failed: deque[MemberCheck]
     open: deque[MemberCheck] = field(default_factory=deque)
     failed_at: float = float("-inf")  # when one was counted as failed last, by the monitor's time
-    missed: int = 0  # how often the connection to a lite member was missed, which is never checked
+    missed: int = 0  # how often there was no connection to check it over, or to a lite member, which is never checked
 
     def look(self, now: float, pace: float) -> list[MemberCheck]:
         """Take in which checks have ended. Gives those that were answered.
@@ -200,9 +200,10 @@ class _WatchedLink:
         connected = self._link.client.connected_members()
         for uuid, member in members.items():
             row = self._rows[uuid]
-            if member.lite_member:
-                row.missed = row.missed + 1 if self._misses_lite(uuid, connected) else 0
-            elif len(row.open) < _MOST_OPEN or not row.open[0].is_overdue():
+            misses_lite = member.lite_member and self._misses_lite(uuid, connected)
+            row.missed = row.missed + 1 if misses_lite or not connected else 0
+            is_busy = len(row.open) >= _MOST_OPEN and row.open[0].is_overdue()
+            if not (member.lite_member or is_busy):
                 check = _sent(self._link, self._partitions, uuid, timeout)
                 if check is not None:
                     row.open.append(check)

@@ -32,7 +32,7 @@ from flask_hazelcast_failover.client.happenings import (
     Scouted,
     Wish,
 )
-from flask_hazelcast_failover.client.move import Move
+from flask_hazelcast_failover.client.move import Move, Moves
 from flask_hazelcast_failover.client.options import Failback, Options
 from flask_hazelcast_failover.client.return_home import WayBack, forgive, has_moved, renew_addresses
 from flask_hazelcast_failover.client.route import State
@@ -61,13 +61,15 @@ class Keeper:
         self.current: ClusterRecord | None = None  # where operations went last
         self.state = State.IDLE
         self.epoch = 0
+        self._data = 0  # on which data operations went last
+        self._stay = 0  # counts the times that operations went to other data than before
         self._options = options
         self._world = world
         self._worker = worker
         self._tries = options.try_count or 3
         self._search_now: Search | None = None
         self._looked_at = 0.0  # when the search last looked at the clusters
-        self._move_now: Move | None = None
+        self._moves = Moves()
         self._left_at: tuple[Reason, float] | None = None  # why and when operations had to stop
         self._wishes = Wishes(world)
         self._dialler = Dialler(options, world)
@@ -99,9 +101,11 @@ class Keeper:
     def next_due(self) -> float | None:
         """When something is due although no event comes, monotonic seconds."""
         due = [record.dial_at for record in self.records] + [record.resolve_at for record in self.records]
-        if self._search_now is not None and self._move_now is None:
+        if self._search_now is not None and self._moves.now is None:
             ends = self._search_now.patience_ends(self.records)
             due += [at for at in ends if at > self._looked_at]
+        if self._search_now is not None:
+            due.append(self._moves.slow_at())
         if self._may_fail_back():
             due += self._way_back.due(self._higher())
         return min((at for at in due if at is not None and at < math.inf), default=None)
@@ -114,7 +118,7 @@ class Keeper:
         self.state = State.CLOSED
         self.active = None
         self._world.show(self.status())
-        self._wishes.close(self._move_now.wish if self._move_now else None, farewell)
+        self._wishes.close(self._moves.now.wish if self._moves.now else None, farewell)
 
     def status(self) -> ClientStatus:
         """How things stand."""
@@ -148,7 +152,7 @@ class Keeper:
     def _search(self) -> None:
         """Move to the best cluster that is there, dial those that may be, or give up."""
         search = self._search_now
-        if search is None or self._move_now is not None:
+        if search is None or self._moves.now is not None:
             return
         self._looked_at = self._world.now()
         outcome = search.look(self.records, self._looked_at)
@@ -178,6 +182,11 @@ class Keeper:
         elif not event.link.is_connected():
             self._standbys.discard(event.link)
             self._attempt_failed(record, "closed right after connecting", refusing=False)
+        elif record.is_left(event.link):
+            self._standbys.discard(event.link)
+            self._attempt_failed(
+                record, "closed: it kept locks of before the client went elsewhere", refusing=False
+            )
         else:
             if event.preferred is not None and self._search_now is not None and self.epoch == 0:
                 self._search_now = self._search_now.preferring(event.preferred)
@@ -186,7 +195,7 @@ class Keeper:
     def _attempt_failed(self, record: ClusterRecord, why: str, refusing: bool) -> None:
         record.failed(why)
         record.refusing = refusing
-        if self.state is State.OFFLINE and self._move_now is None:
+        if self.state is State.OFFLINE and self._moves.now is None:
             self._world.offline(self._chronicle.why_offline())  # it may be another reason by now
         searched = self._search_now is not None and self._search_now.may_come(record)
         wished = self._wishes.wants(record)
@@ -224,12 +233,12 @@ class Keeper:
         wish: Wish | None = None,
         replacing: KeptLink | None = None,
     ) -> None:
-        self._move_now = Move(link, record, reason, self._world.now(), wish, replacing)
+        self._moves.now = Move(link, record, reason, self._world.now(), wish, replacing)
         self._world.prepare(link)
 
     def _prepared(self, event: Prepared) -> None:
-        move = self._move_now
-        if move is None or move.link is not event.link:
+        move = self._moves.of(event.link)
+        if move is None:
             return
         has_relapsed = not self._way_back.is_fit(self._higher(), move.record)
         if event.why is not None:
@@ -241,10 +250,14 @@ class Keeper:
             self._fail(move, "a health check failed meanwhile")
             self._world.leave(move.link)
         else:
+            for other in self._moves.all():
+                if other is not move:
+                    self._fail(other, f"{move.record.label} was ready first")
+                    self._standbys.leave(other.link)
             self._arrive(move)
 
     def _fail(self, move: Move, why: str) -> None:
-        self._move_now = None
+        self._moves.end(move)
         if move.replacing is not None:
             self._standbys.discard(move.link)
         if move.wish is not None:
@@ -259,8 +272,19 @@ class Keeper:
             reason, since = (reason if move.wish else self._left_at[0]), self._left_at[1]
         self.epoch += 1
         move.link.epoch = self.epoch
+        if previous is not record or move.link.data != self._data:
+            self._stay += 1
+        self._data, move.link.stay = move.link.data, self._stay
+        if previous is not None and previous is not record:
+            previous.left()
+        record.used(move.link)
         self.active, self.current, self.state = move.link, record, State.CONNECTED
-        self._move_now = self._search_now = self._left_at = None
+        for better in self._search_now.passed_over(self.records, record) if self._search_now else ():
+            better.passed_over(
+                f"no connection within {now - (better.began or since):.1f} s, so {record.label} was taken"
+            )
+        self._search_now = self._left_at = None
+        self._moves.end(move)
         switch = None
         if previous is not None and (previous is not record or move.replacing is not None):
             switch = ClusterSwitched(previous.label, record.label, reason, now - since, self.epoch)
@@ -277,7 +301,7 @@ class Keeper:
         self._dial_later()
 
     def _drained(self, event: Drained) -> None:
-        self._standbys.drained(event, self.current, self._move_now.link if self._move_now else None)
+        self._standbys.drained(event, self.current, [move.link for move in self._moves.all()])
         self._dial_later()
 
     # Losing.
@@ -286,8 +310,10 @@ class Keeper:
         record = self._standbys.record_of(event.link)
         if record is not None:
             self._lose(record, event.link, Reason.CONNECTION_LOST, "the connection was lost")
-        elif self._move_now is not None and self._move_now.link is event.link:
-            self._fail(self._move_now, "the connection was lost")
+        else:
+            for move in self._moves.all():
+                if move.link is event.link:
+                    self._fail(move, "the connection was lost")
 
     def _checked(self, event: Checked) -> None:
         record = self._standbys.record_of(event.link)
@@ -308,8 +334,9 @@ class Keeper:
             self._suspend()
         self._standbys.discard(link)
         self._chronicle.lost(record, was_active, reason)
-        if self._move_now is not None and link in (self._move_now.link, self._move_now.replacing):
-            self._fail(self._move_now, why)
+        for move in self._moves.all():
+            if link in (move.link, move.replacing):
+                self._fail(move, why)
         if was_active:
             self._begin_search(Search.thorough(self._after(record, reason), self._tries, self._options))
         else:
@@ -357,6 +384,8 @@ class Keeper:
             if record.resolve_at is not None and record.resolve_at <= now:
                 record.resolve_at = None
                 self._world.resolve(record.index)
+        if self._search_now is not None and now >= self._moves.slow_at():
+            self._moves.set_aside()
         self._search()
         self._serve_wishes()
         if self._may_fail_back():
@@ -391,7 +420,7 @@ class Keeper:
             self._standbys.discard(here)
 
     def _is_at_rest(self) -> bool:
-        return self._move_now is None and self._search_now is None and self._wishes.dialled is None
+        return not self._moves and self._search_now is None and self._wishes.dialled is None
 
     def _dial_later(self) -> None:
         """Try every cluster by and by that anybody wants: at once if nobody has yet."""

@@ -11,6 +11,7 @@ from uuid import UUID
 from hazelcast.errors import HazelcastError
 from hazelcast.future import Future, ImmediateFuture
 
+from flask_hazelcast_failover.client.known_cluster import KnownCluster
 from flask_hazelcast_failover.client.official import OfficialClient
 
 __all__ = [
@@ -73,6 +74,7 @@ class Link:
         # Set by the keeper's thread before the link is published, not changed afterwards:
         self.epoch = 0
         self.data = 0  # the same number means: the same cluster with the same data
+        self.stay = 0  # the same number means: and the client has not been anywhere else since
         # Each thread writes and deletes its own numbers, the keeper and the watch read: single steps of a
         # dict. A bare future may wait for as long as the client's operations usually may.
         self.calls: dict[int, Call | Future[Any]] = {}
@@ -80,7 +82,7 @@ class Link:
         self._reals: dict[ProxyKey, Any] = {CLIENT: client}  # likewise
         # Listener id -> how it is registered here; under the lock of Listeners.
         self.registrations: dict[str, Any] = {}
-        # Who holds a lock here, how often; under the lock of Bonds.
+        # Who holds a lock here, how often; under the lock of Bonds. Shared with the link that takes this one's place.
         self.locks: dict[Any, int] = {}
         self.follows_members = False  # set once, by the keeper
         # Told of each proxy that is made here; set once, by whoever opened the link.
@@ -93,6 +95,18 @@ class Link:
     def member_addresses(self) -> frozenset[str]:
         """Where these members are, "host:port"."""
         return frozenset(f"{m.address.host}:{m.address.port}" for m in self.client.member_list())
+
+    def known_cluster(self) -> KnownCluster:
+        """The cluster as it is now, to be found again."""
+        return KnownCluster(self.client.cluster_id, self.client.member_places(), self.client.identity)
+
+    def continue_from(self, former: Link) -> None:
+        """Take the place of a link to the same cluster with the same data, whose locks the members still know.
+
+        Called by the keeper's thread before the link is published.
+        """
+        if former.client.identity == self.client.identity:
+            self.locks = former.locks
 
     def is_connected(self) -> bool:
         """Whether a connection to at least one member is open."""

@@ -151,7 +151,7 @@ class Listeners:
         is_closed = self._operations.route.state is State.CLOSED
         return is_closed or (registration_id in link.registrations and link.is_connected())
 
-    def carry_to(self, link: Link, timeout: float) -> None:
+    def carry_to(self, link: Link, timeout: float, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Register the listeners on a link that is about to become the active one.
 
         Those of reliable topics that go on where they were come after that: a message that arrived

@@ -6,14 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from hazelcast.config import Config
 from hazelcast.lifecycle import LifecycleState
 
 from flask_hazelcast_failover.client.attempt import AttemptFailed, attempt
+from flask_hazelcast_failover.client.attempt_addresses import AttemptAddresses, KnownMembers
 from flask_hazelcast_failover.client.happenings import LinkDown, Resolved
+from flask_hazelcast_failover.client.known_cluster import KnownCluster
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.lookups import Lookups
+from flask_hazelcast_failover.client.official import ClientIdentity
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.probe import Verdict
 from flask_hazelcast_failover.client.route import Route
@@ -59,15 +63,27 @@ class Opener:
         }
         self._lookups: Lookups[int, object] = Lookups(self._ask_dns)
 
-    def open(self, index: int) -> Link:
-        """Open a link to a cluster, where DNS says that it is now.
+    def open(self, index: int, known: KnownCluster | None = None) -> Link:
+        """Open a link to a cluster: where it is configured to be, which DNS is asked first, or where it was last known.
 
+        :param known: what was last known of it; its members know the link by ``known.identity``
         :raises AttemptFailed: it cannot be reached
         """
         cluster = self._clusters[index]
         deadline = time.monotonic() + self._options.connect_timeout
-        addresses = self._found(index, deadline) if cluster.is_dns else cluster.addresses
-        return self._open_at(index, addresses, deadline)
+        found = self._found(index, deadline) if cluster.is_dns else _Found(cluster.addresses)
+        if not found.addresses and not (known and known.addresses):
+            name = self._resolvers[index].dns_name
+            raise AttemptFailed(f"name {name} not found: {found.error or 'timed out'}", Verdict.ABSENT)
+        # A name that leads elsewhere now is to be followed: its old members come last.
+        follows_name = cluster.is_dns and not found.error
+        return self._open_at(
+            index,
+            AttemptAddresses.of(found.addresses, known if cluster.known_members else None),
+            deadline,
+            KnownMembers.LAST if follows_name else KnownMembers.AT_ONCE,
+            known.identity if known else None,
+        )
 
     def open_where_known(self, index: int) -> Link:
         """Open a link to where the last answer of DNS leads, without asking again.
@@ -75,7 +91,7 @@ class Opener:
         :raises AttemptFailed: nobody of use is there
         """
         deadline = time.monotonic() + self._options.connect_timeout
-        return self._open_at(index, self._resolvers[index].addresses, deadline)
+        return self._open_at(index, AttemptAddresses.of(self._resolvers[index].addresses), deadline)
 
     def look_up(self, index: int) -> None:
         """Ask DNS where a cluster is, and tell the keeper."""
@@ -95,7 +111,14 @@ class Opener:
         """Wait for the lookups under way, until ``deadline`` (monotonic seconds) at most."""
         self._lookups.join(deadline)
 
-    def _open_at(self, index: int, addresses: Sequence[str], deadline: float) -> Link:
+    def _open_at(
+        self,
+        index: int,
+        addresses: AttemptAddresses,
+        deadline: float,
+        known_members: KnownMembers = KnownMembers.AT_ONCE,
+        former: ClientIdentity | None = None,
+    ) -> Link:
         cluster = self._clusters[index]
         down = threading.Event()
         opened: list[Link] = []
@@ -109,7 +132,7 @@ class Opener:
         def build(members: Sequence[str]) -> Config:
             return self._configured(cluster, members, changed)
 
-        client = attempt(addresses, build, deadline)
+        client = attempt(addresses, build, deadline, known_members=known_members, former=former)
         link = Link(cluster.label, index, client)
         opened.append(link)
         if down.is_set():
@@ -129,18 +152,13 @@ class Opener:
         config.membership_listeners = []
         return config
 
-    def _found(self, index: int, deadline: float) -> Sequence[str]:
-        """Where a cluster's name leads, for an attempt: the last known addresses if the answer is late."""
-        known = self._resolvers[index].addresses
+    def _found(self, index: int, deadline: float) -> _Found:
+        """Where a cluster's name leads, for an attempt: where it led last if the answer is late."""
+        led_to = self._resolvers[index].addresses
         now = time.monotonic()
-        addresses = self._looked_up(index, now + (deadline - now) / 3 if known else deadline)
-        if not addresses:
-            name = self._resolvers[index].dns_name
-            why = self._resolvers[index].last_error or "timed out"
-            raise AttemptFailed(f"name {name} not found: {why}", Verdict.ABSENT)
-        return addresses
+        return self._looked_up(index, now + (deadline - now) / 3 if led_to else deadline)
 
-    def _looked_up(self, index: int, deadline: float) -> Sequence[str]:
+    def _looked_up(self, index: int, deadline: float) -> _Found:
         """Ask DNS, and tell the keeper what it said; nothing for a name that never had an answer."""
         resolver = self._resolvers[index]
         why: str | None = None
@@ -150,12 +168,19 @@ class Opener:
             why = "timed out"
         except ClientOfflineException as failure:
             why = str(failure)
-        addresses = resolver.addresses
-        self._post(Resolved(index, addresses, why or resolver.last_error))
-        return addresses
+        found = _Found(resolver.addresses, why or resolver.last_error)
+        self._post(Resolved(index, tuple(found.addresses), found.error))
+        return found
 
     def _ask_dns(self, index: int) -> None:
         self._resolvers[index].refresh(max(_SHORTEST_LOOKUP, self._options.connect_timeout))
+
+
+class _Found(NamedTuple):
+    """Where a cluster may be, and what was wrong if its name could not be looked up."""
+
+    addresses: Sequence[str]
+    error: str | None = None
 
 
 def close(link: Link) -> None:

@@ -127,7 +127,7 @@ class Operations:
         sections, thread = self.sections, threading.get_ident()
         outer = sections.get(thread)
         link = self.route.active(time.monotonic() + self._options.wait_timeout)
-        sections[thread] = outer if outer is not None else link.epoch
+        sections[thread] = outer if outer is not None else link.stay
         try:
             yield
         finally:

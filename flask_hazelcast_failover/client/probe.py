@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from uuid import UUID
 
 from hazelcast.config import Config
 
@@ -63,6 +64,7 @@ class Probe:
     :param context: the TLS settings, or ``None``
     :param deadline: when to give up, monotonic seconds
     :param done: called with this probe on its thread when ``answer`` is there
+    :param expected: the id of the cluster that the member has to be of; any if ``None``
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Probe:
         context: ssl.SSLContext | None,
         deadline: float,
         done: Callable[[Probe], None],
+        expected: UUID | None = None,
     ) -> None:
         self.address = address
         self.host, _, port = address.rpartition(":")
@@ -85,6 +88,7 @@ class Probe:
         self._context = context
         self._deadline = deadline
         self._done = done
+        self._expected = expected
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None  # under _lock
         self._ended = False  # under _lock
@@ -133,6 +137,8 @@ class Probe:
             reply = _authenticate(connection, request, self._deadline)
         except Exception as error:
             return Answer(*_blame(error, self._config))
+        if reply.is_welcome and self._expected not in (None, reply.cluster_id):
+            return Answer(Verdict.REFUSING, "a member of another cluster than the one that was here last")
         if reply.is_welcome:
             return Answer(Verdict.MEMBER, "a member", connection)
         return Answer(*_refusal(reply, self._config))

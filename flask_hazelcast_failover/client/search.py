@@ -65,6 +65,8 @@ class Search:
         dial: list[ClusterRecord] = []
         is_held_up = False
         for record in (records[index] for index in self.order):
+            if record.is_slow:
+                continue  # its listeners take long: whoever is ready first is taken
             if record.link is not None:
                 return Outcome(None if is_held_up else record, dial, is_over=False)
             if record.tries >= self.tries:
@@ -75,8 +77,15 @@ class Search:
                 return Outcome(None, dial, is_over=False)
             began = now if record.began is None else record.began
             is_held_up = is_held_up or now < began + self.patience
-        is_over = not any(self.may_come(record) for record in records)
+        is_over = not any(self.may_come(record) or record.is_slow for record in records)
         return Outcome(None, dial, is_over)
+
+    def passed_over(self, records: Sequence[ClusterRecord], taken: ClusterRecord) -> list[ClusterRecord]:
+        """The clusters that would have been better than the one that is taken, and are not there."""
+        if taken.index not in self.order:
+            return []
+        better = self.order[: self.order.index(taken.index)]
+        return [records[index] for index in better if records[index].link is None]
 
     def preferring(self, index: int) -> Search:
         """The same search with one of its clusters as the best."""

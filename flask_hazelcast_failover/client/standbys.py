@@ -55,16 +55,16 @@ class Standbys:
         self._draining.add(link)
         self._world.leave(link)
 
-    def drained(self, event: Drained, current: ClusterRecord | None, coming: KeptLink | None) -> None:
+    def drained(self, event: Drained, current: ClusterRecord | None, coming: Sequence[KeptLink]) -> None:
         """Keep a link that was left as a standby, unless something still is in flight on it.
 
-        :param coming: the link on its way to be the active one
+        :param coming: the links on their way to be the active one
         """
         link = event.link
         if link not in self._draining or link.epoch != event.epoch:
             return  # closed, or the active one again since
         self._draining.discard(link)
-        if link is coming:
+        if link in coming:
             return
         record = self.record_of(link)
         if record is None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from flask_hazelcast_failover.client.cluster import KeptLink
 from flask_hazelcast_failover.client.events import Event
 from flask_hazelcast_failover.client.happenings import Wish
+from flask_hazelcast_failover.client.known_cluster import KnownCluster
 from flask_hazelcast_failover.client.status import ClientStatus
 
 __all__ = ["World"]
@@ -24,8 +25,8 @@ class World(Protocol):
     def chance(self) -> float:
         """A random number from 0 to 1."""
 
-    def dial(self, index: int, attempt: int) -> None:
-        """Begin an attempt; ends with ``AttemptEnded``."""
+    def dial(self, index: int, attempt: int, known: KnownCluster | None) -> None:
+        """Begin an attempt at a cluster, of which ``known`` was last known; ends with ``AttemptEnded``."""
 
     def scout(self, index: int, confirmed: int) -> None:
         """Open a second link to where a cluster's name leads now; ends with ``Scouted``, which repeats ``confirmed``."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 
 __all__ = [
+    "checked_bool",
     "checked_count",
     "checked_name",
     "checked_port",
@@ -54,6 +55,13 @@ def checked_name(argument: str, value: object) -> str:
         raise TypeError(f"{argument} must be a string, got {given(value)}")
     if not value.strip():
         raise ValueError(f"{argument} must not be empty, got {value!r}")
+    return value
+
+
+def checked_bool(argument: str, value: object) -> bool:
+    """Return ``value`` if it is ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{argument} must be True or False, got {given(value)}")
     return value
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask_hazelcast_failover.failover.addresses import parsed_addresses
 from flask_hazelcast_failover.failover.arguments import (
+    checked_bool,
     checked_count,
     checked_name,
     checked_port,
@@ -52,6 +53,8 @@ class ClusterConfig:
         addresses: ``"host:port"`` of its members; none if ``dns`` says where they are.
         dns: the DNS name to find them by.
         priority: 0 is the highest.
+        known_members: whether it is also looked for at the members that it was last known to have; not where
+            a load balancer stands before them.
         client_options: options of its official client.
 
     Raises:
@@ -64,19 +67,23 @@ class ClusterConfig:
     addresses: tuple[str, ...] = ()
     dns: DnsSource | None = None
     priority: int = 0
+    known_members: bool = True
     client_options: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         checked_name("cluster_name", self.cluster_name)
         checked_name("label", self.label)
         checked_count("priority", self.priority, least=0)
+        checked_bool("known_members", self.known_members)
         if self.dns is None:
             object.__setattr__(self, "addresses", parsed_addresses("addresses", self.addresses))
         elif not isinstance(self.dns, DnsSource):
             raise TypeError(f"dns must be a DnsSource or None, got {given(self.dns)}")
         elif self.addresses:
             raise ValueError(f"cluster {self.label!r}: give addresses or a DNS name, not both")
-        options = check_client_options(self.client_options, f"cluster {self.label!r}", ["label", "priority"])
+        options = check_client_options(
+            self.client_options, f"cluster {self.label!r}", ["label", "priority", "known_members"]
+        )
         object.__setattr__(self, "client_options", MappingProxyType(options))
 
     @property

@@ -52,6 +52,7 @@ class FailoverConfig(FailoverView):
         priority: int | None = None,
         *,
         label: str | None = None,
+        known_members: bool = True,
         **client_options: Any,
     ) -> None:
         """Add a cluster whose members are at fixed addresses.
@@ -62,13 +63,17 @@ class FailoverConfig(FailoverView):
                 ports 5701 to 5703; an address given twice counts once.
             priority: 0 is the highest; ``None`` comes after the last. Equals keep the order of adding.
             label: what it is called, if not by its name; unique.
+            known_members: whether it is also looked for at the members that it was last known to have, when none
+                that is configured can be reached. ``False`` where only a load balancer may be dialled.
             **client_options: options of its official client, such as ``ssl_enabled``.
 
         Raises:
             TypeError: for an argument of the wrong type.
             ValueError: for a bad value, a label that is taken, or an unknown client option.
         """
-        self._add(cluster_name, label, priority, client_options, addresses=addresses)
+        self._add(
+            cluster_name, label, priority, client_options, known_members=known_members, addresses=addresses
+        )
 
     def add_cname_cluster(
         self,
@@ -79,6 +84,7 @@ class FailoverConfig(FailoverView):
         refresh_interval: float = 60.0,
         *,
         label: str | None = None,
+        known_members: bool = True,
         **client_options: Any,
     ) -> None:
         """Add a cluster whose members are found by a DNS name, which is not looked up yet.
@@ -90,6 +96,8 @@ class FailoverConfig(FailoverView):
             priority: 0 is the highest; ``None`` comes after the last. Equals keep the order of adding.
             refresh_interval: seconds for which an answer of DNS is good.
             label: what it is called, if not by its name; unique.
+            known_members: whether it is also looked for at the members that it was last known to have, when none
+                that is configured can be reached. ``False`` where only a load balancer may be dialled.
             **client_options: options of its official client, such as ``ssl_enabled``.
 
         Raises:
@@ -97,7 +105,7 @@ class FailoverConfig(FailoverView):
             ValueError: for a bad value, a label that is taken, or an unknown client option.
         """
         source = DnsSource(dns_name, port, refresh_interval)
-        self._add(cluster_name, label, priority, client_options, dns=source)
+        self._add(cluster_name, label, priority, client_options, known_members=known_members, dns=source)
 
     @classmethod
     def from_configs(cls, configs: Iterable[Config], try_count: int = DEFAULT_TRY_COUNT) -> FailoverConfig:
@@ -212,7 +220,16 @@ class FailoverConfig(FailoverView):
             label = f"{wanted}-{number}"
         dns = origin.dns if origin else None
         addresses = () if dns else taken.members
-        self._add(taken.cluster_name, label, None, taken.client_options, addresses=addresses, dns=dns)
+        known_members = origin.known_members if origin else True
+        self._add(
+            taken.cluster_name,
+            label,
+            None,
+            taken.client_options,
+            known_members=known_members,
+            addresses=addresses,
+            dns=dns,
+        )
 
     def _add(
         self,
@@ -221,6 +238,7 @@ class FailoverConfig(FailoverView):
         priority: int | None,
         client_options: dict[str, Any],
         *,
+        known_members: bool = True,
         addresses: list[str] | tuple[str, ...] = (),
         dns: DnsSource | None = None,
     ) -> None:
@@ -234,6 +252,7 @@ class FailoverConfig(FailoverView):
                 addresses=addresses,  # type: ignore[arg-type]  # checked and made a tuple there
                 dns=dns,
                 priority=priority,
+                known_members=known_members,
                 client_options=client_options,
             )
             if cluster.label in self.labels:

@@ -11,6 +11,7 @@ from hazelcast.config import Config
 
 from flask_hazelcast_failover import ClientConfig
 from flask_hazelcast_failover.client.attempt import AttemptFailed, attempt
+from flask_hazelcast_failover.client.attempt_addresses import AttemptAddresses
 from flask_hazelcast_failover.client.official import OfficialClient
 from tests.support.waiting import takes_less
 
@@ -32,7 +33,7 @@ def configured(cluster_name: str = "blue", **options: Any) -> Callable[[Sequence
 
 
 def opened(addresses: Sequence[str], within: float = 2.0, **options: Any) -> OfficialClient:
-    return attempt(addresses, configured(**options), time.monotonic() + within)
+    return attempt(AttemptAddresses.of(addresses), configured(**options), time.monotonic() + within)
 
 
 def failure(addresses: Sequence[str], within: float = CONNECT_TIMEOUT, **options: Any) -> AttemptFailed:

@@ -86,7 +86,7 @@ def connected_to(
     """Give a connected client on clusters by name, in this order."""
     failover = FailoverConfig()
     for name, members in addresses.items():
-        failover.add_cluster(name, members)
+        failover.add_cluster(name, members, known_members=False)
     client = HazelcastClient(failover, **{**QUICK, **options})
     told = Recorder(client)
     with client:

@@ -34,7 +34,7 @@ def client_at(*addresses: tuple[str, str], **options: Any) -> Iterator[Any]:
     """Give a connected client on clusters given as (name, "host:port"), such as behind a relay."""
     config = FailoverConfig()
     for name, address in addresses:
-        config.add_cluster(name, [address], smart_routing=False)
+        config.add_cluster(name, [address], smart_routing=False, known_members=False)
     with HazelcastClient(config, **QUICK | options) as client:
         yield client
 

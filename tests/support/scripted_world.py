@@ -28,6 +28,7 @@ from flask_hazelcast_failover.client.happenings import (
     Scouted,
     Wish,
 )
+from flask_hazelcast_failover.client.known_cluster import KnownCluster
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.route import Route, State
 from flask_hazelcast_failover.client.status import ClientStatus
@@ -57,6 +58,7 @@ class ScriptedCluster:
     addresses: tuple[str, ...] = ()
     failing: int = 0  # how many members fail their checks
     carries: bool = True  # whether listeners can be registered
+    carry_time: float = _QUICK  # how long that takes, seconds
     ready: bool = True  # what the ready check says
     busy: int = 0  # operations that do not end
     dns_error: str | None = None
@@ -72,6 +74,7 @@ class ScriptedLink:
     number: int
     epoch: int = 0
     data: int = 0
+    stay: int = 0
     is_open: bool = True
     is_discarded: bool = False
     is_prepared: bool = False
@@ -84,6 +87,9 @@ class ScriptedLink:
 
     def member_addresses(self) -> frozenset[str]:
         return self.places
+
+    def known_cluster(self) -> KnownCluster:
+        return KnownCluster(UUID(int=self.index), self.places)
 
     def is_connected(self) -> bool:
         return self.is_open
@@ -131,6 +137,8 @@ class ScriptedWorld:
         self.route: ScriptedLink | None = None
         self.state = State.IDLE
         self.moving: ScriptedLink | None = None
+        self.moving_since = 0.0
+        self.slow: list[ScriptedLink] = []  # made ready for so long that others are tried as well
         self.draining: Counter[ScriptedLink] = Counter()
         self.epoch = 0
         self.held = False
@@ -228,7 +236,7 @@ class ScriptedWorld:
     def chance(self) -> float:
         return self.luck
 
-    def dial(self, index: int, attempt: int) -> None:
+    def dial(self, index: int, attempt: int, known: KnownCluster | None) -> None:
         assert not self.pending("attempt", index), f"two attempts at {index} at once"
         began = self.time
         self.dials.append((began, index))
@@ -265,7 +273,12 @@ class ScriptedWorld:
 
     def prepare(self, link: KeptLink) -> None:
         link = own(link)
-        assert self.moving is None, f"two switches at once: to {self.moving} and to {link}"
+        if self.moving is not None:
+            assert self.time >= self.moving_since + 30.0, (
+                f"two switches at once: to {self.moving} and to {link}"
+            )
+            self.slow.append(self.moving)
+        self.moving_since = self.time
         assert not link.is_discarded, f"a move to {link}, which was given up"
         self.moving = link
 
@@ -275,7 +288,7 @@ class ScriptedWorld:
             self.posted.append(Prepared(link, None if carries else "its listeners cannot be registered"))
             return True
 
-        self._begin("prepare", link.index, _QUICK, end, link)
+        self._begin("prepare", link.index, self.clusters[link.index].carry_time, end, link)
 
     def ask_ready(self, link: KeptLink) -> None:
         link = own(link)
@@ -297,18 +310,22 @@ class ScriptedWorld:
         link = own(link)
         self.show(status)
         assert not link.is_discarded, f"operations go to {link}, which was given up"
-        assert link is self.moving and link.is_prepared, f"operations go to {link}, which was not prepared"
+        assert link in (self.moving, *self.slow) and link.is_prepared, (
+            f"operations go to {link}, which was not prepared"
+        )
         assert link.is_open or LinkDown(link) in self.posted, (
             f"operations go to {link}, which is known to be down"
         )
         assert link.epoch == self.epoch + 1, f"epoch {link.epoch} after {self.epoch}"
         self.epoch = link.epoch
-        self.route, self.state, self.moving = link, State.CONNECTED, None
+        self.route, self.state = link, State.CONNECTED
+        self._end_move(link)
+        assert self.moving is None and not self.slow, "a move that nobody has called off"
         self.gate.publish(link)  # type: ignore[arg-type]
         link.is_prepared = False
 
     def offline(self, why: str) -> None:
-        assert self.moving is None
+        assert self.moving is None and not self.slow
         assert all(cluster.label in why for cluster in self.clusters)
         if self.state is not State.OFFLINE:
             self.offline_since = self.time
@@ -318,8 +335,9 @@ class ScriptedWorld:
     def leave(self, link: KeptLink) -> None:
         link = own(link)
         assert link is not self.route and not link.is_discarded
-        if link is self.moving:
-            self.moving, link.is_prepared = None, False
+        if link in (self.moving, *self.slow):
+            link.is_prepared = False
+        self._end_move(link)
         self.draining[link] += 1
         epoch = link.epoch
 
@@ -341,6 +359,11 @@ class ScriptedWorld:
         link.is_discarded = True
         self.ended[link.index] = self.time, False
         self.close(link)
+        self._end_move(link)
+
+    def _end_move(self, link: ScriptedLink) -> None:
+        if link in self.slow:
+            self.slow.remove(link)
         if self.moving is link:
             self.moving = None
 

@@ -161,7 +161,13 @@ class Stage:
         assert len(set(kept)) == len(kept)
         assert all(not own(link).is_discarded for link in kept), "kept and given up"
         coming = {h.link for h in world.posted if isinstance(h, (AttemptEnded, Scouted, Drained))}
-        owned = {*kept, *coming, world.moving, *(link for link, times in world.draining.items() if times > 0)}
+        owned = {
+            *kept,
+            *coming,
+            world.moving,
+            *world.slow,
+            *(link for link, times in world.draining.items() if times > 0),
+        }
         for link in world.live:
             assert link in owned, f"{link} is open and nobody's"
             assert link.is_open or LinkDown(link) in world.posted or link in coming or link not in kept, (

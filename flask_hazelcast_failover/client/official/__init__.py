@@ -13,7 +13,7 @@ from flask_hazelcast_failover.client.official.authentication import (
     encode_authentication,
 )
 from flask_hazelcast_failover.client.official.checks import CheckRequest, machine_error
-from flask_hazelcast_failover.client.official.connection import OfficialClient, Opening
+from flask_hazelcast_failover.client.official.connection import ClientIdentity, OfficialClient, Opening
 from flask_hazelcast_failover.client.official.face import Face, proper_cp_name
 from flask_hazelcast_failover.client.official.operations import is_connection_problem
 from flask_hazelcast_failover.client.official.reactor import (
@@ -27,6 +27,7 @@ __all__ = [
     "NOT_ALLOWED",
     "SERIALIZATION_MISMATCH",
     "CheckRequest",
+    "ClientIdentity",
     "Face",
     "OfficialClient",
     "Opening",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import hazelcast
 from hazelcast.config import Config
@@ -40,6 +40,7 @@ class Reply(NamedTuple):
 
     status: int
     error: str | None = None
+    cluster_id: UUID | None = None
 
     @property
     def is_welcome(self) -> bool:
@@ -89,5 +90,6 @@ def decode_authentication(answer: bytes) -> Reply | None:
         return Reply(-1, type(error).__name__)
     for codec in (client_authentication_codec, client_authentication_custom_codec):
         if kind == codec._RESPONSE_MESSAGE_TYPE:
-            return Reply(int(codec.decode_response(messages[0])["status"]))
+            response = codec.decode_response(messages[0])
+            return Reply(int(response["status"]), cluster_id=response["cluster_id"])
     raise ValueError(f"message type {kind:#x} in answer to an authentication")

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from hazelcast.protocol.codec import client_create_proxy_codec
 from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
 from hazelcast.proxy.map import Map
 from hazelcast.transaction import Transaction
+from hazelcast.util import AtomicInteger
 
 from flask_hazelcast_failover.client.official.checks import CheckRequest
 from flask_hazelcast_failover.client.official.operations import (
@@ -39,11 +41,22 @@ from flask_hazelcast_failover.client.official.reactor import (
 from flask_hazelcast_failover.client.official.versions import UnsupportedVersion, check_classes, check_parts
 from flask_hazelcast_failover.client.processes import close_in_child
 
-__all__ = ["OfficialClient", "Opening"]
+__all__ = ["ClientIdentity", "OfficialClient", "Opening"]
 
 # How long members that do not answer hold up the opening of a connection to those that do: twice what
 # the first one took, from the one to the other, seconds.
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 0.5
+
+
+@dataclass(frozen=True)
+class ClientIdentity:
+    """By what members know a client: its id, and where it counts its requests for locks.
+
+    A member takes a request with the number of the last one for one that was sent again.
+    """
+
+    uuid: UUID
+    lock_requests: AtomicInteger
 
 
 class OfficialClient(_HazelcastClient):
@@ -55,6 +68,7 @@ class OfficialClient(_HazelcastClient):
 
     _ended = False
     _began = 0.0  # when it began to connect, monotonic seconds
+    _former: ClientIdentity | None = None  # whose place it takes; set before the constructor runs
 
     def __init__(self, config: Config) -> None:
         check_classes()
@@ -81,6 +95,9 @@ class OfficialClient(_HazelcastClient):
         listeners._register_on_connection = partial(
             register_where_answered, listeners, listeners._register_on_connection, self._reactor.add_timer
         )
+        if self._former is not None:
+            manager.client_uuid = self._former.uuid
+            self._context.lock_reference_id_generator = self._former.lock_requests
         if self._ended:
             for close in self.release_files():
                 _close_quietly(close)
@@ -111,6 +128,24 @@ class OfficialClient(_HazelcastClient):
             if not done.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 break
         manager._start_connect_all_members_timer()
+
+    @property
+    def identity(self) -> ClientIdentity:
+        """By what the members know this client."""
+        requests: Any = self._context.lock_reference_id_generator
+        return ClientIdentity(self._connection_manager.client_uuid, requests)
+
+    @property
+    def cluster_id(self) -> UUID | None:
+        """The id of the cluster that it is connected to."""
+        found: UUID | None = self._connection_manager._cluster_id
+        return found
+
+    def member_places(self) -> frozenset[str]:
+        """Where a client can reach the members, "host:port": at their public addresses if it uses these."""
+        translate: Any = self._connection_manager._translate_member_address
+        places = [translate(member) for member in self.member_list()]
+        return frozenset(f"{place.host}:{place.port}" for place in places)
 
     def connected_members(self) -> frozenset[UUID]:
         """The members that a connection is open to."""
@@ -229,12 +264,16 @@ class Opening:
     """The opening of one official client on a thread of its own, which can be ended.
 
     :param config: for the client
+    :param former: by what the members know it already, if they do
     :param done: called with this opening on its thread once the client is open or ``error`` says why not
     """
 
-    def __init__(self, config: Config, done: Callable[[Opening], None]) -> None:
+    def __init__(
+        self, config: Config, former: ClientIdentity | None, done: Callable[[Opening], None]
+    ) -> None:
         # Made before its constructor runs, so that there is something to end.
         self.client: OfficialClient = OfficialClient.__new__(OfficialClient)
+        self.client._former = former
         self.error: str | None = None
         self.is_unsupported = False
         self._config = config

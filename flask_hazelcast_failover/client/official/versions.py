@@ -32,7 +32,10 @@ _USED = (
     "_reactor._loop.wake_loop",
     "_reactor.add_timer",
     "_reactor.connection_factory",
+    "_connection_manager._cluster_id",
+    "_connection_manager._translate_member_address",
     "_connection_manager.active_connections",
+    "_connection_manager.client_uuid",
     "_connection_manager._get_or_connect_to_member",
     "_connection_manager.connect_to_all_cluster_members",
     "_connection_manager._start_connect_all_members_timer",
@@ -53,6 +56,7 @@ _USED = (
     "_near_cache_manager.clear_near_caches",
     "_proxy_manager.get_or_create",
     "_context.invocation_service",
+    "_context.lock_reference_id_generator",
     "_shutdown_lock",
 )
 # Of classes whose objects are not there yet when the client is checked.
