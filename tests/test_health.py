@@ -18,7 +18,7 @@ import pytest
 from hazelcast.errors import OperationTimeoutError
 
 from flask_hazelcast_failover import HazelcastClient, OperationOutcomeUnknown
-from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
+from flask_hazelcast_failover.client.events import ClusterLost, ClusterRecovered, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support import faults
@@ -63,15 +63,32 @@ class TestAClusterThatNoLongerAnswers:
             assert error is not None
 
     def test_failed_checks_were_the_tries_so_the_switch_follows_at_once(
-        self, blue: LocalCluster, green: LocalCluster
+        self, blue: LocalCluster, green: LocalCluster, caplog: pytest.LogCaptureFixture
     ) -> None:
         with relayed(blue, green, try_count=9, retry_delay=1.0) as (client, told, relays):
             are_owned(client)
             relays[0].freeze()
             eventually(is_on(client, "green"), SEEN_WITHIN)
             switched = eventually(lambda: told.of(ClusterSwitched))
-            assert switched[0].duration < 0.3
             assert switched[0].reason == "health-check"
+        lost, gone = (
+            next(record.created for record in caplog.records if record.getMessage().startswith(said))
+            for said in ("lost blue", "switched from blue")
+        )
+        assert gone - lost < 0.3
+
+    def test_an_outage_counts_from_its_first_sign(self, blue: LocalCluster, green: LocalCluster) -> None:
+        """A freeze lasts from when the first check that failed was sent, in each event."""
+        with relayed(blue, green) as (client, told, relays):
+            are_owned(client)
+            relays[0].freeze()
+            switched = eventually(lambda: told.of(ClusterSwitched))
+            needed = WATCHFUL["health_check_timeout"] + 2 * 0.1
+            assert switched[0].duration > 0.9 * needed
+            assert client.status().history[-1].duration == pytest.approx(switched[0].duration, abs=0.001)
+            relays[0].resume()
+            recovered = eventually(lambda: told.of(ClusterRecovered))
+            assert recovered[0].downtime > switched[0].duration
 
     def test_a_frozen_cluster_is_left_and_operations_in_flight_end_at_once(
         self, start_cluster: StartCluster, green: LocalCluster

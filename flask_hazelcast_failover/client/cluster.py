@@ -172,8 +172,8 @@ class ClusterRecord:
         self.tries += 1
         self.last_error = why
 
-    def lost(self, why: str, now: float) -> None:
-        """The link is gone."""
+    def lost(self, why: str, since: float) -> None:
+        """The link is gone; the first sign of that came at ``since``, monotonic seconds."""
         if self.returned:
             self.relapses += 1
         if self.link is not None:
@@ -181,7 +181,7 @@ class ClusterRecord:
         if self.began is not None:
             self.tries += 1  # the attempt that opened it is used up
         if self.lost_at is None:
-            self.lost_at = now
+            self.lost_at = since
         self.last_error = why
         self.closed()
 
@@ -230,9 +230,11 @@ class ClusterRecord:
         gone = len(self.failing(limit))
         return gone > 0 and 2 * gone >= len(self.members)
 
-    def since(self, limit: int) -> float | None:
-        """When the first failed check of the members that have failed ``limit`` was sent, monotonic seconds."""
-        return min((f.since for f in self.failing(limit) if f.since is not None), default=None)
+    def since(self) -> float | None:
+        """When the first check of those that failed in a row was sent, monotonic seconds."""
+        return min(
+            (failed.since for failed in self.failures.values() if failed.since is not None), default=None
+        )
 
     def condition(self, active: KeptLink | None) -> Condition:
         """What to show of it."""

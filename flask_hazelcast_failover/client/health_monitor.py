@@ -48,7 +48,9 @@ class _Row:
     failed: deque[MemberCheck]
     open: deque[MemberCheck] = field(default_factory=deque)
     failed_at: float = float("-inf")  # when one was counted as failed last, by the monitor's time
-    missed: int = 0  # how often there was no connection to check it over, or to a lite member, which is never checked
+    missed: int = (
+        0  # how often there was no connection to check it over, or to a lite member, which is never checked
+    )
 
     def look(self, now: float, pace: float) -> list[MemberCheck]:
         """Take in which checks have ended. Gives those that were answered.

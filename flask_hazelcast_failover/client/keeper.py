@@ -322,15 +322,19 @@ class Keeper:
         record.checked(event.failures, event.latency, self._world.now())
         failed = failed_too_often(record, self.records, self._options.health_check_failures)
         if failed is not None:
-            self._lose(record, event.link, Reason.HEALTH_CHECK, failed)
+            self._lose(record, event.link, Reason.HEALTH_CHECK, failed, record.since())
 
-    def _lose(self, record: ClusterRecord, link: KeptLink, reason: Reason, why: str) -> None:
+    def _lose(
+        self, record: ClusterRecord, link: KeptLink, reason: Reason, why: str, since: float | None = None
+    ) -> None:
+        """Take a cluster for lost, ``since`` the first sign of it (monotonic seconds), now if ``None``."""
+        since = self._world.now() if since is None else since
         forgive(record, self._world.now())
-        record.lost(why, self._world.now())
+        record.lost(why, since)
         was_active = link is self.active
         if was_active:
             self.active = None
-            self._left_at = reason, self._world.now()
+            self._left_at = reason, since
             self._suspend()
         self._standbys.discard(link)
         self._chronicle.lost(record, was_active, reason)
