@@ -12,6 +12,7 @@ from flask_hazelcast_failover.client.official.authentication import (
     decode_authentication,
     encode_authentication,
 )
+from flask_hazelcast_failover.client.official.clock import SteadyTransaction
 from flask_hazelcast_failover.client.official.connection import OfficialClient, Opening
 from flask_hazelcast_failover.client.official.face import Face, proper_cp_name
 from flask_hazelcast_failover.client.official.operations import is_connection_problem
@@ -29,6 +30,7 @@ __all__ = [
     "OfficialClient",
     "Opening",
     "Reply",
+    "SteadyTransaction",
     "decode_authentication",
     "encode_authentication",
     "is_connection_problem",

@@ -20,6 +20,7 @@ from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERV
 from hazelcast.proxy.map import Map
 from hazelcast.transaction import Transaction
 
+from flask_hazelcast_failover.client.official.clock import go_by_steady_clock
 from flask_hazelcast_failover.client.official.operations import (
     FutureGuard,
     GuardedContext,
@@ -66,6 +67,7 @@ class OfficialClient(_HazelcastClient):
     def _start(self) -> None:
         check_parts(self)
         close_in_child(self, OfficialClient.release_files)
+        go_by_steady_clock(self)
         put_waker_right(self._reactor)
         sleep_until_needed(self._reactor)
         read_carefully(self._reactor)

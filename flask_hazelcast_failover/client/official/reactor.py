@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from hazelcast.future import Future
 
+from flask_hazelcast_failover.client.official.clock import SteadyConnection, now, steady_timers
 from flask_hazelcast_failover.client.official.versions import unsupported_version
 
 try:
     from hazelcast.connection import _Reader
-    from hazelcast.reactor import AsyncoreConnection, asyncore  # type: ignore[attr-defined]  # whichever it uses
+    from hazelcast.reactor import asyncore  # type: ignore[attr-defined]  # whichever it uses
 except ImportError as error:
-    raise ImportError(unsupported_version(["_Reader, AsyncoreConnection or asyncore"])) from error
+    raise ImportError(unsupported_version(["_Reader or asyncore"])) from error
 
 __all__ = [
     "CarefulReader",
@@ -65,6 +65,7 @@ def sleep_until_needed(reactor: Any) -> None:
     """
     if _piped_waker(reactor) is None:
         return
+    steady_timers(reactor)
     loop = reactor._loop
     add_timer, shut_down = loop.add_timer, loop.shutdown
     longest = _LONGEST_SLEEP
@@ -74,7 +75,7 @@ def sleep_until_needed(reactor: Any) -> None:
         if loop._new_timers:
             pause = 0.0
         elif loop._timers:
-            pause = min(pause, max(0.0, loop._timers[0][0] - time.time()))
+            pause = min(pause, max(0.0, loop._timers[0][0] - now()))
         asyncore.loop(timeout=pause, use_poll=True, map=reactor.map, count=1)
 
     def wake() -> None:
@@ -114,7 +115,7 @@ class CarefulReader(_Reader):
             raise ValueError("a frame shorter than its own header came: this is no Hazelcast member")
 
 
-class _CarefulConnection(AsyncoreConnection):
+class _CarefulConnection(SteadyConnection):
     def create_socket(self, *kind: Any) -> None:
         self._reader = CarefulReader(self._builder)  # here, since nothing can be read before
         super().create_socket(*kind)
