@@ -35,6 +35,7 @@ from flask_hazelcast_failover.client.official.reactor import (
     read_carefully,
     sleep_until_needed,
 )
+from flask_hazelcast_failover.client.official.sessions import share_sessions
 from flask_hazelcast_failover.client.official.versions import UnsupportedVersion, check_classes, check_parts
 from flask_hazelcast_failover.client.processes import close_in_child
 
@@ -68,6 +69,7 @@ class OfficialClient(_HazelcastClient):
         check_parts(self)
         close_in_child(self, OfficialClient.release_files)
         go_by_steady_clock(self)
+        share_sessions(self._proxy_session_manager)
         put_waker_right(self._reactor)
         sleep_until_needed(self._reactor)
         read_carefully(self._reactor)

@@ -66,6 +66,12 @@ _USED = (
     "_proxy_manager._create_proxy",
     "_proxy_manager.get_or_create",
     "_proxy_session_manager._do_create_new_session",
+    "_proxy_session_manager._get_or_create_session",
+    "_proxy_session_manager._lock",
+    "_proxy_session_manager._request_close_session",
+    "_proxy_session_manager._request_new_session",
+    "_proxy_session_manager._sessions",
+    "_proxy_session_manager._shutdown",
     "_context.invocation_service",
     "_shutdown_lock",
 )
