@@ -25,6 +25,7 @@ TOLD_BY_TESTS = {
     "_REQUEST_MESSAGE_TYPE",
     "_RESPONSE_MESSAGE_TYPE",
     "_builder",
+    "_write_queue",
     "_code",
     "_current_target_replica_address",
     "_frame_size",

@@ -1,11 +1,13 @@
 """SQL runs on the active cluster; a cursor stays with the cluster that it was opened on."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hazelcast.errors import HazelcastClientNotActiveError
+from hazelcast.errors import HazelcastClientNotActiveError, OperationTimeoutError
 from hazelcast.future import Future
 from hazelcast.sql import HazelcastSqlError, SqlResult, SqlService
 
@@ -28,8 +30,10 @@ def jets() -> Iterator[tuple[LocalCluster, LocalCluster]]:
                 client.get_map("people").blocking().put_all({n: f"{cluster.name} {n}" for n in range(ROWS)})
                 client.sql.execute(
                     "CREATE MAPPING people (__key INT, this VARCHAR) TYPE IMap"
-                    " OPTIONS ('keyFormat'='int', 'valueFormat'='varchar')"
+                    " OPTIONS ('keyFormat'='int', 'valueFormat'='varchar')",
+                    timeout=0,  # the first ones take long where the machine has other things to do
                 ).result()
+                list(client.sql.execute("SELECT * FROM people", timeout=60).result())
         yield first, second
 
 
@@ -185,3 +189,140 @@ def test_a_lost_fetch_calls_back_once_and_holds_up_no_switch(jets: tuple[LocalCl
             let_go.set()
             eventually(lambda: client.get_map("sql").blocking().get("k") is None)
             assert len(errors) == 1 and isinstance(errors[0], ClusterChanged)
+
+
+# A row in two seconds, so that none comes within operation_timeout.
+SLOW = "SELECT v FROM TABLE(generate_stream(1)) WHERE MOD(v, 2) = 1"
+SHORT = 1.0
+
+Way = Callable[[SqlResult], Callable[[], object]]
+
+
+def slow(client: Any, timeout: float = -1) -> SqlResult:
+    result: SqlResult = client.sql.execute(SLOW, cursor_buffer_size=1, timeout=timeout).result()
+    return result
+
+
+def iterated(result: SqlResult) -> Callable[[], object]:
+    rows = iter(result)
+    return lambda: next(rows)
+
+
+def by_futures(result: SqlResult) -> Callable[[], object]:
+    rows = result.iterator()
+    return lambda: next(rows).result()
+
+
+BOTH_WAYS = pytest.mark.parametrize("way", [iterated, by_futures])
+
+
+@pytest.fixture(scope="module")
+def hurried(jets: tuple[LocalCluster, LocalCluster]) -> Iterator[Any]:
+    """A client on the first cluster that waits for an answer for a short time only."""
+    with client_on(jets[0], operation_timeout=SHORT, health_check_interval=0) as client:
+        eventually(lambda: has_begun(slow(client, 60)), 30.0)  # the first one takes longer
+        yield client
+
+
+def has_begun(result: SqlResult) -> bool:
+    result.close().result()
+    return True
+
+
+@contextmanager
+def silent(cluster: LocalCluster) -> Iterator[None]:
+    """Have the cluster stay silent meanwhile."""
+    cluster.freeze()
+    try:
+        yield
+    finally:
+        cluster.thaw()
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("timeout", [0, 60.0])
+def test_the_time_of_a_statement_comes_on_top_for_every_fetch(timeout: float, way: Way, hurried: Any) -> None:
+    with slow(hurried, timeout) as result:
+        fetch = way(result)
+        began = time.monotonic()
+        for _ in range(2):
+            fetch()
+        assert time.monotonic() - began > 2 * SHORT
+
+
+@pytest.mark.parametrize("timeout", [0, 60.0])
+def test_the_time_of_a_statement_comes_on_top_for_its_execution(
+    timeout: float, hurried: Any, jets: tuple[LocalCluster, LocalCluster]
+) -> None:
+    with silent(jets[0]):
+        executing = Outcome(lambda: hurried.sql.execute("SELECT * FROM people", timeout=timeout).result())
+        assert not executing.ends_within(2 * SHORT)
+    assert len(list(executing.wait().result)) == ROWS
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": -1}], ids=["none", "the member's"])
+def test_the_execution_of_a_statement_without_a_time_takes_no_longer_than_usual(
+    options: dict[str, float], hurried: Any, jets: tuple[LocalCluster, LocalCluster]
+) -> None:
+    with silent(jets[0]), pytest.raises(OperationTimeoutError, match="no answer for 1 s"):
+        hurried.sql.execute("SELECT * FROM people", **options).result()
+
+
+@BOTH_WAYS
+def test_a_fetch_of_a_statement_without_a_time_takes_no_longer_than_usual(way: Way, hurried: Any) -> None:
+    with slow(hurried) as result:
+        fetch = way(result)
+        with pytest.raises(OperationTimeoutError, match="no answer for 1 s"):
+            fetch()
+
+
+@BOTH_WAYS
+def test_both_times_have_an_end(way: Way, hurried: Any, jets: tuple[LocalCluster, LocalCluster]) -> None:
+    fetch = way(slow(hurried, 1.5))
+    with silent(jets[0]):
+        outcomes = [Outcome(fetch), Outcome(lambda: slow(hurried, 1.5))]
+        for outcome in outcomes:
+            assert isinstance(outcome.wait().error, OperationTimeoutError)
+            assert "no answer for 2.5 s" in str(outcome.error)
+
+
+@pytest.mark.parametrize("timeout", [-1, 0, 60])
+def test_closing_takes_no_longer_than_usual(
+    timeout: float, hurried: Any, jets: tuple[LocalCluster, LocalCluster]
+) -> None:
+    first, second = slow(hurried, timeout), slow(hurried, timeout)
+    with silent(jets[0]):
+        with pytest.raises(OperationTimeoutError, match="no answer for 1 s"):
+            first.close().result()
+        with pytest.raises(OperationTimeoutError, match="no answer for 1 s"), second:
+            pass
+
+
+@BOTH_WAYS
+def test_the_death_of_the_cluster_ends_a_statement_without_an_end(
+    way: Way, jets: tuple[LocalCluster, LocalCluster]
+) -> None:
+    with Relay(jets[0].addresses[0]) as relay:
+        addresses = [("blue", relay.address), ("green", jets[1].addresses[0])]
+        with client_at(*addresses, operation_timeout=0.2, health_check_interval=0) as client:
+            fetch = way(slow(client, 0))
+            relay.freeze()
+            fetching = Outcome(fetch)
+            executing = Outcome(lambda: slow(client, 0))
+            assert not fetching.ends_within(SHORT) and not executing.is_over
+            relay.refuse()
+            assert isinstance(fetching.wait(5).error, ClusterChanged)
+            assert executing.wait(30).error is None
+            assert client.status().current_cluster == "green"
+
+
+@BOTH_WAYS
+def test_shutting_down_ends_a_statement_without_an_end(
+    way: Way, jets: tuple[LocalCluster, LocalCluster]
+) -> None:
+    with client_on(jets[0], operation_timeout=0.2, drain_timeout=0.5) as client:
+        fetch = way(slow(client, 0))
+        fetching = Outcome(lambda: [fetch() for _ in range(1000)])
+        assert not fetching.ends_within(SHORT)
+        client.shutdown()
+        assert isinstance(fetching.wait(5).error, HazelcastClientNotActiveError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from hazelcast.future import Future, ImmediateFuture
 from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 
 from flask_hazelcast_failover.client.drop_in import stands_in_for
-from flask_hazelcast_failover.client.link import CLIENT, Link, LinkEnded, Overdue, call_numbers
+from flask_hazelcast_failover.client.link import CLIENT, Call, Link, LinkEnded, Overdue, call_numbers
 from flask_hazelcast_failover.client.methods import Kind, Method, method_of
 from flask_hazelcast_failover.client.official import is_connection_problem, without_waiting
 from flask_hazelcast_failover.client.operation import LOSSES
@@ -33,28 +34,34 @@ class FollowingSql(SqlService):
     def execute(self, sql: str, *params: Any, **options: Any) -> Future[SqlResult]:
         # A query that was lost before its first row is repeated, every other statement is not.
         method = Method(Kind.READ) if _is_query(sql) else method_of("SqlService", "execute")
+        waits = _own_time(options.get("timeout"))
 
         def start(client: Any, link: Link) -> Future[Any]:
             executed: Future[Any] = client.sql.execute(sql, *params, **options)
-            return executed.continue_with(lambda future: _result(self._operations, link, future))
+            return executed.continue_with(lambda future: _result(self._operations, link, waits, future))
 
-        operation = self._operations.operation(
-            CLIENT, "sql.execute", method, start, waits=_seconds(options.get("timeout"))
+        return self._operations.submit(
+            self._operations.operation(CLIENT, "sql.execute", method, start, waits=waits)
         )
-        return self._operations.submit(operation)
 
 
 def _is_query(sql: object) -> bool:
     return isinstance(sql, str) and sql.lstrip("( \t\r\n").upper().startswith(_QUERIES)
 
 
-def _seconds(timeout: object) -> float:
-    return max(0.0, float(timeout)) if isinstance(timeout, (int, float)) else 0.0
+def _own_time(timeout: object) -> float:
+    """How long each request of a statement may take on the member beyond the time for an answer, seconds.
+
+    :param timeout: the statement's own; 0 is none, and without one (officially -1) the member's ends what it runs
+    """
+    if not isinstance(timeout, (int, float)):
+        return 0.0
+    return math.inf if timeout == 0 else max(0.0, float(timeout))
 
 
-def _result(operations: Operations, link: Link, executed: Future[Any]) -> SqlResult:
+def _result(operations: Operations, link: Link, waits: float, executed: Future[Any]) -> SqlResult:
     try:
-        return _Cursor(operations, link, executed.result())
+        return _Cursor(operations, link, waits, executed.result())
     except HazelcastError as error:
         if is_connection_problem(error):
             raise TargetDisconnectedError(str(error.args[0])) from error
@@ -64,9 +71,10 @@ def _result(operations: Operations, link: Link, executed: Future[Any]) -> SqlRes
 class _Cursor(SqlResult):
     """A result whose rows are fetched from one link only."""
 
-    def __init__(self, operations: Operations, link: Link, real: SqlResult) -> None:
+    def __init__(self, operations: Operations, link: Link, waits: float, real: SqlResult) -> None:
         self._operations = operations
         self._link = link
+        self._waits = waits
         self._real = real
 
     def iterator(self) -> Iterator[Future[SqlRow]]:
@@ -84,7 +92,7 @@ class _Cursor(SqlResult):
     def close(self) -> Future[None]:
         if not self._link.is_connected():
             return ImmediateFuture(None)  # closed with its connection
-        return self.handed_out(self._real.close())
+        return self.handed_out(self._real.close(), 0.0)
 
     def __iter__(self) -> Iterator[SqlRow]:
         return _Rows(self, self._real.iterator())
@@ -95,7 +103,7 @@ class _Cursor(SqlResult):
     def __exit__(self, *error: object) -> None:
         if not self._link.is_connected():
             return
-        closed = self.counted(self._real.close())
+        closed = self.counted(self._real.close(), 0.0)
         # Nobody needs to know how closing goes on a cluster that was left.
         if self._operations.route.link is self._link:
             self.told(closed)
@@ -105,19 +113,30 @@ class _Cursor(SqlResult):
             raise AttributeError(name)
         return getattr(self._real, name)
 
-    def counted(self, future: Future[Any]) -> Future[Any]:
-        """The future among those in flight, so that it ends with its link or in time."""
+    def fetched(self, row: Future[Any]) -> Any:
+        """The row that is fetched, waited for."""
+        return self.told(self.counted(row, self._waits))
+
+    def fetching(self, row: Future[Any]) -> Future[Any]:
+        """The row that is fetched, for a caller who does not wait."""
+        return self.handed_out(row, self._waits)
+
+    def counted(self, future: Future[Any], waits: float) -> Future[Any]:
+        """The future among those in flight, so that it ends with its link or in time.
+
+        :param waits: seconds that it may take beyond the time for an answer
+        """
         if not future.done():
             number = call_numbers()
-            self._link.calls[number] = future
+            self._link.calls[number] = Call(future, self._operations.limit + waits)
             future.add_done_callback(lambda _: self._link.left(number))
         return future
 
-    def handed_out(self, future: Future[Any]) -> Future[Any]:
+    def handed_out(self, future: Future[Any], waits: float) -> Future[Any]:
         """The same for a caller who does not wait: it ends once, and calls back on no thread that decides."""
         theirs: Future[Any] = Future()
         number = call_numbers()
-        self._link.calls[number] = future
+        self._link.calls[number] = Call(future, self._operations.limit + waits)
 
         def fail() -> None:
             try:
@@ -177,7 +196,7 @@ class _Futures(Iterator[Future[SqlRow]]):
 
     def __next__(self) -> Future[SqlRow]:
         self._cursor.check()
-        return self._cursor.handed_out(next(self._real))
+        return self._cursor.fetching(next(self._real))
 
 
 class _Rows(Iterator[SqlRow]):
@@ -189,5 +208,5 @@ class _Rows(Iterator[SqlRow]):
 
     def __next__(self) -> SqlRow:
         self._cursor.check()
-        row: SqlRow = self._cursor.told(self._cursor.counted(next(self._real)))
+        row: SqlRow = self._cursor.fetched(next(self._real))
         return row

@@ -21,6 +21,7 @@ from hazelcast.transaction import Transaction
 
 from flask_hazelcast_failover.client.link import CLIENT, Call, Link, Overdue, call_numbers
 from flask_hazelcast_failover.client.methods import method_of
+from flask_hazelcast_failover.client.official import SteadyTransaction
 from flask_hazelcast_failover.client.operation import LOSSES, waits
 from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.client.route import State
@@ -55,7 +56,7 @@ class Transactions:
         return _LinkTransaction(self._operations, make)
 
 
-class _LinkTransaction(Transaction):
+class _LinkTransaction(SteadyTransaction):
     """An official transaction whose requests end with its link, and say so clearly."""
 
     _link: Link

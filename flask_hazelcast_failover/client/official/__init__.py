@@ -13,6 +13,7 @@ from flask_hazelcast_failover.client.official.authentication import (
     encode_authentication,
 )
 from flask_hazelcast_failover.client.official.checks import CheckRequest, machine_error
+from flask_hazelcast_failover.client.official.clock import SteadyTransaction
 from flask_hazelcast_failover.client.official.connection import ClientIdentity, OfficialClient, Opening
 from flask_hazelcast_failover.client.official.face import Face, proper_cp_name
 from flask_hazelcast_failover.client.official.operations import is_connection_problem
@@ -32,6 +33,7 @@ __all__ = [
     "OfficialClient",
     "Opening",
     "Reply",
+    "SteadyTransaction",
     "decode_authentication",
     "encode_authentication",
     "is_connection_problem",

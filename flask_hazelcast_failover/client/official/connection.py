@@ -23,6 +23,7 @@ from hazelcast.transaction import Transaction
 from hazelcast.util import AtomicInteger
 
 from flask_hazelcast_failover.client.official.checks import CheckRequest
+from flask_hazelcast_failover.client.official.clock import go_by_steady_clock
 from flask_hazelcast_failover.client.official.operations import (
     FutureGuard,
     GuardedContext,
@@ -38,6 +39,8 @@ from flask_hazelcast_failover.client.official.reactor import (
     read_carefully,
     sleep_until_needed,
 )
+from flask_hazelcast_failover.client.official.sessions import share_sessions
+from flask_hazelcast_failover.client.official.traffic import excuse_uploads
 from flask_hazelcast_failover.client.official.versions import UnsupportedVersion, check_classes, check_parts
 from flask_hazelcast_failover.client.processes import close_in_child
 
@@ -82,6 +85,9 @@ class OfficialClient(_HazelcastClient):
     def _start(self) -> None:
         check_parts(self)
         close_in_child(self, OfficialClient.release_files)
+        go_by_steady_clock(self)
+        excuse_uploads(self._connection_manager._heartbeat_manager)
+        share_sessions(self._proxy_session_manager)
         put_waker_right(self._reactor)
         sleep_until_needed(self._reactor)
         self._clock = ReactorClock(self._reactor)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from hazelcast.future import Future
 
+from flask_hazelcast_failover.client.official.clock import now, steady_timers
 from flask_hazelcast_failover.client.official.traffic import MeasuredConnection
 from flask_hazelcast_failover.client.official.versions import unsupported_version
 
@@ -69,6 +69,7 @@ def sleep_until_needed(reactor: Any) -> None:
     """
     if _piped_waker(reactor) is None:
         return
+    steady_timers(reactor)
     loop = reactor._loop
     add_timer, shut_down = loop.add_timer, loop.shutdown
     longest = _LONGEST_SLEEP
@@ -78,7 +79,7 @@ def sleep_until_needed(reactor: Any) -> None:
         if loop._new_timers:
             pause = 0.0
         elif loop._timers:
-            pause = min(pause, max(0.0, loop._timers[0][0] - time.time()))
+            pause = min(pause, max(0.0, loop._timers[0][0] - now()))
         asyncore.loop(timeout=pause, use_poll=True, map=reactor.map, count=1)
 
     def wake() -> None:
@@ -108,14 +109,14 @@ class ReactorClock:
 
     def __init__(self, reactor: Any) -> None:
         # What had run before this turn, and when the turn began. Replaced as a whole by the reactor's thread.
-        self._turn = (0.0, time.monotonic())
+        self._turn = (0.0, now())
         loop = reactor._loop
         run_loop = loop.run_loop
 
         def run_turn() -> None:
             ran, began = self._turn
-            now = time.monotonic()
-            self._turn = ran + min(now - began, _LONGEST_TURN), now
+            begins = now()
+            self._turn = ran + min(begins - began, _LONGEST_TURN), begins
             run_loop()
 
         loop.run_loop = run_turn
@@ -123,7 +124,7 @@ class ReactorClock:
     def now(self) -> float:
         """The reactor's own time."""
         ran, began = self._turn
-        return ran + min(time.monotonic() - began, _LONGEST_TURN)
+        return ran + min(now() - began, _LONGEST_TURN)
 
 
 def _piped_waker(reactor: Any) -> Any | None:

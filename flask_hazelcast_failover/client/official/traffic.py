@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import struct
 import sys
-import time
 from typing import Any
 
+from flask_hazelcast_failover.client.official.clock import SteadyConnection, now
 from flask_hazelcast_failover.client.official.versions import unsupported_version
 
 try:
-    from hazelcast.reactor import _RETRYABLE_ERROR_CODES, AsyncoreConnection
+    from hazelcast.reactor import _RETRYABLE_ERROR_CODES
 except ImportError as error:
-    raise ImportError(unsupported_version(["AsyncoreConnection or _RETRYABLE_ERROR_CODES"])) from error
+    raise ImportError(unsupported_version(["_RETRYABLE_ERROR_CODES"])) from error
 
 try:
     import fcntl
@@ -22,7 +22,7 @@ except ImportError:  # no Unix
 else:
     _SIOCOUTQ = termios.TIOCOUTQ  # of a socket it is the same number
 
-__all__ = ["MeasuredConnection", "TrackedMessage"]
+__all__ = ["MeasuredConnection", "TrackedMessage", "excuse_uploads"]
 
 # Elsewhere the request has other meanings.
 _KERNEL_TELLS = sys.platform == "linux" and _SIOCOUTQ != 0
@@ -37,11 +37,12 @@ class TrackedMessage(bytearray):
     end: int | None = None
 
 
-class MeasuredConnection(AsyncoreConnection):
+class MeasuredConnection(SteadyConnection):
     """An official connection that counts. The counters belong to the reactor's thread; others only read them."""
 
     received = 0
     sent = 0
+    _acknowledged_before = 0
 
     def acknowledged(self) -> int:
         """How many bytes of the stream the peer's kernel has; where the system cannot say, how many ours took.
@@ -73,7 +74,7 @@ class MeasuredConnection(AsyncoreConnection):
             else:
                 self.close_connection(None, error)  # type: ignore[no-untyped-call]
             return
-        self.last_write_time = time.time()  # type: ignore[assignment]
+        self.last_write_time = now()  # type: ignore[assignment]
         self.sent_protocol_bytes = True
         self._reactor.bytes_sent += sent
         self.sent += sent
@@ -91,3 +92,21 @@ class MeasuredConnection(AsyncoreConnection):
                 message.end = self.sent + length
             batch.append(message)
         return batch[0] if len(batch) == 1 else b"".join(batch)
+
+    def is_uploading(self) -> bool:
+        """Whether the peer has taken bytes since this was asked last, and has more to take."""
+        acknowledged, before = self.acknowledged(), self._acknowledged_before
+        self._acknowledged_before = acknowledged
+        return acknowledged > before and (bool(self._write_queue) or acknowledged < self.sent)
+
+
+def excuse_uploads(heartbeats: Any) -> None:
+    """Have heartbeats not end a connection over which nothing comes because a slow upload goes on."""
+    official = heartbeats._check_connection
+
+    def check(moment: float, connection: MeasuredConnection) -> None:
+        if connection.is_uploading():
+            connection.last_read_time = moment  # type: ignore[assignment]
+        official(moment, connection)
+
+    heartbeats._check_connection = check

@@ -9,8 +9,11 @@ import hazelcast
 import hazelcast.reactor
 from hazelcast.client import HazelcastClient
 from hazelcast.future import Future
+from hazelcast.proxy.cp.fenced_lock import FencedLock
+from hazelcast.proxy.cp.semaphore import SessionAwareSemaphore
 from hazelcast.proxy.pn_counter import PNCounter
 from hazelcast.proxy.reliable_topic import ReliableTopic
+from hazelcast.transaction import Transaction
 
 __all__ = [
     "UnsupportedVersion",
@@ -23,6 +26,7 @@ __all__ = [
 
 _USED = (
     "_reactor.map",
+    "_reactor._loop._check_timers",
     "_reactor._loop._is_live",
     "_reactor._loop._new_timers",
     "_reactor._loop._thread",
@@ -37,14 +41,23 @@ _USED = (
     "_connection_manager.active_connections",
     "_connection_manager.client_uuid",
     "_connection_manager._get_or_connect_to_member",
+    "_connection_manager._heartbeat_manager._check_connection",
+    "_connection_manager._heartbeat_manager.start",
     "_connection_manager.connect_to_all_cluster_members",
     "_connection_manager._start_connect_all_members_timer",
     "_connection_manager._trigger_cluster_reconnection",
+    "_connection_manager._wait_strategy.reset",
+    "_connection_manager._wait_strategy.sleep",
     "_cluster_service.get_members",
     "_config.smart_routing",
+    "_cp_subsystem._proxy_manager._create_fenced_lock",
+    "_cp_subsystem._proxy_manager._create_semaphore",
     "_internal_cluster_service._initial_list_fetched",
     "_internal_lifecycle_service.running",
+    "_invocation_service._notify",
+    "_invocation_service._notify_error",
     "_invocation_service._should_retry",
+    "_invocation_service._start_clean_resources_timer",
     "_invocation_service.invoke",
     "_invocation_service.shutdown",
     "_cluster_view_listener._try_register_to_random_connection",
@@ -54,7 +67,16 @@ _USED = (
     "_listener_service._registration_lock",
     "_listener_service.deregister_listener",
     "_near_cache_manager.clear_near_caches",
+    "_near_cache_manager.get_or_create_near_cache",
+    "_proxy_manager._create_proxy",
     "_proxy_manager.get_or_create",
+    "_proxy_session_manager._do_create_new_session",
+    "_proxy_session_manager._get_or_create_session",
+    "_proxy_session_manager._lock",
+    "_proxy_session_manager._request_close_session",
+    "_proxy_session_manager._request_new_session",
+    "_proxy_session_manager._sessions",
+    "_proxy_session_manager._shutdown",
     "_context.invocation_service",
     "_context.lock_reference_id_generator",
     "_shutdown_lock",
@@ -67,6 +89,9 @@ _USED_OF_CLASSES: tuple[tuple[type[object], str], ...] = (
     (PNCounter, "_get_max_configured_replica_count"),
     (ReliableTopic, "_add_messages_with_backoff"),
     (ReliableTopic, "_add_with_backoff"),
+    (FencedLock, "_do_try_lock"),
+    (SessionAwareSemaphore, "_do_try_acquire"),
+    (Transaction, "_check_timeout"),
 )
 # Of the waker that gets stuck. Without them it would stay as it is, and every call be late for good.
 _USED_OF_WAKER = (
