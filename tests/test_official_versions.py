@@ -28,6 +28,8 @@ TOLD_BY_TESTS = {
     "_code",
     "_current_target_replica_address",
     "_frame_size",
+    "_invalidation_listener_id",
+    "_near_cache",
 }
 
 PARTS = (*versions._USED, *versions._USED_OF_WAKER)

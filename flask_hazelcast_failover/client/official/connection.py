@@ -20,6 +20,7 @@ from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERV
 from hazelcast.proxy.map import Map
 from hazelcast.transaction import Transaction
 
+from flask_hazelcast_failover.client.official.near_caches import TrueNearCaches
 from flask_hazelcast_failover.client.official.operations import (
     FutureGuard,
     GuardedContext,
@@ -74,6 +75,7 @@ class OfficialClient(_HazelcastClient):
         manager._trigger_cluster_reconnection = self._stay_lost
         invocations: Any = self._invocation_service
         invocations._should_retry = partial(may_resend, invocations._should_retry)
+        self._true_near_caches = TrueNearCaches(self)
         listeners: Any = self._listener_service
         listeners._register_on_connection = partial(
             register_where_answered, listeners, listeners._register_on_connection, self._reactor.add_timer

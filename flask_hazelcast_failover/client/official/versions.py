@@ -9,6 +9,8 @@ import hazelcast
 import hazelcast.reactor
 from hazelcast.client import HazelcastClient
 from hazelcast.future import Future
+from hazelcast.near_cache import NearCache
+from hazelcast.proxy.map import Map, MapFeatNearCache
 from hazelcast.proxy.pn_counter import PNCounter
 from hazelcast.proxy.reliable_topic import ReliableTopic
 
@@ -49,7 +51,12 @@ _USED = (
     "_listener_service._register_on_connection",
     "_listener_service._registration_lock",
     "_listener_service.deregister_listener",
+    "_near_cache_manager._caches",
+    "_near_cache_manager._config",
+    "_near_cache_manager._serialization_service",
     "_near_cache_manager.clear_near_caches",
+    "_near_cache_manager.get_or_create_near_cache",
+    "_proxy_manager._create_proxy",
     "_proxy_manager.get_or_create",
     "_context.invocation_service",
     "_shutdown_lock",
@@ -58,6 +65,10 @@ _USED = (
 _USED_OF_CLASSES: tuple[tuple[type[object], str], ...] = (
     (Future, "_threading_locals"),
     (HazelcastClient, "_start"),
+    (Map, "_get_internal"),
+    (MapFeatNearCache, "_on_destroy"),
+    (NearCache, "_clear"),
+    (NearCache, "_invalidate"),
     (PNCounter, "_check_invocation_result"),
     (PNCounter, "_get_max_configured_replica_count"),
     (ReliableTopic, "_add_messages_with_backoff"),
