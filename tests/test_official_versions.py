@@ -30,6 +30,9 @@ TOLD_BY_TESTS = {
     "_frame_size",
     "_invalidation_listener_id",
     "_near_cache",
+    "_proxy_name",
+    "_ringbuffer",
+    "_runners",
 }
 
 PARTS = (*versions._USED, *versions._USED_OF_WAKER)
