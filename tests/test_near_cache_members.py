@@ -1,7 +1,6 @@
 """A near cache keeps nothing that a member may have changed unheard: members and connections come and go."""
 
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -62,18 +61,17 @@ def connection_to(client: Any, address: str) -> Any:
     return found[0] if found else None
 
 
+def reach_others_through(client: Any, relay: Relay) -> None:
+    """Have the client reach members that it is not connected to through a relay."""
+    (official,) = client.connected_clusters().values()
+    host, port = relay.address.split(":")
+    official._connection_manager._translate_member_address = lambda _: Address(host, int(port))
+
+
 @contextmanager
 def relayed(client: Any, relay: Relay, address: str) -> Iterator[None]:
     """Have the client reach one of the members, at `address`, through a relay."""
-    (official,) = client.connected_clusters().values()
-    manager = official._connection_manager
-    usual = manager._translate_member_address
-    host, port = relay.address.split(":")
-
-    def translate(member: Any) -> Any:
-        return Address(host, int(port)) if f":{member.address.port}" == address[-6:] else usual(member)
-
-    manager._translate_member_address = translate
+    reach_others_through(client, relay)
     connection_to(client, address).close_connection("to be reached through the relay", None)
     eventually(lambda: connection_to(client, address))
     yield
@@ -95,25 +93,27 @@ def test_what_a_killed_member_has_not_told_is_read_anew(start_cluster: StartClus
             eventually(lambda: hits(client) == len(KEYS), message="a near cache that is of use again")
 
 
-@pytest.mark.parametrize("smart", [True, False], ids=["smart", "one-connection"])
-def test_a_member_that_joins_leaves_nothing_old(start_cluster: StartCluster, smart: bool) -> None:
+def test_what_changes_on_a_member_that_joins_is_read_anew(start_cluster: StartCluster) -> None:
+    """It owns entries before the client has reached it."""
     cluster = start_cluster("blue", properties=AT_ONCE)
-    with client_on(cluster, client_options=CACHED | {"smart_routing": smart}) as client:
-        with client_on(cluster) as other:
-            cached, changed = client.get_map("cached").blocking(), other.get_map("cached").blocking()
-            set_all(changed, 0)
-            assert get_all(cached) == get_all(cached) == {0}
-            joins = threading.Thread(target=cluster.add_member)
-            joins.start()
-            number = 0
-            while joins.is_alive():
-                number += 1
-                set_all(changed, number)
-                get_all(cached)
-            joins.join()
-            assert number > 1
-            eventually(lambda: get_all(cached) == {number}, within=SOON)
+    with client_on(cluster, client_options=CACHED) as client, client_on(cluster) as other:
+        cached, changed = client.get_map("cached").blocking(), other.get_map("cached").blocking()
+        set_all(changed, "old")
+        assert get_all(cached) == get_all(cached) == {"old"}
+        with Relay(cluster.addresses[0]) as relay:
+            relay.refuse()
+            reach_others_through(client, relay)
+            address = cluster.add_member().address
+            relay._target = ("127.0.0.1", int(address.rpartition(":")[2]))
+            (official,) = other.connected_clusters().values()
+            eventually(lambda: ())
+            for value in ("first", "second"):
+                set_all(changed, value)
+                eventually(lambda: get_all(cached) == {value}, within=SOON)  # noqa: B023
+            relay.resume()
             eventually(lambda: hits(client) == len(KEYS), message="a near cache that is of use again")
+            set_all(changed, "new")
+            eventually(lambda: get_all(cached) == {"new"})
 
 
 def test_what_changes_while_one_of_two_connections_is_gone_is_read_anew(start_cluster: StartCluster) -> None:
