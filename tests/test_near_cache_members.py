@@ -105,8 +105,9 @@ def test_what_changes_on_a_member_that_joins_is_read_anew(start_cluster: StartCl
             reach_others_through(client, relay)
             address = cluster.add_member().address
             relay._target = ("127.0.0.1", int(address.rpartition(":")[2]))
-            (official,) = other.connected_clusters().values()
-            eventually(lambda: ())
+            newcomer = eventually(lambda: connection_to(other, address)).remote_uuid
+            owner = other.partition_service.get_partition_owner
+            eventually(lambda: newcomer in {owner(number) for number in range(271)}, within=30.0)
             for value in ("first", "second"):
                 set_all(changed, value)
                 eventually(lambda: get_all(cached) == {value}, within=SOON)  # noqa: B023
