@@ -129,6 +129,8 @@ class Link:
         own: Future[Any] = Future()
         mine: _Making | None = None
         with self._lock:
+            if (real := self._reals.get(key)) is not None:
+                return ImmediateFuture(real)  # made right then
             makings = self._makings.setdefault(key, [])
             if not makings or time.monotonic() - makings[-1].began > _SHARED:
                 mine = _Making()
@@ -160,7 +162,7 @@ class Link:
 
     def proxy_keys(self) -> list[ProxyKey]:
         """Every proxy that was used on this link."""
-        return [key for key in self._reals if key != CLIENT]
+        return [key for key in list(self._reals) if key != CLIENT]
 
     def end_overdue(self, now: float, usual: float) -> None:
         """End the operations that wait for longer than they may. For the watch's thread.
@@ -211,16 +213,18 @@ class Link:
             making.made.set_exception(done.exception(), done.traceback())  # type: ignore[arg-type]
             return
         real = made = done.result()
-        is_kept = self._end(key, making, made)
-        if is_kept:
-            real = self._reals.get(key, made)
-            if self.is_used(key):  # kept first: who destroys it says that it is not used, and then looks here
+        try:
+            is_kept = self._end(key, making, made)
+            if is_kept:
+                real = self._reals.get(key, made)
+            if not is_kept or real is not made:
+                self.client.forget(made)
+            if is_kept and self.is_used(key):  # looked at last: who destroys it says so, and then looks here
                 self.made(key)
-            else:
+            elif is_kept:
                 self.forget(key)
-        if not is_kept or real is not made:
-            self.client.forget(made)
-        making.made.set_result(real)
+        finally:
+            making.made.set_result(real)
 
     def _end(self, key: ProxyKey, making: _Making, made: Any = None) -> bool:
         """End a making, and keep what was made if it still is wanted."""

@@ -119,17 +119,29 @@ class TrueNearCaches:
     def _register(
         self, official: Callable[..., Future[Any] | None], id_: str, registration: Any, connection: Any
     ) -> Future[Any] | None:
+        if not _tells_of_changes(registration):
+            return official(id_, registration, connection)
+        handlers = self._listeners._event_handlers
+        before = set(handlers.copy())
         asked = official(id_, registration, connection)
-        if asked is not None and _tells_of_changes(registration):
-            asked.add_done_callback(partial(self._answered, id_, registration, connection))
+        if asked is not None:
+            mine = [
+                one for one in handlers.copy().keys() - before if handlers.get(one) is registration.handler
+            ]
+            asked.add_done_callback(partial(self._answered, id_, registration, connection, mine))
         return asked
 
-    def _answered(self, id_: str, registration: Any, connection: Any, asked: Future[Any]) -> None:
+    def _answered(
+        self, id_: str, registration: Any, connection: Any, handlers: list[int], asked: Future[Any]
+    ) -> None:
         if asked.is_success():
             # What was read before this member had the listener may have changed there unheard.
             if (cache := self._told.get(id_)) is not None:
                 cache._clear()  # type: ignore[no-untyped-call]
-        elif self._is_wanted(id_, connection):
+            return
+        for handler in handlers:  # officially, those of a refused listener stay for good
+            self._listeners.remove_event_handler(handler)
+        if self._is_wanted(id_, connection):
             _logger.warning(
                 "a near cache keeps nothing: %s does not tell of changes, and is asked again in %g s: %s",
                 connection.remote_address,

@@ -50,6 +50,7 @@ _USED = (
     "_cluster_view_listener._try_register_to_random_connection",
     "_listener_service._active_registrations",
     "_listener_service._connection_manager",
+    "_listener_service._event_handlers",
     "_listener_service._register_on_connection",
     "_listener_service._registration_lock",
     "_listener_service.deregister_listener",
