@@ -204,3 +204,30 @@ def test_permits_of_no_session_can_be_given_back_over_another_connection(
         client.switch_to("blue")
         permits.release()
         assert permits.available_permits() == 3
+
+
+@pytest.mark.parametrize("flavour", ["future", "blocking"])
+def test_destroyed_objects_are_forgotten(client: Any, flavour: str) -> None:
+    def kept() -> list[int]:
+        official = [link.client.cp_subsystem._proxy_manager for link in client._engine.open_links()]
+        bonds = client._operations.bonds
+        return [
+            len(client._proxies._followers),
+            sum(len(link.proxy_keys()) + len(link.locks) for link in client._engine.open_links()),
+            sum(len(one._lock_proxies) for one in official),
+            len(bonds._locks) + len(bonds._permits._held),
+        ]
+
+    before = kept()
+    lock = client.cp_subsystem.get_lock(f"doomed-{flavour}")
+    lock.blocking().lock()
+    semaphore = client.cp_subsystem.get_semaphore(f"doomed-{flavour}")
+    assert semaphore.blocking().init(3) and semaphore.blocking().try_acquire(2)
+    number = client.cp_subsystem.get_atomic_long(f"doomed-{flavour}")
+    assert number.blocking().increment_and_get() == 1
+    for doomed in (lock, semaphore, number):
+        if flavour == "future":
+            assert doomed.destroy().result() is None
+        else:
+            assert doomed.blocking().destroy() is None
+    assert kept() == before

@@ -88,7 +88,7 @@ def test_300_switches_leave_nothing_behind(blue: LocalCluster, green: LocalClust
         with nothing_left_behind():
             switch(300)
         assert client.status().epoch == 331
-        assert len(client._engine._open_links()) <= 2
+        assert len(client._engine.open_links()) <= 2
         assert len(client.status().history) == 100
 
 

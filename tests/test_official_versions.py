@@ -29,6 +29,11 @@ TOLD_BY_TESTS = {
     "_code",
     "_current_target_replica_address",
     "_frame_size",
+    "_invalidation_listener_id",
+    "_near_cache",
+    "_proxy_name",
+    "_ringbuffer",
+    "_runners",
 }
 
 PARTS = (*versions._USED, *versions._USED_OF_WAKER)

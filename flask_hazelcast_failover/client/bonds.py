@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -91,6 +92,19 @@ class Bonds:
                 self._permits.take(holder.key, holder.thread, link, result)
             elif bond is Bond.GIVES_PERMITS:
                 self._permits.give_back(holder.key, holder.thread, link, holder.permits)
+
+    def forget(self, key: ProxyKey, links: Iterable[Link]) -> None:
+        """Forget what belongs to a structure that was destroyed."""
+        with self._lock:
+            for holder in [holder for holder in self._locks if holder.key == key]:
+                del self._locks[holder]
+            for known in [known for known in self._known if known[0] == key]:
+                del self._known[known]
+            self._sequences.pop(key, None)
+            self._permits.forget(key)
+            for link in links:
+                for held in [held for held in link.locks if key in (held, held[0])]:
+                    del link.locks[held]
 
     def _took(self, holder: Holder, link: Link) -> None:
         self._locks[holder] = _Lock(ref(link), link.locks, link.label, link.epoch)

@@ -30,7 +30,7 @@ from flask_hazelcast_failover.client.official import Face, OfficialClient
 from flask_hazelcast_failover.client.operations import Counters, Operations
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.processes import forget, look_after, watch_for_forks
-from flask_hazelcast_failover.client.proxies import ProxySource
+from flask_hazelcast_failover.client.proxy_source import ProxySource
 from flask_hazelcast_failover.client.route import Route, State
 from flask_hazelcast_failover.client.runner import Runner
 from flask_hazelcast_failover.client.services import (
@@ -92,6 +92,7 @@ class HazelcastClient(Face):
         self._waiter = Runner("hazelcast-failover-waiter")
         self._listener_runner = Runner("hazelcast-failover-listeners")
         self._announcer = Runner("hazelcast-failover-announcer")
+        self._creator_runner = Runner("hazelcast-failover-creator")
         self._operations = Operations(self._route, self._options, self._worker_runner, self._waiter)
         self._listeners = Listeners(self._operations, self._listener_runner)
         self._members = FollowingClusterService(
@@ -104,7 +105,9 @@ class HazelcastClient(Face):
             self._listener_runner,
             configured("lifecycle_listeners", self._options, self._clusters),
         )
-        self._proxies = ProxySource(self._operations, self._listeners)
+        self._proxies = ProxySource(
+            self._operations, self._listeners, self._creator_runner, lambda: self._engine.open_links()
+        )
         self._failover = ReadOnlyFailover(self._clusters, self._current_index, self._described)
         self._engine = self._new_engine()
         super().__init__(
@@ -249,10 +252,7 @@ class HazelcastClient(Face):
 
     @stands_in_for(Face.get_distributed_objects)
     def get_distributed_objects(self) -> list[Proxy[Any]]:
-        # Members know of a structure once it is used: those handed out are to be among the answer.
-        self._proxies.make_all()
-        found = self._ask("get_distributed_objects", Kind.READ)
-        return [self._proxies.get_or_create(real.service_name, real.name) for real in found]
+        return self._proxies.list_all()
 
     @stands_in_for(Face.create_vector_collection_config)
     def create_vector_collection_config(self, *args: Any, **kwargs: Any) -> None:
@@ -294,6 +294,7 @@ class HazelcastClient(Face):
             self._worker,
             self._route,
             listeners=self._listeners,
+            proxies=self._proxies,
             lifecycle=self._lifecycle,
             members=self._members,
             tell=self.announce,
@@ -330,7 +331,13 @@ class HazelcastClient(Face):
 
     @property
     def _runners(self) -> tuple[Runner, ...]:
-        return self._worker_runner, self._waiter, self._listener_runner, self._announcer
+        return (
+            self._worker_runner,
+            self._waiter,
+            self._creator_runner,
+            self._listener_runner,
+            self._announcer,
+        )
 
     def _stop_trying(self, engine: Engine, why: str) -> None:
         """After a failed start: leave nothing behind but the reasons, and be ready for another."""
@@ -393,6 +400,7 @@ class HazelcastClient(Face):
             runner.renew()
         self._operations.renew()
         self._listeners.renew()
+        self._proxies.renew()
         self._members.renew()
         self._lifecycle.renew()
         if self._route.state is State.CLOSED:

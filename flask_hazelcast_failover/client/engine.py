@@ -40,6 +40,7 @@ from flask_hazelcast_failover.client.official import OfficialClient, is_reactor_
 from flask_hazelcast_failover.client.opener import Opener, close
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.probe import Verdict
+from flask_hazelcast_failover.client.proxy_source import ProxySource
 from flask_hazelcast_failover.client.ready import ReadyChecks
 from flask_hazelcast_failover.client.route import Route
 from flask_hazelcast_failover.client.services import FollowingClusterService, FollowingLifecycle
@@ -77,6 +78,7 @@ class Engine:
         route: Route,
         *,
         listeners: Listeners,
+        proxies: ProxySource,
         lifecycle: FollowingLifecycle,
         members: FollowingClusterService,
         tell: Callable[[Event, str], None],
@@ -86,6 +88,7 @@ class Engine:
         self._options = options
         self._route = route
         self._listeners = listeners
+        self._proxies = proxies
         self._lifecycle = lifecycle
         self._members = members
         self._tell = tell
@@ -107,7 +110,7 @@ class Engine:
         self._preparing: dict[Link, None] = {}  # being made ready to be the active one; likewise
         self._helpers: dict[threading.Thread, None] = {}  # running; likewise
         self._published: Link | None = None  # the last one; of the keeper's thread
-        self._watch = HealthMonitor(options, self._open_links, self.post)
+        self._watch = HealthMonitor(options, self.open_links, self.post)
 
     # For the client.
 
@@ -157,7 +160,7 @@ class Engine:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._opener.join(deadline)
         self._answer_the_late()
-        links = self._open_links()
+        links = self.open_links()
         closing: list[threading.Thread] = []
         # At its exit the interpreter may start no more threads: the kernel closes what is open then.
         with suppress(RuntimeError):
@@ -191,7 +194,11 @@ class Engine:
 
     def connected_clusters(self) -> dict[str, OfficialClient]:
         """The open connections by label, each the newest one to its cluster."""
-        return {link.label: link.client for link in self._open_links() if link.is_connected()}
+        return {link.label: link.client for link in self.open_links() if link.is_connected()}
+
+    def open_links(self) -> list[Link]:
+        """The active link, those that stand by, and those that are being left."""
+        return list(self._links)
 
     def try_to_reach(self, index: int) -> None:
         """Open a connection to a cluster and close it again.
@@ -207,9 +214,6 @@ class Engine:
                 f"{self._clusters[index].label} cannot be reached, nothing has changed: {failure}"
             ) from failure
         self.discard(link)
-
-    def _open_links(self) -> list[Link]:
-        return list(self._links)
 
     # The keeper's thread.
 
@@ -329,6 +333,7 @@ class Engine:
             self._lifecycle.fire(LifecycleState.CONNECTED)
         self._route.publish(link, partial(self.show, status))
         self._listeners.complete(link)
+        self._proxies.complete(link)
 
     def offline(self, why: str) -> None:
         self._route.offline(why)
@@ -372,6 +377,7 @@ class Engine:
         """Look after a link that was just opened."""
         link.made = partial(self._make_on_standbys, link)
         self._links[link] = None
+        self._proxies.look_after(link)
         if self._stopped:
             close(link)  # stop() may have closed the open links just before
             raise AttemptFailed("the client was shut down", Verdict.ABSENT)
@@ -381,7 +387,7 @@ class Engine:
         """A proxy came into use: have it made wherever operations may go next, and do not wait for that."""
         if link is not self._route.link or not key.service:
             return
-        for standby in self._open_links():
+        for standby in self.open_links():
             if standby is not link and standby.real(key) is None:
                 try:
                     standby.obtain(key)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from hazelcast.errors import HazelcastError
+from hazelcast.errors import HazelcastError, TargetDisconnectedError
 from hazelcast.future import Future, ImmediateFuture
 
 from flask_hazelcast_failover.client.known_cluster import KnownCluster
@@ -59,6 +61,19 @@ class Call(NamedTuple):
 STARTING = Call(ImmediateFuture(None), float("inf"))
 
 
+# A proxy that others have waited for so long is asked for once more, seconds: the member may be frozen.
+_SHARED = 1.0
+
+
+class _Making:
+    """A real proxy that is being made, for whoever asks for it meanwhile."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.made: Future[Any] = Future()
+        self.is_wanted = True  # to be kept once it is made; under the link's lock
+
+
 class Link:
     """One open connection to one cluster.
 
@@ -85,8 +100,12 @@ class Link:
         # Who holds a lock here, how often; under the lock of Bonds. Shared with the link that takes this one's place.
         self.locks: dict[Any, int] = {}
         self.follows_members = False  # set once, by the keeper
+        self._lock = threading.Lock()
+        self._makings: dict[ProxyKey, list[_Making]] = {}  # under _lock
         # Told of each proxy that is made here; set once, by whoever opened the link.
         self.made: Callable[[ProxyKey], None] = lambda _: None
+        # Whether somebody uses a structure, which may have been destroyed meanwhile; likewise.
+        self.is_used: Callable[[ProxyKey], bool] = lambda _: True
 
     def members(self) -> frozenset[UUID]:
         """The members that the cluster says it has."""
@@ -118,27 +137,46 @@ class Link:
 
     def obtain(self, key: ProxyKey) -> Future[Any]:
         """Have the real proxy made; the future ends with the link at the latest."""
-        if not key.service:
-            made = on_thread(lambda: self._cp_proxy(key))
-        elif self.client.waits_in_constructor(key.service, key.name):
-            made = on_thread(lambda: self.client.construct(key.service, key.name))
-        else:
-            made = self.client.create_proxy(key.service, key.name)
+        real = self._reals.get(key)
+        if real is not None:
+            return ImmediateFuture(real)
+        own: Future[Any] = Future()
+        mine: _Making | None = None
+        with self._lock:
+            if (real := self._reals.get(key)) is not None:
+                return ImmediateFuture(real)  # made right then
+            makings = self._makings.setdefault(key, [])
+            if not makings or time.monotonic() - makings[-1].began > _SHARED:
+                mine = _Making()
+                makings.append(mine)
+            makings[-1].made.add_done_callback(partial(_pass_on, own))
+        if mine is not None:
+            try:
+                self._make(key).add_done_callback(partial(self._is_made, key, mine))
+            except BaseException as error:
+                self._end(key, mine)
+                of_others = error if isinstance(error, Exception) else TargetDisconnectedError("interrupted")
+                mine.made.set_exception(of_others)
+                raise
+        return own
 
-        def keep(future: Future[Any]) -> Any:
-            real = self._reals.setdefault(key, future.result())
-            self.made(key)
-            return real
-
-        return made.continue_with(keep)
+    def take_back(self, key: ProxyKey) -> Any | None:
+        """Give the real proxy to nobody any more, nor one that is being made, and return it."""
+        with self._lock:
+            for making in self._makings.get(key, ()):
+                making.is_wanted = False
+            return self._reals.pop(key, None)
 
     def forget(self, key: ProxyKey) -> None:
-        """Drop a real proxy that was destroyed."""
-        self._reals.pop(key, None)
+        """Drop whatever is known here of a structure that was destroyed. Nothing happens on the members."""
+        if (real := self.take_back(key)) is not None:
+            self.client.forget(real)
+        if key.service:
+            self.client.forget_listed(key.service, key.name)
 
     def proxy_keys(self) -> list[ProxyKey]:
         """Every proxy that was used on this link."""
-        return [key for key in self._reals if key != CLIENT]
+        return [key for key in list(self._reals) if key != CLIENT]
 
     def end_overdue(self, now: float, usual: float) -> None:
         """End the operations that wait for longer than they may. For the watch's thread.
@@ -176,6 +214,43 @@ class Link:
         """Whether no operation is in flight."""
         return not self.calls
 
+    def _make(self, key: ProxyKey) -> Future[Any]:
+        if not key.service:
+            return on_thread(lambda: self._cp_proxy(key))
+        if self.client.waits_in_constructor(key.service, key.name):
+            return on_thread(lambda: self.client.construct(key.service, key.name))
+        return self.client.create_proxy(key.service, key.name)
+
+    def _is_made(self, key: ProxyKey, making: _Making, done: Future[Any]) -> None:
+        if not done.is_success():
+            self._end(key, making)
+            making.made.set_exception(done.exception(), done.traceback())  # type: ignore[arg-type]
+            return
+        real = made = done.result()
+        try:
+            is_kept = self._end(key, making, made)
+            if is_kept:
+                real = self._reals.get(key, made)
+            if not is_kept or real is not made:
+                self.client.forget(made)
+            if is_kept and self.is_used(key):  # looked at last: who destroys it says so, and then looks here
+                self.made(key)
+            elif is_kept:
+                self.forget(key)
+        finally:
+            making.made.set_result(real)
+
+    def _end(self, key: ProxyKey, making: _Making, made: Any = None) -> bool:
+        """End a making, and keep what was made if it still is wanted."""
+        with self._lock:
+            makings = self._makings[key]
+            makings.remove(making)
+            if not makings:
+                del self._makings[key]
+            if making.is_wanted and made is not None:
+                self._reals.setdefault(key, made)
+            return making.is_wanted
+
     def _cp_proxy(self, key: ProxyKey) -> Any:
         return getattr(self.client.cp_subsystem, _CP_GETTERS[key.structure])(key.name)
 
@@ -190,6 +265,15 @@ _CP_GETTERS = {
     "FencedLock": "get_lock",
     "Semaphore": "get_semaphore",
 }
+
+
+def _pass_on(own: Future[Any], made: Future[Any]) -> None:
+    if own.done():
+        return  # who waited for it was told to wait no longer
+    if made.is_success():
+        own.set_result(made.result())
+    else:
+        own.set_exception(made.exception(), made.traceback())  # type: ignore[arg-type]
 
 
 def on_thread(blocking: Callable[[], Any]) -> Future[Any]:

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -122,12 +122,21 @@ class Listeners:
         )
         return self._operations.submit(operation).continue_with(_is_removed)
 
-    def forget(self, key: ProxyKey) -> None:
-        """Carry the listeners of a structure along no more: it was destroyed."""
+    def forget(self, key: ProxyKey, links: Iterable[Link]) -> None:
+        """Carry the listeners of a structure along no more, and take them off: it was destroyed."""
         with self._lock:
             for recipe in [recipe for recipe in self._recipes.values() if recipe.key == key]:
                 del self._recipes[recipe.id]
                 self._reliable.pop(recipe.id, None)
+            registered = [
+                (link, link.registrations.pop(registration.recipe.id))
+                for link in links
+                for registration in list(link.registrations.values())
+                if registration.recipe.key == key
+            ]
+        for link, registration in registered:
+            if key.structure != "ReliableTopic":  # whose listeners end with their proxy
+                registration.official_id.continue_with(_take_off_at, link)
 
     def renew(self) -> None:
         """Go on in a forked child, with the same listeners."""
@@ -333,6 +342,10 @@ def _deregister(link: Link, registration: _Registration) -> Future[Any]:
         return getattr(link.real(recipe.key), _REMOVE[recipe.add])(done.result())
 
     return registration.official_id.continue_with(remove)
+
+
+def _take_off_at(registered: Future[Any], link: Link) -> Future[bool]:
+    return link.client.take_off_listener(registered.result())
 
 
 def _is_removed(future: Future[Any]) -> bool:

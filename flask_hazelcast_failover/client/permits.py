@@ -74,6 +74,10 @@ class Permits:
         self._reduce(key, list(meant), count)
         return latest
 
+    def forget(self, key: ProxyKey) -> None:
+        """Forget the permits of a semaphore that was destroyed."""
+        self._held.pop(key, None)
+
     def _reduce(self, key: ProxyKey, held: list[Held], count: int) -> None:
         """Take ``count`` permits off, the last of ``held`` first."""
         while held and count > 0:

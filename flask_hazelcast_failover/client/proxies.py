@@ -10,66 +10,25 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from hazelcast import cp, proxy
-from hazelcast.errors import HazelcastError, OperationTimeoutError
 from hazelcast.future import Future
-from hazelcast.proxy.cp.atomic_long import AtomicLong
-from hazelcast.proxy.cp.atomic_reference import AtomicReference
-from hazelcast.proxy.cp.count_down_latch import CountDownLatch
-from hazelcast.proxy.cp.fenced_lock import FencedLock
-from hazelcast.proxy.cp.semaphore import Semaphore
-from hazelcast.proxy.executor import Executor
-from hazelcast.proxy.flake_id_generator import FlakeIdGenerator
-from hazelcast.proxy.list import List
-from hazelcast.proxy.map import Map
-from hazelcast.proxy.multi_map import MultiMap
-from hazelcast.proxy.pn_counter import PNCounter
-from hazelcast.proxy.queue import Queue
-from hazelcast.proxy.reliable_topic import ReliableTopic
-from hazelcast.proxy.replicated_map import ReplicatedMap
-from hazelcast.proxy.ringbuffer import Ringbuffer
-from hazelcast.proxy.set import Set
-from hazelcast.proxy.topic import Topic
-from hazelcast.proxy.vector_collection import VectorCollection
+from hazelcast.proxy.base import Proxy
 
 from flask_hazelcast_failover.client.drop_in import stands_in_for
 from flask_hazelcast_failover.client.link import STARTING, Link, ProxyKey, call_numbers, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Fate, Kind, Method, method_of
-from flask_hazelcast_failover.client.official import proper_cp_name
 from flask_hazelcast_failover.client.operation import LOSSES, Operation, bound, waits
 from flask_hazelcast_failover.client.operations import Operations
-from flask_hazelcast_failover.client.route import Route, State
-from flask_hazelcast_failover.errors import ClientShutDown
+from flask_hazelcast_failover.client.route import Route
 
-__all__ = ["Follower", "ProxySource", "follower_class"]
+if TYPE_CHECKING:
+    from flask_hazelcast_failover.client.proxy_source import ProxySource
+
+__all__ = ["Follower", "follower_class", "real_of", "unbind"]
 
 _Call = Callable[..., Any]
-_STRUCTURES: dict[str, type[Any]] = {
-    proxy.EXECUTOR_SERVICE: Executor,
-    proxy.FLAKE_ID_GENERATOR_SERVICE: FlakeIdGenerator,
-    proxy.LIST_SERVICE: List,
-    proxy.MAP_SERVICE: Map,
-    proxy.MULTI_MAP_SERVICE: MultiMap,
-    proxy.PN_COUNTER_SERVICE: PNCounter,
-    proxy.QUEUE_SERVICE: Queue,
-    proxy.RELIABLE_TOPIC_SERVICE: ReliableTopic,
-    proxy.REPLICATED_MAP_SERVICE: ReplicatedMap,
-    proxy.RINGBUFFER_SERVICE: Ringbuffer,
-    proxy.SET_SERVICE: Set,
-    proxy.TOPIC_SERVICE: Topic,
-    proxy.VECTOR_SERVICE: VectorCollection,
-}
-_CP_STRUCTURES: dict[str, type[Any]] = {
-    cp.ATOMIC_LONG_SERVICE: AtomicLong,
-    cp.ATOMIC_REFERENCE_SERVICE: AtomicReference,
-    cp.COUNT_DOWN_LATCH_SERVICE: CountDownLatch,
-    cp.LOCK_SERVICE: FencedLock,
-    cp.SEMAPHORE_SERVICE: Semaphore,
-}
-_DESTROYED_BLOCKING = frozenset(structure.__name__ for structure in _STRUCTURES.values())
 # The attributes of a follower that are not those of the real proxy.
 _OWN = frozenset({"_source", "_ops", "_listeners", "_key", "_bound", "_blocking"})
 # Classes are hashable, which the type checker does not know of type[Any].
@@ -79,60 +38,6 @@ _cached: Callable[[_Call], _Call] = functools.cache
 _Bound = tuple[object, dict[int, Any], Any, Route, dict[int, int]]
 _NOWHERE = object()  # is never the active link
 _NOT_RUN, _UNKNOWN = Fate.NOT_RUN, Fate.UNKNOWN  # a step less on the way of every call
-
-
-class ProxySource:
-    """Hands out followers, the same one for the same name, without touching the network."""
-
-    def __init__(self, operations: Operations, listeners: Listeners) -> None:
-        self._operations = operations
-        self._listeners = listeners
-        self._followers: dict[ProxyKey, Any] = {}  # single steps of a dict
-        self.cp = _CPProxySource(self)
-
-    def get_or_create(self, service: str, name: str) -> Any:
-        """The follower of a structure, as the official client's proxy manager gives the proxy."""
-        return self.follower(_STRUCTURES[service], service, name)
-
-    def follower(self, official: type[Any], service: str, name: str) -> Any:
-        """The follower of an official class for a name.
-
-        :raises HazelcastClientNotActiveError: the client was shut down before it was asked for
-        """
-        key = ProxyKey(official.__name__, service, name)
-        known = self._followers.get(key)
-        if known is None:
-            if self._operations.route.state is State.CLOSED:
-                raise ClientShutDown
-            follower = follower_class(official)(self, self._operations, self._listeners, key)
-            known = self._followers.setdefault(key, follower)
-        return known
-
-    def make_all(self) -> None:
-        """Have members know of every structure that a proxy was handed out for."""
-        for follower in list(self._followers.values()):
-            if follower.service_name:
-                # Members without vector collections refuse them.
-                try:
-                    _real(follower)
-                except OperationTimeoutError:
-                    raise  # nor would they answer for the next one
-                except HazelcastError:
-                    pass  # who cannot be asked at all is told next
-
-    def forget(self, key: ProxyKey) -> None:
-        """Drop the follower of a structure that was destroyed, and its listeners."""
-        self._followers.pop(key, None)
-        self._listeners.forget(key)
-
-
-class _CPProxySource:
-    def __init__(self, source: ProxySource) -> None:
-        self._source = source
-
-    def get_or_create(self, service: str, name: str) -> Any:
-        # CP objects belong to no service that a proxy could be created in beforehand.
-        return self._source.follower(_CP_STRUCTURES[service], "", proper_cp_name(name))
 
 
 class Follower:
@@ -175,13 +80,13 @@ class _FutureFollower(Follower):
         ops = self.__dict__.get("_ops")
         if not name.startswith("_") or name.startswith("__") or ops is None or ops.route.link is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(_real(self), name)
+        return getattr(real_of(self), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OWN or not name.startswith("_"):
             object.__setattr__(self, name, value)
         else:
-            setattr(_real(self), name, value)
+            setattr(real_of(self), name, value)
 
 
 class _BlockingFollower(Follower):
@@ -205,6 +110,19 @@ def follower_class(official: type[Any]) -> type[Any]:
     return follower
 
 
+def unbind(follower: Any) -> None:
+    """Have both flavours of a follower look for the real proxy anew."""
+    follower.blocking()._bound = _unbound(follower._ops)
+
+
+def real_of(follower: Any) -> Any:
+    """The real proxy of the moment, asked for on the way of an operation that does nothing else."""
+    follower._source.keep(follower)
+    return follower._ops.run(
+        follower._ops.operation(follower._key, "get", Method(Kind.READ), lambda real, link: real)
+    )
+
+
 def _subclass(
     official: type[Any], base: type[Any], structure: str, make: Callable[[str, Method], _Call]
 ) -> type[Any]:
@@ -213,9 +131,13 @@ def _subclass(
         if name.startswith("_") or name == "blocking":
             continue
         method = method_of(structure, name)
-        # CP objects are destroyed by an operation like any other, the rest by a blocking call in both flavours.
-        makes = _destroy if name == "destroy" and structure in _DESTROYED_BLOCKING else make
-        methods[name] = stands_in_for(function)(makes(name, method))
+        if name != "destroy":
+            call = make(name, method)
+        elif issubclass(official, Proxy):
+            call = _destroy(name, method)  # a blocking call in both flavours
+        else:
+            call = _forgotten_after(make(name, method))  # CP objects: an operation like any other
+        methods[name] = stands_in_for(function)(call)
     return type(official.__name__, (base, official), methods)
 
 
@@ -237,7 +159,7 @@ def _quick_method(name: str, method: Method) -> _Call:
         link, calls, real, route, sections = self._bound
         if route.link is not link or sections:
             result = self._ops.run(_operation(self, name, method, args, kwargs))
-            self._bound = _bound_to_active(self._ops, self._key)
+            _bind(self)
             return result
         number = call_numbers()
         # Counted in first, then looked again: a link that is left waits for every call counted in.
@@ -265,27 +187,57 @@ def _future_method(name: str, method: Method) -> _Call:
     if method.kind is Kind.LOCAL:
         return _local(name)
     if method.kind is Kind.LISTEN:
-        return lambda self, *args, **kwargs: self._listeners.add(self._key, name, args, kwargs)
+        return _listening_method(name)
     if method.kind is Kind.UNLISTEN:
         return lambda self, registration_id: self._listeners.remove(registration_id)
     return lambda self, *args, **kwargs: self._ops.submit(_operation(self, name, method, args, kwargs))
 
 
+def _listening_method(name: str) -> _Call:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Future[str]:
+        self._source.keep(self)
+        added: Future[str] = self._listeners.add(self._key, name, args, kwargs)
+        return added
+
+    return call
+
+
 def _local(name: str) -> _Call:
-    return lambda self, *args, **kwargs: getattr(_real(self), name)(*args, **kwargs)
+    return lambda self, *args, **kwargs: getattr(real_of(self), name)(*args, **kwargs)
 
 
 def _destroy(name: str, method: Method) -> _Call:
     def call(self: Any) -> bool:
-        def start(real: Any, link: Link) -> Future[bool]:
-            # So that neither this link nor anybody who asks meanwhile goes on with the real one.
-            link.forget(self._key)
-            return on_thread(real.destroy)
+        ops: Operations = self._ops
+        with self._source.creator.destroying(self._key) as wait_for_those_who_make_it:
 
-        result: bool = self._ops.run(self._ops.operation(self._key, name, method, start))
+            def start(real: Any, link: Link) -> Future[bool]:
+                # So that neither this link nor anybody who asks meanwhile goes on with the real one.
+                link.take_back(self._key)
+
+                def destroy() -> bool:
+                    wait_for_those_who_make_it(ops.limit)
+                    return link.client.destroy(real)
+
+                return on_thread(destroy)
+
+            result: bool = ops.run(ops.operation(self._key, name, method, start))
+            self._source.forget(self._key)
+        self._source.tell_of(self._key)  # it may have been handed out anew meanwhile
+        return result
+
+    return call
+
+
+def _forgotten_after(destroy: _Call) -> _Call:
+    def call(self: Any) -> Any:
+        result = destroy(self)
+        if isinstance(result, Future):
+            return result.continue_with(lambda done: destroyed(self, done.result()))
+        return destroyed(self, result)
+
+    def destroyed(self: Any, result: Any) -> Any:
         self._source.forget(self._key)
-        bound_one = self.blocking()  # the other flavour of this very structure may be bound to the real one
-        bound_one._bound = _unbound(self._ops)
         return result
 
     return call
@@ -295,6 +247,7 @@ def _operation(
     self: Any, name: str, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Operation:
     ops: Operations = self._ops
+    self._source.keep(self)
     position = _position(type(self), name, method.waits) if isinstance(method.waits, str) else 0
     operation = ops.operation(
         self._key,
@@ -312,18 +265,16 @@ def _position(follower: type[Any], name: str, argument: str) -> int:
     return list(inspect.signature(getattr(follower, name)).parameters).index(argument) - 1
 
 
-def _bound_to_active(ops: Operations, key: ProxyKey) -> _Bound:
-    link = ops.route.link
-    real = link.real(key) if link is not None else None
+def _bind(self: Any) -> None:
+    """Bind a blocking follower to the real proxy on the active link."""
+    link = self._ops.route.link
+    real = link.real(self._key) if link is not None else None
     if link is None or real is None:
-        return _unbound(ops)
-    return link, link.calls, real, ops.route, ops.sections
+        return
+    self._bound = link, link.calls, real, self._ops.route, self._ops.sections
+    if link.real(self._key) is not real:
+        self._bound = _unbound(self._ops)  # it was destroyed right then
 
 
 def _unbound(ops: Operations) -> _Bound:
     return _NOWHERE, {}, None, ops.route, ops.sections
-
-
-def _real(self: Any) -> Any:
-    """The real proxy of the moment, asked for on the way of an operation that does nothing else."""
-    return self._ops.run(self._ops.operation(self._key, "get", Method(Kind.READ), lambda real, link: real))

@@ -25,7 +25,7 @@ try:
     from hazelcast.connection import _HeartbeatManager, _WaitStrategy
     from hazelcast.cp import CPProxyManager, ProxySessionManager, _SessionState
     from hazelcast.invocation import InvocationService
-    from hazelcast.near_cache import DataRecord, NearCache, NearCacheManager
+    from hazelcast.near_cache import DataRecord, NearCache
     from hazelcast.proxy import FLAKE_ID_GENERATOR_SERVICE, ProxyManager, _proxy_init
     from hazelcast.proxy.flake_id_generator import _AutoBatcher, _Block
     from hazelcast.reactor import AsyncoreConnection, _AbstractLoop
@@ -34,6 +34,7 @@ except ImportError as error:
 
 __all__ = [
     "SteadyConnection",
+    "SteadyNearCache",
     "SteadyTransaction",
     "go_by_steady_clock",
     "now",
@@ -75,9 +76,6 @@ def steady_methods() -> dict[str, dict[str, FunctionType]]:
         "_invocation_service": _copies(
             InvocationService, "invoke", "_notify", "_notify_error", "_start_clean_resources_timer"
         ),
-        "_near_cache_manager": _copies(
-            NearCacheManager, "get_or_create_near_cache", NearCache=_steady_near_cache()
-        ),
         "_proxy_manager": _copies(
             ProxyManager,
             "_create_proxy",
@@ -96,12 +94,6 @@ def steady_methods() -> dict[str, dict[str, FunctionType]]:
             SessionAwareSemaphore=_subclass(SessionAwareSemaphore, "_do_try_acquire"),
         ),
     }
-
-
-def _steady_near_cache() -> Any:
-    record = _subclass(DataRecord, "__init__", "is_expired")
-    # Not its constructor: when it was made is for people.
-    return _subclass(NearCache, "__getitem__", "__setitem__", DataRecord=record)
 
 
 def _steady_flake_id_generator() -> Any:
@@ -155,6 +147,17 @@ class SteadyConnection(AsyncoreConnection):
     """
 
     (handle_read,) = _copies(AsyncoreConnection, "handle_read").values()
+
+
+class SteadyNearCache(NearCache):
+    """An official near cache whose entries expire by the monotonic clock. When it was made is for people."""
+
+    __getitem__, __setitem__ = _copies(
+        NearCache,
+        "__getitem__",
+        "__setitem__",
+        DataRecord=_subclass(DataRecord, "__init__", "is_expired"),
+    ).values()
 
 
 class SteadyTransaction(Transaction):

@@ -22,8 +22,10 @@ from hazelcast.proxy.map import Map
 from hazelcast.transaction import Transaction
 from hazelcast.util import AtomicInteger
 
+from flask_hazelcast_failover.client.official import structures
 from flask_hazelcast_failover.client.official.checks import CheckRequest
 from flask_hazelcast_failover.client.official.clock import go_by_steady_clock
+from flask_hazelcast_failover.client.official.near_caches import TrueNearCaches
 from flask_hazelcast_failover.client.official.operations import (
     FutureGuard,
     GuardedContext,
@@ -97,6 +99,7 @@ class OfficialClient(_HazelcastClient):
         manager._trigger_cluster_reconnection = self._stay_lost
         invocations: Any = self._invocation_service
         invocations._should_retry = partial(may_resend, invocations._should_retry)
+        self._true_near_caches = TrueNearCaches(self)
         listeners: Any = self._listener_service
         listeners._register_on_connection = partial(
             register_where_answered, listeners, listeners._register_on_connection, self._reactor.add_timer
@@ -212,6 +215,31 @@ class OfficialClient(_HazelcastClient):
             for add in ("_add_with_backoff", "_add_messages_with_backoff"):
                 setattr(proxy, add, partial(publish_surely, getattr(proxy, add)))
         return proxy
+
+    def create(self, service: str, name: str) -> Future[Any]:
+        """Have members make a structure without a proxy of it; the future ends when nothing is under way."""
+        return structures.create(self, service, name)
+
+    def destroy(self, proxy: Any) -> bool:
+        """Destroy the structure of a proxy on the cluster, and forget what goes with the proxy. Blocks."""
+        try:
+            return structures.destroy(self, proxy)
+        finally:
+            self.forget(proxy)
+
+    def forget(self, proxy: Any) -> None:
+        """Drop a proxy and what goes with it, on this side only."""
+        structures.forget(self, self._true_near_caches.let_go, proxy)
+
+    def forget_listed(self, service: str, name: str) -> None:
+        """Drop the proxy that listing structures has made."""
+        if (proxy := self._proxy_manager._proxies.get((service, name))) is not None:
+            self.forget(proxy)
+
+    def take_off_listener(self, id_: str) -> Future[bool]:
+        """Take off a listener, whatever structure it belongs to."""
+        taken_off: Future[bool] = self._listener_service.deregister_listener(id_)
+        return taken_off
 
     def unlisted_map(self, name: str) -> Map[Any, Any]:
         """A map that is read without being created, so that no member lists it."""

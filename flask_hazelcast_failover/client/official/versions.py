@@ -9,8 +9,10 @@ import hazelcast
 import hazelcast.reactor
 from hazelcast.client import HazelcastClient
 from hazelcast.future import Future
+from hazelcast.near_cache import NearCache
 from hazelcast.proxy.cp.fenced_lock import FencedLock
 from hazelcast.proxy.cp.semaphore import SessionAwareSemaphore
+from hazelcast.proxy.map import Map, MapFeatNearCache
 from hazelcast.proxy.pn_counter import PNCounter
 from hazelcast.proxy.reliable_topic import ReliableTopic
 from hazelcast.transaction import Transaction
@@ -52,6 +54,8 @@ _USED = (
     "_config.smart_routing",
     "_cp_subsystem._proxy_manager._create_fenced_lock",
     "_cp_subsystem._proxy_manager._create_semaphore",
+    "_cp_subsystem._proxy_manager._lock_proxies",
+    "_cp_subsystem._proxy_manager._mux",
     "_internal_cluster_service._initial_list_fetched",
     "_internal_lifecycle_service.running",
     "_invocation_service._notify",
@@ -63,12 +67,17 @@ _USED = (
     "_cluster_view_listener._try_register_to_random_connection",
     "_listener_service._active_registrations",
     "_listener_service._connection_manager",
+    "_listener_service._event_handlers",
     "_listener_service._register_on_connection",
     "_listener_service._registration_lock",
     "_listener_service.deregister_listener",
+    "_near_cache_manager._caches",
+    "_near_cache_manager._config",
+    "_near_cache_manager._serialization_service",
     "_near_cache_manager.clear_near_caches",
     "_near_cache_manager.get_or_create_near_cache",
     "_proxy_manager._create_proxy",
+    "_proxy_manager._proxies",
     "_proxy_manager.get_or_create",
     "_proxy_session_manager._do_create_new_session",
     "_proxy_session_manager._get_or_create_session",
@@ -85,6 +94,10 @@ _USED = (
 _USED_OF_CLASSES: tuple[tuple[type[object], str], ...] = (
     (Future, "_threading_locals"),
     (HazelcastClient, "_start"),
+    (Map, "_get_internal"),
+    (MapFeatNearCache, "_on_destroy"),
+    (NearCache, "_clear"),
+    (NearCache, "_invalidate"),
     (PNCounter, "_check_invocation_result"),
     (PNCounter, "_get_max_configured_replica_count"),
     (ReliableTopic, "_add_messages_with_backoff"),
