@@ -28,6 +28,7 @@ TOLD_BY_TESTS = {
     "_code",
     "_current_target_replica_address",
     "_frame_size",
+    "_ringbuffer",
 }
 
 PARTS = (*versions._USED, *versions._USED_OF_WAKER)

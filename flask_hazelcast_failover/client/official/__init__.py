@@ -15,6 +15,8 @@ from flask_hazelcast_failover.client.official.authentication import (
 from flask_hazelcast_failover.client.official.checks import CheckRequest, machine_error
 from flask_hazelcast_failover.client.official.connection import ClientIdentity, OfficialClient, Opening
 from flask_hazelcast_failover.client.official.face import Face, proper_cp_name
+from flask_hazelcast_failover.client.official.futures import LightFuture
+from flask_hazelcast_failover.client.official.listening import size_of
 from flask_hazelcast_failover.client.official.operations import is_connection_problem
 from flask_hazelcast_failover.client.official.reactor import (
     is_reactor_thread,
@@ -29,6 +31,7 @@ __all__ = [
     "CheckRequest",
     "ClientIdentity",
     "Face",
+    "LightFuture",
     "OfficialClient",
     "Opening",
     "Reply",
@@ -39,5 +42,6 @@ __all__ = [
     "machine_error",
     "proper_cp_name",
     "put_waker_right",
+    "size_of",
     "without_waiting",
 ]

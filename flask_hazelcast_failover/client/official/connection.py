@@ -23,6 +23,7 @@ from hazelcast.transaction import Transaction
 from hazelcast.util import AtomicInteger
 
 from flask_hazelcast_failover.client.official.checks import CheckRequest
+from flask_hazelcast_failover.client.official.listening import Receive, listen, measure_reads
 from flask_hazelcast_failover.client.official.operations import (
     FutureGuard,
     GuardedContext,
@@ -30,7 +31,7 @@ from flask_hazelcast_failover.client.official.operations import (
     may_resend,
     publish_surely,
 )
-from flask_hazelcast_failover.client.official.patience import ask_any, register_where_answered
+from flask_hazelcast_failover.client.official.patience import Patience, ask_any
 from flask_hazelcast_failover.client.official.reactor import (
     ReactorClock,
     let_each_greenlet_be_a_thread,
@@ -38,6 +39,7 @@ from flask_hazelcast_failover.client.official.reactor import (
     read_carefully,
     sleep_until_needed,
 )
+from flask_hazelcast_failover.client.official.registering import Registering
 from flask_hazelcast_failover.client.official.versions import UnsupportedVersion, check_classes, check_parts
 from flask_hazelcast_failover.client.processes import close_in_child
 
@@ -91,10 +93,13 @@ class OfficialClient(_HazelcastClient):
         manager._trigger_cluster_reconnection = self._stay_lost
         invocations: Any = self._invocation_service
         invocations._should_retry = partial(may_resend, invocations._should_retry)
+        loop: Any = self._reactor._loop
+        self._patience = Patience(self._reactor.add_timer, lambda: loop._is_live)
         listeners: Any = self._listener_service
-        listeners._register_on_connection = partial(
-            register_where_answered, listeners, listeners._register_on_connection, self._reactor.add_timer
-        )
+        self._registering = registering = Registering(listeners, invocations.invoke, self._patience)
+        listeners.register_listener = registering.official_register
+        listeners._register_on_connection = registering.register_on
+        listeners.deregister_listener = registering.deregister
         if self._former is not None:
             manager.client_uuid = self._former.uuid
             self._context.lock_reference_id_generator = self._former.lock_requests
@@ -181,7 +186,7 @@ class OfficialClient(_HazelcastClient):
         created = ask_any(
             self._invocation_service.invoke,
             partial(client_create_proxy_codec.encode_request, name, service),
-            self._reactor.add_timer,
+            self._patience,
             lambda: list(self._connection_manager.active_connections.values()),
         )
 
@@ -190,6 +195,12 @@ class OfficialClient(_HazelcastClient):
             return self._proxy_manager.get_or_create(service, name, create_on_remote=False)
 
         return created.continue_with(made)
+
+    def listen(
+        self, real: Any, add: str, args: tuple[Any, ...], kwargs: dict[str, Any], receive: Receive
+    ) -> Future[Any]:
+        """Register a listener of one of this client's proxies, or of this client; see ``listening``."""
+        return listen(self._registering, real, add, args, kwargs, receive)
 
     def waits_in_constructor(self, service: str, name: str) -> bool:
         """Whether making a proxy waits for answers, which a thread of the official client may not."""
@@ -203,6 +214,7 @@ class OfficialClient(_HazelcastClient):
             proxy._get_max_configured_replica_count()  # asked for once, by whoever adds first
             proxy._check_invocation_result = partial(count_once, proxy)
         if service == RELIABLE_TOPIC_SERVICE:
+            measure_reads(proxy._ringbuffer)
             for add in ("_add_with_backoff", "_add_messages_with_backoff"):
                 setattr(proxy, add, partial(publish_surely, getattr(proxy, add)))
         return proxy

@@ -53,6 +53,8 @@ _USED = (
     "_listener_service._register_on_connection",
     "_listener_service._registration_lock",
     "_listener_service.deregister_listener",
+    "_listener_service.register_listener",
+    "_listener_service.remove_event_handler",
     "_near_cache_manager.clear_near_caches",
     "_proxy_manager.get_or_create",
     "_context.invocation_service",
@@ -61,6 +63,8 @@ _USED = (
 )
 # Of classes whose objects are not there yet when the client is checked.
 _USED_OF_CLASSES: tuple[tuple[type[object], str], ...] = (
+    (Future, "_invoke_cb"),
+    (Future, "_reactor_check"),
     (Future, "_threading_locals"),
     (HazelcastClient, "_start"),
     (PNCounter, "_check_invocation_result"),
