@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import hazelcast
 
-from benchmarks import cost, failover, redis_peer, served, threads
+from benchmarks import cost, failover, listeners, redis_peer, served, threads
 from benchmarks.table import Row, print_table
 
 BENCHMARKS: Mapping[str, Callable[[int], list[Row]]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, Callable[[int], list[Row]]] = {
     "kill": failover.measure_kill,
     "redis": redis_peer.measure,
     "freeze": failover.measure_freeze,
+    "listeners": listeners.measure,
     "graceful": failover.measure_graceful,
     "nothing": failover.measure_nothing,
     "served": served.measure,

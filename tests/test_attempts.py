@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -18,6 +19,7 @@ from hazelcast.connection import ConnectionManager, _Reader
 
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.client import probe as probing
+from flask_hazelcast_failover.client.official.reactor import CarefulReader
 from flask_hazelcast_failover.client.probe import Verdict
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
@@ -207,6 +209,20 @@ class TestPeersThatDoNotLetUsIn:
             reader._read_frame()
             left.append(reader.length)
         assert left == [64, 64, 64]
+
+    def test_a_reader_keeps_nothing_that_it_has_read(self) -> None:
+        """A flood of messages, each read of which ends within one, costs no more memory than a part of it."""
+        size = 20_000
+        frame = (size + 6).to_bytes(4, "little") + (0xE000).to_bytes(2, "little") + bytes(size)
+        messages: list[int] = []
+        builder = SimpleNamespace(on_message=lambda message: messages.append(len(message.start_frame.buf)))
+        reader: Any = CarefulReader(builder)
+        flood, step = frame * 1000, 128_000
+        for start in range(0, len(flood), step):
+            reader.read(flood[start : start + step])
+            reader.process()
+            assert reader._buf.getbuffer().nbytes < 2_000_000
+        assert messages == [size] * 1000
 
     def test_authenticates_twice_and_closes_before_the_member_list(self, welcome: bytes) -> None:
         after_first = iter([silent])

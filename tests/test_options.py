@@ -27,7 +27,7 @@ SECONDS_THAT_MAY_BE_ZERO = [
     "health_check_interval",
     "failback_after",
 ]
-COUNTS = ["try_count", "health_check_failures"]
+COUNTS = ["try_count", "health_check_failures", "listener_queue_events", "listener_queue_bytes"]
 CHOICES = [("repeat", Repeat), ("standby", Standby), ("failback", Failback)]
 
 
@@ -52,6 +52,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         health_check_interval=1.0,
         health_check_timeout=1.0,
         health_check_failures=5,
+        listener_queue_events=100_000,
+        listener_queue_bytes=67_108_864,
         failback=Failback.MANUAL,
         failback_after=120.0,
         ready_check=None,

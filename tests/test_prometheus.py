@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +39,20 @@ def test_a_failover_shows_in_every_metric(pair: tuple[LocalCluster, LocalCluster
         eventually(lambda: _value(registry, "switches_total", reason="connection-lost") == 1)
         assert _value(registry, "switch_duration_seconds_count") == 1
         eventually(lambda: _value(registry, "operations_waiting") == 0)  # written every second
+
+
+def test_events_that_a_listener_misses_are_counted(blue: LocalCluster) -> None:
+    registry, release = CollectorRegistry(), threading.Event()
+    failover = FailoverConfig()
+    failover.add_cluster("blue", blue.addresses)
+    with HazelcastClient(failover, listener_queue_events=1) as client:
+        FailoverMetrics(registry).watch(client, "shop")
+        topic: Any = client.get_topic("counted").blocking()
+        topic.add_listener(lambda _: release.wait(10))
+        for number in range(5):
+            topic.publish(number)
+        eventually(lambda: (_value(registry, "events_dropped_total") or 0) >= 3)
+        release.set()
 
 
 def test_a_client_that_was_never_used_is_not_off_the_primary(blue: LocalCluster) -> None:

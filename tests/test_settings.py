@@ -23,6 +23,8 @@ KEYS = {
     "HEALTH_CHECK_INTERVAL",
     "HEALTH_CHECK_TIMEOUT",
     "HEALTH_CHECK_FAILURES",
+    "LISTENER_QUEUE_EVENTS",
+    "LISTENER_QUEUE_BYTES",
     "FAILBACK",
     "FAILBACK_AFTER",
     "READY_CHECK",
@@ -57,6 +59,8 @@ WRONG_TYPES: dict[str, list[object]] = {
     "REPEAT": [None, 1, True, ["reads"]],
     "STANDBY": [None, 1, False],
     "HEALTH_CHECK_FAILURES": [None, "5", 5.0, True],
+    "LISTENER_QUEUE_EVENTS": [None, "5", 5.0, True, [5]],
+    "LISTENER_QUEUE_BYTES": [None, "64 MiB", 1e6, False],
     "FAILBACK": [None, 1, True],
     "READY_CHECK": [1, True, ["os.path:exists"]],
     "CLIENT_OPTIONS": [None, "labels", ["labels"], {5: 1}, {"labels": 5}],
@@ -106,6 +110,8 @@ BAD_VALUES: dict[str, list[object]] = {
     "REPEAT": ["all", "", "Reads"],
     "STANDBY": ["warm"],
     "HEALTH_CHECK_FAILURES": [0],
+    "LISTENER_QUEUE_EVENTS": [0, -1],
+    "LISTENER_QUEUE_BYTES": [0, -1],
     "FAILBACK": ["automatic"],
     "READY_CHECK": ["", "no_such_package:check", "os.path:no_such_function", "os.path"],
     "CLIENT_OPTIONS": [{"labls": ["web"]}, {"reconnect_mode": "ON"}, {"cluster_name": "blue"}],
@@ -266,6 +272,8 @@ def test_every_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch
         "HEALTH_CHECK_INTERVAL": "0",
         "HEALTH_CHECK_TIMEOUT": "2",
         "HEALTH_CHECK_FAILURES": "2",
+        "LISTENER_QUEUE_EVENTS": "1000",
+        "LISTENER_QUEUE_BYTES": "1000000",
         "FAILBACK": "auto",
         "FAILBACK_AFTER": "60",
         "READY_CHECK": "os.path:exists",
@@ -284,6 +292,7 @@ def test_every_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch
     assert (found.options.try_count, found.clusters.try_count) == (2, 2)
     assert (found.options.retry_delay, found.options.connect_timeout) == (1.0, 2.5)
     assert (found.options.repeat, found.options.standby, found.options.failback) == ("none", "cold", "auto")
+    assert (found.options.listener_queue_events, found.options.listener_queue_bytes) == (1000, 1_000_000)
     assert found.options.client_options == {"labels": ["web"]}
     assert (found.fleet, found.admin_token, found.admin_url_prefix) == ("shop", "token", "/ops/hazelcast")
 

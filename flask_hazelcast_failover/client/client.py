@@ -23,6 +23,7 @@ from flask_hazelcast_failover.client.environment import check_environment, check
 from flask_hazelcast_failover.client.events import Event, Reason
 from flask_hazelcast_failover.client.happenings import Wish
 from flask_hazelcast_failover.client.identity import client_name, named, worker_id
+from flask_hazelcast_failover.client.inbox import Inboxes
 from flask_hazelcast_failover.client.link import CLIENT, Link, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Kind, Method
@@ -94,15 +95,16 @@ class HazelcastClient(Face):
         self._announcer = Runner("hazelcast-failover-announcer")
         self._creator_runner = Runner("hazelcast-failover-creator")
         self._operations = Operations(self._route, self._options, self._worker_runner, self._waiter)
-        self._listeners = Listeners(self._operations, self._listener_runner)
+        inboxes = Inboxes(self._options, self._listener_runner, self._operations.count_dropped_event)
+        self._listeners = Listeners(self._operations, inboxes)
         self._members = FollowingClusterService(
             self._operations,
-            self._listeners,
+            inboxes,
             configured("membership_listeners", self._options, self._clusters),
         )
         self._lifecycle = FollowingLifecycle(
             self._is_running,
-            self._listener_runner,
+            inboxes,
             configured("lifecycle_listeners", self._options, self._clusters),
         )
         self._proxies = ProxySource(
@@ -215,7 +217,10 @@ class HazelcastClient(Face):
         self._receivers.append(receiver)
 
     def operation_counts(self) -> Counters:
-        """How many operations were repeated, ended with an unknown outcome, and wait right now."""
+        """How many operations were repeated, ended with an unknown outcome, and wait right now.
+
+        And how many events were dropped, since listeners did not keep up.
+        """
         return replace(self._operations.counters)
 
     def announce(self, event: Event, why: str = "") -> None:

@@ -2,15 +2,14 @@
 
 What a listener was registered with is kept as a recipe. Events arrive on threads of the official
 client and are handed to one thread of our own, which calls the listeners in order and only with
-events of the active link in its present epoch. Events in the gap of a switch are lost.
+events of the active link in its present epoch. Events in the gap of a switch are lost, and so are those that
+a listener does not keep up with.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -19,14 +18,15 @@ from typing import Any, NamedTuple
 from hazelcast.errors import OperationTimeoutError
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
+from flask_hazelcast_failover.client.inbox import Inbox, Inboxes, title_of
 from flask_hazelcast_failover.client.link import Link, ProxyKey
 from flask_hazelcast_failover.client.methods import Kind, Method
+from flask_hazelcast_failover.client.official import LightFuture
 from flask_hazelcast_failover.client.operation import LOSSES, Operation
 from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.client.reliable import ReliableListener, is_reliable_listener
 from flask_hazelcast_failover.client.route import State
-from flask_hazelcast_failover.client.runner import Runner
-from flask_hazelcast_failover.client.waiting import wait_until_done
+from flask_hazelcast_failover.client.waiting import Answers, CalledOff
 from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown, OperationOutcomeUnknown
 
 __all__ = ["Listeners"]
@@ -40,6 +40,8 @@ _REMOVE = {
 }
 # What a removal may end with when its link goes, and the listener with it.
 _GONE = (*LOSSES, ClientOfflineException, OperationOutcomeUnknown)
+# How many proxies are made at a time that take a thread each to make.
+_THREADS = 64
 
 
 class _Recipe(NamedTuple):
@@ -50,6 +52,7 @@ class _Recipe(NamedTuple):
     add: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    inbox: Inbox
 
 
 class _Registration(NamedTuple):
@@ -63,23 +66,39 @@ class _Registration(NamedTuple):
         return self.official_id.done() and not self.official_id.is_success()
 
 
+class _Ear:
+    """Takes in what one link says for a listener. One object each: there may be tens of thousands."""
+
+    __slots__ = ("_link", "_listeners", "_recipe")
+
+    def __init__(self, listeners: Listeners, link: Link, recipe: _Recipe) -> None:
+        self._listeners = listeners
+        self._link = link
+        self._recipe = recipe
+
+    def __call__(self, receive: Callable[..., object], event: object, size: int) -> None:
+        self._listeners.deliver(self._link, self._recipe.id, partial(receive, event), size)
+
+
 class Listeners:
     """The listeners of one client.
 
     :param operations: registers and removes on the active link
-    :param runner: the thread that listeners are called on
+    :param inboxes: what waits for each, until the listeners' thread has time
     """
 
-    def __init__(self, operations: Operations, runner: Runner) -> None:
+    def __init__(self, operations: Operations, inboxes: Inboxes) -> None:
         self._operations = operations
-        self._runner = runner
+        self._inboxes = inboxes
         self._lock = threading.Lock()
         self._recipes: dict[str, _Recipe] = {}  # under _lock
         self._reliable: dict[str, ReliableListener] = {}  # the one last registered; under _lock
 
     def add(self, key: ProxyKey, add: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[str]:
         """Register a listener on the active link, and on each that follows."""
-        recipe = _Recipe(str(uuid.uuid4()), key, add, args, kwargs)
+        listener = next((value for value in (*args, *kwargs.values()) if is_reliable_listener(value)), add)
+        inbox = self._inboxes.new(f"{title_of(listener)} ({add} of {key.structure} {key.name!r})")
+        recipe = _Recipe(str(uuid.uuid4()), key, add, args, kwargs, inbox)
         with self._lock:
             self._recipes[recipe.id] = recipe
         operation = self._registration(recipe)
@@ -125,7 +144,8 @@ class Listeners:
     def forget(self, key: ProxyKey, links: Iterable[Link]) -> None:
         """Carry the listeners of a structure along no more, and take them off: it was destroyed."""
         with self._lock:
-            for recipe in [recipe for recipe in self._recipes.values() if recipe.key == key]:
+            gone = [recipe for recipe in self._recipes.values() if recipe.key == key]
+            for recipe in gone:
                 del self._recipes[recipe.id]
                 self._reliable.pop(recipe.id, None)
             registered = [
@@ -137,10 +157,14 @@ class Listeners:
         for link, registration in registered:
             if key.structure != "ReliableTopic":  # whose listeners end with their proxy
                 registration.official_id.continue_with(_take_off_at, link)
+        for recipe in gone:
+            recipe.inbox.close()
 
     def renew(self) -> None:
         """Go on in a forked child, with the same listeners."""
         self._lock = threading.Lock()
+        for recipe in self._recipes.values():
+            recipe.inbox.renew()
 
     def is_empty(self) -> bool:
         """Whether there is nothing to carry along."""
@@ -166,16 +190,24 @@ class Listeners:
         Those of reliable topics that go on where they were come after that: a message that arrived
         too early would be missing.
 
-        :param timeout: seconds to wait for the members
-        :raises TimeoutError: they did not answer
+        :param timeout: seconds without an answer after which it is given up, however long it takes while answers come
+        :param is_wanted: whether it still is to become the active one
+        :raises TimeoutError: the members have fallen silent
+        :raises CalledOff: it is not wanted any more
         """
-        deadline = time.monotonic() + timeout
+        answers = Answers(timeout, is_wanted)
         recipes = [recipe for recipe in self._all() if not self._goes_on(recipe, link)]
-        keys = {recipe.key for recipe in recipes}
-        reals = {key: link.obtain(key) for key in keys if link.real(key) is None}
-        wait_until_done(list(reals.values()), deadline)
-        registered = [self._carry(recipe, link, reals.get(recipe.key)) for recipe in recipes]
-        wait_until_done(registered, deadline)
+        registered = []
+        try:
+            reals = _have_made(link, {recipe.key for recipe in recipes}, answers)
+            for recipe in recipes:
+                future = self._carry(recipe, link, reals.get(recipe.key))
+                registered.append(future)
+                answers.expect(future)
+            answers.wait()
+        except CalledOff:
+            self.drop_from(link)
+            raise
         for recipe, future in zip(recipes, registered, strict=True):
             if future.is_success():
                 continue
@@ -202,28 +234,27 @@ class Listeners:
         for registration in registrations:
             _deregister(link, registration)
 
-    def deliver(
-        self, link: Link, receive: Callable[..., object], *event: object, id_: str | None = None
-    ) -> None:
-        """Have a listener called in its turn, if by then ``link`` still is the active one.
+    def deliver(self, link: Link, id_: str, call: Callable[[], object], size: int) -> bool:
+        """Have a listener called in its turn, if by then ``link`` still is the active one and it was not removed.
 
-        :param id_: of the listener, which may have been removed by then
+        :param size: of the event, bytes
+        :returns: ``False`` if the event was dropped, since too many wait
         """
+        recipe = self._recipes.get(id_)
+        if recipe is None:
+            return True
         epoch = link.epoch
 
-        def call() -> None:
-            if self._operations.route.link is not link or link.epoch != epoch:
-                return
-            if id_ is not None and not self.has(id_):
-                return
-            _call(receive, *event)
+        def call_if_it_still_counts() -> None:
+            if self._operations.route.link is link and link.epoch == epoch and self.has(id_):
+                _call(call)
 
-        self._runner.submit(call)
+        return recipe.inbox.put(call_if_it_still_counts, size)
 
     def call(self, receive: Callable[..., object] | None, *event: object) -> None:
         """Have a listener called in its turn, wherever the client is by then."""
         if receive is not None:
-            self._runner.submit(partial(_call, receive, *event))
+            self._inboxes.runner.submit(partial(_call, receive, *event))
 
     def _complete(self, recipe: _Recipe, link: Link) -> None:
         def completed(done: Future[Any]) -> None:
@@ -266,13 +297,11 @@ class Listeners:
             known: _Registration | None = link.registrations.get(recipe.id)
             if known is not None and not known.has_failed:
                 return known.official_id
-            registration = _Registration(recipe, Future())
+            registration = _Registration(recipe, LightFuture())
             link.registrations[recipe.id] = registration
         try:
-            method = getattr(real, recipe.add)
-            arguments = inspect.signature(method).bind(*recipe.args, **recipe.kwargs).arguments
-            gated = {name: self._gated(recipe, name, value, link) for name, value in arguments.items()}
-            method(**gated).add_done_callback(lambda done: self._registered(link, registration, done))
+            asked = self._ask(recipe, real, link)
+            asked.add_done_callback(partial(self._registered, link, registration))
         except BaseException as error:
             registration.official_id.set_exception(error)  # type: ignore[arg-type]
             raise
@@ -298,14 +327,20 @@ class Listeners:
     def _forget(self, registration_id: str) -> _Recipe | None:
         with self._lock:
             self._reliable.pop(registration_id, None)
-            return self._recipes.pop(registration_id, None)
+            recipe = self._recipes.pop(registration_id, None)
+        if recipe is not None:
+            recipe.inbox.close()
+        return recipe
 
-    def _gated(self, recipe: _Recipe, name: str, value: Any, link: Link) -> Any:
+    def _ask(self, recipe: _Recipe, real: Any, link: Link) -> Future[Any]:
         if recipe.key.structure == "ReliableTopic":
-            return self._reliable_listener(recipe, value, link)
-        if not (name.endswith("_func") or name == "on_message") or not callable(value):
-            return value
-        return lambda *event: self.deliver(link, value, *event, id_=recipe.id)
+            args = [self._reliable_listener(recipe, value, link) for value in recipe.args]
+            kwargs = {
+                name: self._reliable_listener(recipe, value, link) for name, value in recipe.kwargs.items()
+            }
+            asked: Future[Any] = getattr(real, recipe.add)(*args, **kwargs)
+            return asked
+        return link.client.listen(real, recipe.add, recipe.args, recipe.kwargs, _Ear(self, link, recipe))
 
     def _reliable_listener(self, recipe: _Recipe, listener: Any, link: Link) -> Any:
         if not is_reliable_listener(listener):
@@ -315,6 +350,20 @@ class Listeners:
             following = ReliableListener(self, recipe.id, listener, link, before)
             self._reliable[recipe.id] = following
         return following
+
+
+def _have_made(link: Link, keys: set[ProxyKey], answers: Answers) -> dict[ProxyKey, Future[Any]]:
+    """Have the real proxies made that ``link`` lacks, and wait for them."""
+    missing = [key for key in keys if link.real(key) is None]
+    slow = {key for key in missing if link.client.waits_in_constructor(key.service, key.name)}
+    made: dict[ProxyKey, Future[Any]] = {}
+    for key in sorted(missing, key=slow.__contains__):
+        if key in slow:
+            answers.wait(at_most=_THREADS - 1)
+        made[key] = link.obtain(key)
+        answers.expect(made[key])
+    answers.wait()
+    return made
 
 
 def _log_failure(recipe: _Recipe, link: Link, error: BaseException | None) -> None:

@@ -52,6 +52,7 @@ class Counters:
     repeated: int = 0
     unknown: int = 0
     waiting: int = 0
+    dropped_events: int = 0
 
 
 class Operations:
@@ -229,6 +230,11 @@ class Operations:
         """
         if lost.fate is Fate.UNKNOWN and not self._may_repeat(operation, lost.fate, Next.ELSEWHERE):
             raise self._unknown(operation, lost)
+
+    def count_dropped_event(self) -> None:
+        """A listener does not keep up, and misses an event."""
+        with self._lock:
+            self.counters.dropped_events += 1
 
     def renew(self) -> None:
         """Go on in a forked child, where nothing is under way and nothing is held."""

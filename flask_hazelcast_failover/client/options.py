@@ -73,6 +73,8 @@ class Options:
     health_check_interval: float = 1.0
     health_check_timeout: float = 1.0
     health_check_failures: int = 5
+    listener_queue_events: int = 100_000
+    listener_queue_bytes: int = 64 * 1024 * 1024
     failback: Failback = Failback.MANUAL
     failback_after: float = 120.0
     ready_check: ReadyCheck | None = None
@@ -202,6 +204,8 @@ _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "health_check_interval": _seconds,
     "health_check_timeout": _seconds_above_zero,
     "health_check_failures": _count,
+    "listener_queue_events": _count,
+    "listener_queue_bytes": _count,
     "failback": _one_of(Failback),
     "failback_after": _seconds,
     "ready_check": _ready_check,

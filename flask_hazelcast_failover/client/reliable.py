@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hazelcast.proxy.base import TopicMessage
 from hazelcast.proxy.reliable_topic import ReliableMessageListener
 
 from flask_hazelcast_failover.client.link import Link
+from flask_hazelcast_failover.client.official import size_of
 
 if TYPE_CHECKING:
     from flask_hazelcast_failover.client.listeners import Listeners
 
 __all__ = ["ReliableListener", "is_reliable_listener"]
+
+_logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
 # The official sequence for "only what is published from now on".
 _FROM_NOW_ON = -1
@@ -61,6 +66,7 @@ class ReliableListener(ReliableMessageListener[Any]):
         self._is_first = before is None
         self._progress: _Progress = _Progress() if before is None else before._progress
         self._next = self._progress.at.next if self.goes_on_at(link) else _FROM_NOW_ON
+        self._is_over = False  # it has missed a message that it may not miss; of the reactor's thread
         self._arriving = _FROM_NOW_ON  # the sequence of the message to come; of the reactor's thread
 
     def goes_on_at(self, link: Link) -> bool:
@@ -83,7 +89,17 @@ class ReliableListener(ReliableMessageListener[Any]):
         self._arriving = sequence
 
     def on_message(self, message: TopicMessage[Any]) -> None:
-        self._listeners.deliver(self._link, self._deliver, self._arriving, message, id_=self._id)
+        if self._is_over:
+            return
+        sequence = int(self._arriving)
+        deliver = partial(self._deliver, sequence, message)
+        is_taken = self._listeners.deliver(self._link, self._id, deliver, size_of(self._arriving))
+        if not is_taken and self._user and not self._user.is_loss_tolerant():
+            self._is_over = True
+            _logger.warning(
+                "a listener of a reliable topic ends: messages were dropped, and it tolerates no loss"
+            )
+            self._listeners.call(self._listeners.remove, self._id)
 
     def is_loss_tolerant(self) -> bool:
         return self._user.is_loss_tolerant() if self._user else False

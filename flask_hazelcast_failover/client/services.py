@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from hazelcast.cluster import ClusterService
@@ -16,13 +16,12 @@ from hazelcast.lifecycle import LifecycleService, LifecycleState
 from hazelcast.partition import PartitionService
 
 from flask_hazelcast_failover.client.drop_in import stands_in_for
+from flask_hazelcast_failover.client.inbox import Inbox, Inboxes, title_of
 from flask_hazelcast_failover.client.link import CLIENT, Link
-from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.methods import Kind, Method
 from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.route import State
-from flask_hazelcast_failover.client.runner import Runner
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.failover import FailoverConfig
 
@@ -30,6 +29,17 @@ __all__ = ["FollowingClusterService", "FollowingLifecycle", "FollowingPartitions
 
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 _MemberListener = Callable[[MemberInfo], None]
+
+
+class _ToldOfMembers(NamedTuple):
+    added: _MemberListener | None
+    removed: _MemberListener | None
+    inbox: Inbox
+
+
+class _ToldOfStates(NamedTuple):
+    receive: Callable[[str], None]
+    inbox: Inbox
 
 
 class FollowingClusterService(ClusterService):
@@ -41,14 +51,14 @@ class FollowingClusterService(ClusterService):
     def __init__(
         self,
         operations: Operations,
-        listeners: Listeners,
+        inboxes: Inboxes,
         given: Iterable[tuple[_MemberListener | None, _MemberListener | None]] = (),
     ) -> None:
         self._operations = operations
-        self._events = listeners
+        self._inboxes = inboxes
         self._lock = threading.Lock()
         # Under _lock, with those of the configuration.
-        self._listeners = {str(uuid.uuid4()): (added, removed) for added, removed in given}
+        self._listeners = {str(uuid.uuid4()): self._told(added, removed) for added, removed in given}
         self._members: dict[UUID, MemberInfo] = {}  # those told of; under _lock
         self._followed: Link | None = None  # under _lock
 
@@ -63,7 +73,7 @@ class FollowingClusterService(ClusterService):
         if fire_for_existing:
             self.get_members()  # connects, so that there are members to tell of
         with self._lock:
-            self._listeners[registration_id] = member_added, member_removed
+            self._listeners[registration_id] = self._told(member_added, member_removed)
             known = list(self._members.values())  # whoever comes later is told of as an event
         if fire_for_existing and member_added is not None:
             for member in known:
@@ -73,7 +83,10 @@ class FollowingClusterService(ClusterService):
     @stands_in_for(ClusterService.remove_listener)
     def remove_listener(self, registration_id: str) -> bool:
         with self._lock:
-            return self._listeners.pop(registration_id, None) is not None
+            told = self._listeners.pop(registration_id, None)
+        if told is not None:
+            told.inbox.close()
+        return told is not None
 
     @stands_in_for(ClusterService.get_members)
     def get_members(self, member_selector: Callable[[MemberInfo], bool] | None = None) -> list[MemberInfo]:
@@ -101,6 +114,8 @@ class FollowingClusterService(ClusterService):
         self._lock = threading.Lock()
         self._members = {}
         self._followed = None
+        for told in self._listeners.values():
+            told.inbox.renew()
 
     def follow(self, link: Link) -> None:
         """Tell of a link that is about to become the active one. Called by the keeper, waits for nothing."""
@@ -126,11 +141,17 @@ class FollowingClusterService(ClusterService):
             self._members.update(new)
             listeners = list(self._listeners.values())
             # In order also if two threads of official clients tell at the same time.
-            for added, removed in listeners:
-                for member in gone.values() if removed else ():
-                    self._events.call(removed, member)
-                for member in new.values() if added else ():
-                    self._events.call(added, member)
+            for added, removed, inbox in listeners:
+                if removed is not None:
+                    for member in gone.values():
+                        inbox.put(partial(_called, removed, member))
+                if added is not None:
+                    for member in new.values():
+                        inbox.put(partial(_called, added, member))
+
+    def _told(self, added: _MemberListener | None, removed: _MemberListener | None) -> _ToldOfMembers:
+        name = title_of(added or removed)
+        return _ToldOfMembers(added, removed, self._inboxes.new(f"{name} (listener of members)"))
 
 
 class FollowingPartitions(PartitionService):
@@ -166,20 +187,22 @@ class FollowingLifecycle(LifecycleService):
     def __init__(
         self,
         is_running: Callable[[], bool],
-        runner: Runner,
+        inboxes: Inboxes,
         given: Iterable[Callable[[str], None]] = (),
     ) -> None:
         self._is_running = is_running
-        self._runner = runner
+        self._inboxes = inboxes
         self._lock = threading.Lock()
         # Under _lock, with those of the configuration.
-        self._listeners = {str(uuid.uuid4()): listener for listener in given}
+        self._listeners = {str(uuid.uuid4()): self._told(listener) for listener in given}
         self._connected = False  # as told; under _lock
 
     def renew(self) -> None:
         """Go on in a forked child, with the same listeners."""
         self._lock = threading.Lock()
         self._connected = False
+        for told in self._listeners.values():
+            told.inbox.renew()
 
     @stands_in_for(LifecycleService.is_running)
     def is_running(self) -> bool:
@@ -189,13 +212,16 @@ class FollowingLifecycle(LifecycleService):
     def add_listener(self, on_state_change: Callable[[str], None]) -> str:
         registration_id = str(uuid.uuid4())
         with self._lock:
-            self._listeners[registration_id] = on_state_change
+            self._listeners[registration_id] = self._told(on_state_change)
         return registration_id
 
     @stands_in_for(LifecycleService.remove_listener)
     def remove_listener(self, registration_id: str) -> bool:
         with self._lock:
-            return self._listeners.pop(registration_id, None) is not None
+            told = self._listeners.pop(registration_id, None)
+        if told is not None:
+            told.inbox.close()
+        return told is not None
 
     def fire(self, state: str) -> None:
         """Tell the listeners, on the thread that listeners are called on.
@@ -209,14 +235,17 @@ class FollowingLifecycle(LifecycleService):
                 self._connected = state == LifecycleState.CONNECTED
         for told in (LifecycleState.DISCONNECTED, state) if leaves else (state,):
             for listener in listeners:
-                self._runner.submit(partial(_called, listener, told))
+                listener.inbox.put(partial(_called, listener.receive, told))
+
+    def _told(self, receive: Callable[[str], None]) -> _ToldOfStates:
+        return _ToldOfStates(receive, self._inboxes.new(f"{title_of(receive)} (lifecycle listener)"))
 
 
-def _called(listener: Callable[[str], None], state: str) -> None:
+def _called(listener: Callable[[Any], None], event: object) -> None:
     try:
-        listener(state)
+        listener(event)
     except Exception:
-        _logger.exception("a lifecycle listener raised")
+        _logger.exception("a listener raised")
 
 
 def _by_id(*members: MemberInfo) -> dict[UUID, MemberInfo]:

@@ -46,6 +46,7 @@ class FailoverMetrics:
         self._waiting = gauge("operations_waiting", "operations that wait for a switch", "livesum")
         self._repeated = counter("operations_repeated", "operations done again after a loss")
         self._unknown = counter("operations_outcome_unknown", "operations that may or may not have run")
+        self._dropped = counter("events_dropped", "events that listeners missed since they did not keep up")
         self._switches = counter("switches", "moves to another cluster", ("app", "reason"))
         self._duration = Histogram(
             "hazelcast_failover_switch_duration_seconds",
@@ -76,7 +77,7 @@ class _Watched:
         self._client = client
         self._app = app
         self._lock = threading.Lock()
-        self._repeated = self._unknown = 0  # as written last, under _lock
+        self._repeated = self._unknown = self._dropped = 0  # as written last, under _lock
         self._sampled_in: int | None = None  # process id of the sampler; under _lock
 
     def receive(self, event: Event) -> None:
@@ -114,7 +115,9 @@ class _Watched:
         with self._lock:
             metrics._repeated.labels(app).inc(max(0, counts.repeated - self._repeated))
             metrics._unknown.labels(app).inc(max(0, counts.unknown - self._unknown))
+            metrics._dropped.labels(app).inc(max(0, counts.dropped_events - self._dropped))
             self._repeated, self._unknown = counts.repeated, counts.unknown
+            self._dropped = counts.dropped_events
         return status.state != "closed"
 
     def _sample(self) -> None:

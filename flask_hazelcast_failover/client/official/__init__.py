@@ -16,6 +16,8 @@ from flask_hazelcast_failover.client.official.checks import CheckRequest, machin
 from flask_hazelcast_failover.client.official.clock import SteadyTransaction
 from flask_hazelcast_failover.client.official.connection import ClientIdentity, OfficialClient, Opening
 from flask_hazelcast_failover.client.official.face import Face, proper_cp_name
+from flask_hazelcast_failover.client.official.futures import LightFuture
+from flask_hazelcast_failover.client.official.listening import size_of
 from flask_hazelcast_failover.client.official.operations import is_connection_problem
 from flask_hazelcast_failover.client.official.reactor import (
     is_reactor_thread,
@@ -30,6 +32,7 @@ __all__ = [
     "CheckRequest",
     "ClientIdentity",
     "Face",
+    "LightFuture",
     "OfficialClient",
     "Opening",
     "Reply",
@@ -41,5 +44,6 @@ __all__ = [
     "machine_error",
     "proper_cp_name",
     "put_waker_right",
+    "size_of",
     "without_waiting",
 ]

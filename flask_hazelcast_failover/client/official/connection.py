@@ -25,6 +25,7 @@ from hazelcast.util import AtomicInteger
 from flask_hazelcast_failover.client.official import structures
 from flask_hazelcast_failover.client.official.checks import CheckRequest
 from flask_hazelcast_failover.client.official.clock import go_by_steady_clock
+from flask_hazelcast_failover.client.official.listening import Receive, listen, measure_reads
 from flask_hazelcast_failover.client.official.near_caches import TrueNearCaches
 from flask_hazelcast_failover.client.official.operations import (
     FutureGuard,
@@ -33,7 +34,7 @@ from flask_hazelcast_failover.client.official.operations import (
     may_resend,
     publish_surely,
 )
-from flask_hazelcast_failover.client.official.patience import ask_any, register_where_answered
+from flask_hazelcast_failover.client.official.patience import Patience, ask_any
 from flask_hazelcast_failover.client.official.reactor import (
     ReactorClock,
     let_each_greenlet_be_a_thread,
@@ -41,6 +42,7 @@ from flask_hazelcast_failover.client.official.reactor import (
     read_carefully,
     sleep_until_needed,
 )
+from flask_hazelcast_failover.client.official.registering import Registering
 from flask_hazelcast_failover.client.official.sessions import share_sessions
 from flask_hazelcast_failover.client.official.traffic import excuse_uploads
 from flask_hazelcast_failover.client.official.versions import UnsupportedVersion, check_classes, check_parts
@@ -99,11 +101,14 @@ class OfficialClient(_HazelcastClient):
         manager._trigger_cluster_reconnection = self._stay_lost
         invocations: Any = self._invocation_service
         invocations._should_retry = partial(may_resend, invocations._should_retry)
-        self._true_near_caches = TrueNearCaches(self)
+        loop: Any = self._reactor._loop
+        self._patience = Patience(self._reactor.add_timer, lambda: loop._is_live)
         listeners: Any = self._listener_service
-        listeners._register_on_connection = partial(
-            register_where_answered, listeners, listeners._register_on_connection, self._reactor.add_timer
-        )
+        self._registering = registering = Registering(listeners, invocations.invoke, self._patience)
+        listeners.register_listener = registering.official_register
+        listeners._register_on_connection = registering.register_on
+        listeners.deregister_listener = registering.deregister
+        self._true_near_caches = TrueNearCaches(self, registering)
         if self._former is not None:
             manager.client_uuid = self._former.uuid
             self._context.lock_reference_id_generator = self._former.lock_requests
@@ -190,7 +195,7 @@ class OfficialClient(_HazelcastClient):
         created = ask_any(
             self._invocation_service.invoke,
             partial(client_create_proxy_codec.encode_request, name, service),
-            self._reactor.add_timer,
+            self._patience,
             lambda: list(self._connection_manager.active_connections.values()),
         )
 
@@ -199,6 +204,12 @@ class OfficialClient(_HazelcastClient):
             return self._proxy_manager.get_or_create(service, name, create_on_remote=False)
 
         return created.continue_with(made)
+
+    def listen(
+        self, real: Any, add: str, args: tuple[Any, ...], kwargs: dict[str, Any], receive: Receive
+    ) -> Future[Any]:
+        """Register a listener of one of this client's proxies, or of this client; see ``listening``."""
+        return listen(self._registering, real, add, args, kwargs, receive)
 
     def waits_in_constructor(self, service: str, name: str) -> bool:
         """Whether making a proxy waits for answers, which a thread of the official client may not."""
@@ -212,6 +223,7 @@ class OfficialClient(_HazelcastClient):
             proxy._get_max_configured_replica_count()  # asked for once, by whoever adds first
             proxy._check_invocation_result = partial(count_once, proxy)
         if service == RELIABLE_TOPIC_SERVICE:
+            measure_reads(proxy._ringbuffer)
             for add in ("_add_with_backoff", "_add_messages_with_backoff"):
                 setattr(proxy, add, partial(publish_surely, getattr(proxy, add)))
         return proxy

@@ -24,6 +24,7 @@ from hazelcast.proxy.map import Map, MapFeatNearCache
 from hazelcast.serialization import LE_INT
 
 from flask_hazelcast_failover.client.official.clock import SteadyNearCache
+from flask_hazelcast_failover.client.official.registering import Registering
 
 __all__ = ["TrueNearCaches"]
 
@@ -40,10 +41,12 @@ class TrueNearCaches:
     """The near caches of an official client. To be made before it connects.
 
     :param client: drops from now on what its near caches may not have been told the changes of
+    :param registering: registers what tells of changes
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, registering: Registering) -> None:
         self._client = client
+        self._registering = registering
         self._manager = client._near_cache_manager
         self._listeners = client._listener_service
         self._caches: weakref.WeakValueDictionary[int, _NearCache] = weakref.WeakValueDictionary()
@@ -53,9 +56,7 @@ class TrueNearCaches:
         self._manager.clear_near_caches = self._clear
         proxies = client._proxy_manager
         proxies._create_proxy = partial(self._created, proxies._create_proxy)
-        self._listeners._register_on_connection = partial(
-            self._register, self._listeners._register_on_connection
-        )
+        registering.when_answered = self._answered
         # A member that is gone takes along what it was about to tell, also over connections of others. One that
         # is new owns entries before it has the listener.
         client._connection_manager.add_listener(on_connection_closed=lambda _: self._clear())
@@ -117,44 +118,26 @@ class TrueNearCaches:
         told_by = registration.connection_registrations
         return bool(owners) and all(connections.get(owner) in told_by for owner in owners)
 
-    def _register(
-        self, official: Callable[..., Future[Any] | None], id_: str, registration: Any, connection: Any
-    ) -> Future[Any] | None:
+    def _answered(self, id_: str, registration: Any, connection: Any, error: BaseException | None) -> None:
         if not _tells_of_changes(registration):
-            return official(id_, registration, connection)
-        handlers = self._listeners._event_handlers
-        before = set(handlers.copy())
-        asked = official(id_, registration, connection)
-        if asked is not None:
-            mine = [
-                one for one in handlers.copy().keys() - before if handlers.get(one) is registration.handler
-            ]
-            asked.add_done_callback(partial(self._answered, id_, registration, connection, mine))
-        return asked
-
-    def _answered(
-        self, id_: str, registration: Any, connection: Any, handlers: list[int], asked: Future[Any]
-    ) -> None:
-        if asked.is_success():
+            return
+        if error is None:
             # What was read before this member had the listener may have changed there unheard.
             if (cache := self._told.get(id_)) is not None:
                 cache._clear()  # type: ignore[no-untyped-call]
-            return
-        for handler in handlers:  # officially, those of a refused listener stay for good
-            self._listeners.remove_event_handler(handler)
-        if self._is_wanted(id_, connection):
+        elif self._is_wanted(id_, connection):
             _logger.warning(
                 "a near cache keeps nothing: %s does not tell of changes, and is asked again in %g s: %s",
                 connection.remote_address,
                 _PAUSE,
-                asked.exception(),
+                error,
             )
             self._client._reactor.add_timer(_PAUSE, partial(self._again, id_, registration, connection))
 
     def _again(self, id_: str, registration: Any, connection: Any) -> None:
         with self._listeners._registration_lock:
             if self._is_wanted(id_, connection):
-                self._listeners._register_on_connection(id_, registration, connection)
+                self._registering.register_on(id_, registration, connection)
 
     def _is_wanted(self, id_: str, connection: Any) -> bool:
         return connection.live and id_ in self._listeners._active_registrations

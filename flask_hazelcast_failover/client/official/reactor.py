@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ __all__ = [
 
 # How long a reactor sleeps at most with nothing to do, and as long as the official one while it ends, seconds.
 _LONGEST_SLEEP, _TICK = 0.1, 0.01
+# How many bytes that were read a reader may keep.
+_KEPT = 1 << 20
 # What a turn of the reactor may take until the rest counts as time in which it did not run, seconds.
 _LONGEST_TURN = 1.5 * _LONGEST_SLEEP
 
@@ -134,10 +137,23 @@ def _piped_waker(reactor: Any) -> Any | None:
 
 
 class CarefulReader(_Reader):
-    """The official reader of frames, which goes round in circles at one that claims to be shorter than its header."""
+    """The official reader of frames with two faults put right.
+
+    It goes round in circles at a frame that claims to be shorter than its header, and keeps all that it has read for as
+    long as each read ends within a message, as in a flood of events.
+    """
 
     def __init__(self, builder: Any) -> None:
         super().__init__(builder)  # type: ignore[no-untyped-call]
+
+    def process(self) -> None:
+        super().process()  # type: ignore[no-untyped-call]
+        # What is left is moved only when there is less of it than what that frees.
+        if self._bytes_read > max(_KEPT, self.length):
+            rest = self._buf.getbuffer()[self._bytes_read : self._bytes_written].tobytes()
+            self._buf = io.BytesIO()
+            self._buf.write(rest)
+            self._bytes_read, self._bytes_written = 0, len(rest)
 
     def _read_frame_size_and_flags(self) -> None:
         super()._read_frame_size_and_flags()  # type: ignore[no-untyped-call]

@@ -74,6 +74,8 @@ _USED = (
     "_near_cache_manager._caches",
     "_near_cache_manager._config",
     "_near_cache_manager._serialization_service",
+    "_listener_service.register_listener",
+    "_listener_service.remove_event_handler",
     "_near_cache_manager.clear_near_caches",
     "_near_cache_manager.get_or_create_near_cache",
     "_proxy_manager._create_proxy",
@@ -92,6 +94,8 @@ _USED = (
 )
 # Of classes whose objects are not there yet when the client is checked.
 _USED_OF_CLASSES: tuple[tuple[type[object], str], ...] = (
+    (Future, "_invoke_cb"),
+    (Future, "_reactor_check"),
     (Future, "_threading_locals"),
     (HazelcastClient, "_start"),
     (Map, "_get_internal"),
