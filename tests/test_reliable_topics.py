@@ -79,8 +79,8 @@ def test_a_reliable_topic_goes_on_after_the_last_message_on_the_same_data(
 ) -> None:
     carry_to = Listeners.carry_to
 
-    def slowly(listeners: Listeners, link: Link, timeout: float) -> None:
-        carry_to(listeners, link, timeout)
+    def slowly(listeners: Listeners, link: Link, timeout: float, **others: Any) -> None:
+        carry_to(listeners, link, timeout, **others)
         time.sleep(0.3)  # as long as another listener may take, while the next message could arrive
 
     monkeypatch.setattr(Listeners, "carry_to", slowly)
@@ -100,7 +100,7 @@ def test_a_move_that_fails_makes_no_reliable_listener_forget_where_it_was(
 ) -> None:
     carry_to = Listeners.carry_to
 
-    def refuse_green(listeners: Listeners, link: Link, timeout: float) -> None:
+    def refuse_green(listeners: Listeners, link: Link, timeout: float, **others: Any) -> None:
         carry_to(listeners, link, timeout)
         if link.label == "green":
             raise TimeoutError("another listener")

@@ -121,7 +121,7 @@ class Registering:
     def register_on(self, id_: str, registration: Any, connection: Any) -> None:
         """Register a listener with a member that was connected after the others."""
         if connection not in registration.connection_registrations:
-            self._ask(_Asked(self, id_, registration, 1), connection)
+            self._ask(_AskedLate(self, id_, registration, 1), connection)
 
     def deregister(self, id_: str | None) -> Future[bool]:
         """Take a listener off; the future ends once every member has answered.
@@ -256,8 +256,21 @@ class _Asked:
         if self._error is None:
             self.future.set_result(self.id)
         else:
-            self._registering.deregister(self.id)
+            self._take_back()
             self.future.set_exception(HazelcastError("Listener cannot be added"))  # in the official words
+
+    def _take_back(self) -> None:
+        """A listener that one member refuses is registered with none."""
+        self._registering.deregister(self.id)
+
+
+class _AskedLate(_Asked):
+    """One listener on its way to a member that was connected after the others, which keep it whatever comes."""
+
+    __slots__ = ()
+
+    def _take_back(self) -> None:
+        pass
 
 
 class _Answer:
