@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 
 CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}
 # Whether a busy member is as good as dead is not the question here.
-UNCHECKED: dict[str, Any] = {"health_check_interval": 0}
+UNCHECKED: dict[str, Any] = {"health_check_interval": 0, "try_count": 3}
 # Members tell of changes every ten seconds otherwise.
 AT_ONCE = {"hazelcast.map.invalidation.batch.enabled": "false"}
 KEYS = range(100)

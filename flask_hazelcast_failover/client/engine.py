@@ -31,7 +31,7 @@ from flask_hazelcast_failover.client.happenings import (
     Scouted,
     Wish,
 )
-from flask_hazelcast_failover.client.health_monitor import HealthMonitor, is_responsive
+from flask_hazelcast_failover.client.health_monitor import HealthMonitor
 from flask_hazelcast_failover.client.keeper import Keeper
 from flask_hazelcast_failover.client.known_cluster import KnownCluster
 from flask_hazelcast_failover.client.link import Link, ProxyKey
@@ -39,6 +39,7 @@ from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.official import OfficialClient, is_reactor_thread
 from flask_hazelcast_failover.client.opener import Opener, close
 from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.client.preparation import Preparation
 from flask_hazelcast_failover.client.probe import Verdict
 from flask_hazelcast_failover.client.proxy_source import ProxySource
 from flask_hazelcast_failover.client.ready import ReadyChecks
@@ -107,7 +108,7 @@ class Engine:
         self._farewell: Callable[[], Exception] = ClientShutDown  # under _changed
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
         self._links: dict[Link, None] = {}  # open ones; single steps of a dict by any thread
-        self._preparing: dict[Link, None] = {}  # being made ready to be the active one; likewise
+        self._preparation = Preparation(listeners, options.connect_timeout)
         self._helpers: dict[threading.Thread, None] = {}  # running; likewise
         self._published: Link | None = None  # the last one; of the keeper's thread
         self._watch = HealthMonitor(options, self.open_links, self.post)
@@ -288,31 +289,15 @@ class Engine:
 
     def prepare(self, link: KeptLink) -> None:
         link = _own(link)
-        self._preparing[link] = None
         link.client.forget_near_caches()
-        is_graceful = self._route.link is not None
-
-        def run() -> None:
-            try:
-                # While operations have somewhere to be, they are sent to nobody who is as good as gone.
-                if is_graceful and not is_responsive(link, self._options.connect_timeout):
-                    self.post(Prepared(link, "it does not answer"))
-                    return
-                self._opener.warm(link)
-                self._listeners.carry_to(
-                    link, self._options.connect_timeout, is_wanted=lambda: link in self._preparing
-                )
-                if link not in self._preparing:
-                    self._listeners.drop_from(link)  # another cluster was taken meanwhile
-            except Exception as failure:
-                self.post(Prepared(link, f"its listeners cannot be registered: {failure}"))
-            else:
-                self.post(Prepared(link))
-
-        if self._listeners.is_empty() and not is_graceful:
+        active = self._route.link
+        self._preparation.begin(link)
+        if active is None and not self._preparation.is_needed():
             self.post(Prepared(link))
         else:
-            self._spawn(run, "prepare")
+            self._spawn(
+                lambda: self.post(Prepared(link, self._preparation.carry_out(link, active))), "prepare"
+            )
 
     def ask_ready(self, link: KeptLink) -> None:
         self._spawn(partial(self._ready_checks.ask, _own(link)), "ready")
@@ -340,7 +325,7 @@ class Engine:
 
     def leave(self, link: KeptLink) -> None:
         link = _own(link)
-        self._preparing.pop(link, None)
+        self._preparation.call_off(link)
         epoch = link.epoch
         # Here and now: whoever moves back at once registers them again, and that must come after.
         self._listeners.drop_from(link)
@@ -358,7 +343,7 @@ class Engine:
     def discard(self, link: KeptLink) -> None:
         link = _own(link)
         self._links.pop(link, None)
-        self._preparing.pop(link, None)
+        self._preparation.call_off(link)
         link.end_calls()
         self._spawn(lambda: close(link), "close")
 

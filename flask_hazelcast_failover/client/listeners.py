@@ -20,6 +20,7 @@ from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client.inbox import Inbox, Inboxes, title_of
 from flask_hazelcast_failover.client.link import Link, ProxyKey
+from flask_hazelcast_failover.client.making import have_made
 from flask_hazelcast_failover.client.methods import Kind, Method
 from flask_hazelcast_failover.client.official import LightFuture
 from flask_hazelcast_failover.client.operation import LOSSES, Operation
@@ -40,8 +41,6 @@ _REMOVE = {
 }
 # What a removal may end with when its link goes, and the listener with it.
 _GONE = (*LOSSES, ClientOfflineException, OperationOutcomeUnknown)
-# How many proxies are made at a time that take a thread each to make.
-_THREADS = 64
 
 
 class _Recipe(NamedTuple):
@@ -199,7 +198,7 @@ class Listeners:
         recipes = [recipe for recipe in self._all() if not self._goes_on(recipe, link)]
         registered = []
         try:
-            reals = _have_made(link, {recipe.key for recipe in recipes}, answers)
+            reals = have_made(link, {recipe.key for recipe in recipes}, answers)
             for recipe in recipes:
                 future = self._carry(recipe, link, reals.get(recipe.key))
                 registered.append(future)
@@ -350,20 +349,6 @@ class Listeners:
             following = ReliableListener(self, recipe.id, listener, link, before)
             self._reliable[recipe.id] = following
         return following
-
-
-def _have_made(link: Link, keys: set[ProxyKey], answers: Answers) -> dict[ProxyKey, Future[Any]]:
-    """Have the real proxies made that ``link`` lacks, and wait for them."""
-    missing = [key for key in keys if link.real(key) is None]
-    slow = {key for key in missing if link.client.waits_in_constructor(key.service, key.name)}
-    made: dict[ProxyKey, Future[Any]] = {}
-    for key in sorted(missing, key=slow.__contains__):
-        if key in slow:
-            answers.wait(at_most=_THREADS - 1)
-        made[key] = link.obtain(key)
-        answers.expect(made[key])
-    answers.wait()
-    return made
 
 
 def _log_failure(recipe: _Recipe, link: Link, error: BaseException | None) -> None:

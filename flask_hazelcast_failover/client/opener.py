@@ -19,9 +19,9 @@ from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.lookups import Lookups
 from flask_hazelcast_failover.client.official import ClientIdentity
 from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.client.preparation import warm
 from flask_hazelcast_failover.client.probe import Verdict
 from flask_hazelcast_failover.client.route import Route
-from flask_hazelcast_failover.client.waiting import wait_for
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.failover import ClusterConfig, CNAMEResolver
 
@@ -32,7 +32,7 @@ _logger = logging.getLogger("flask_hazelcast_failover.client")
 # How long a name server may take at least, even if attempts may not; and how long an answer is waited for
 # while nobody waits for it here, seconds.
 _SHORTEST_LOOKUP, _LONGEST_LOOKUP = 2.0, 10.0
-# How long a link may take to be prepared, or to close, politely, seconds.
+# How long a link may take to close politely, seconds.
 _POLITE = 0.5
 # How often a link that is closed is looked at for operations that just began, seconds.
 _PACE = 0.005
@@ -97,16 +97,6 @@ class Opener:
         """Ask DNS where a cluster is, and tell the keeper."""
         self._looked_up(index, time.monotonic() + _LONGEST_LOOKUP)
 
-    def warm(self, link: Link) -> None:
-        """Make the proxies that are in use, so that a switch need not."""
-        active = self._route.link
-        keys = active.proxy_keys() if active is not None else []
-        missing = [link.obtain(key) for key in keys if key.service and link.real(key) is None]
-        try:
-            wait_for(missing, time.monotonic() + _POLITE)
-        except Exception as failure:
-            _logger.debug("not every proxy was made on %s beforehand: %s", link.label, failure)
-
     def join(self, deadline: float) -> None:
         """Wait for the lookups under way, until ``deadline`` (monotonic seconds) at most."""
         self._lookups.join(deadline)
@@ -138,7 +128,9 @@ class Opener:
         if down.is_set():
             close(link)
             raise AttemptFailed("closed right after connecting", Verdict.ABSENT)
-        self.warm(link)
+        active = self._route.link
+        if active is not None:
+            warm(link, active)
         return link
 
     def _configured(

@@ -1,0 +1,72 @@
+"""Making a link ready to be the active one: proxies are made on it and listeners registered, as long as answers come."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from flask_hazelcast_failover.client.health_monitor import is_responsive
+from flask_hazelcast_failover.client.link import Link
+from flask_hazelcast_failover.client.listeners import Listeners
+from flask_hazelcast_failover.client.making import have_made
+from flask_hazelcast_failover.client.waiting import Answers
+
+__all__ = ["Preparation", "warm"]
+
+_logger = logging.getLogger("flask_hazelcast_failover.client")
+
+# How long the proxies may take that are made beforehand, seconds: what is missing is made when it is used.
+_WARMING = 0.5
+
+
+class Preparation:
+    """Makes links ready, each on a thread of the engine's.
+
+    :param listeners: the client's listeners
+    :param timeout: seconds without an answer after which a link is given up
+    """
+
+    def __init__(self, listeners: Listeners, timeout: float) -> None:
+        self._listeners = listeners
+        self._timeout = timeout
+        self._links: dict[Link, None] = {}  # being made ready; single steps of a dict by any thread
+
+    def begin(self, link: Link) -> None:
+        """A link is wanted."""
+        self._links[link] = None
+
+    def call_off(self, link: Link) -> None:
+        """It is not wanted any more, whether it is ready or not."""
+        self._links.pop(link, None)
+
+    def is_needed(self) -> bool:
+        """Whether there are listeners to be carried along."""
+        return not self._listeners.is_empty()
+
+    def carry_out(self, link: Link, active: Link | None) -> str | None:
+        """Make a link ready; why it cannot be.
+
+        :param active: where operations go meanwhile, if anywhere
+        """
+        try:
+            # While operations have somewhere to be, they are sent nowhere where most members do not answer.
+            if active is not None and not is_responsive(link, self._timeout):
+                return "it does not answer"
+            if active is not None:
+                warm(link, active)
+            self._listeners.carry_to(link, self._timeout, is_wanted=lambda: link in self._links)
+            if link not in self._links:
+                self._listeners.drop_from(link)  # called off right then
+        except Exception as failure:
+            return f"its listeners cannot be registered: {failure}"
+        return None
+
+
+def warm(link: Link, active: Link) -> None:
+    """Make the proxies that are in use on the active link, so that a switch need not."""
+    keys = {key for key in active.proxy_keys() if key.service}
+    end = time.monotonic() + _WARMING
+    try:
+        have_made(link, keys, Answers(_WARMING, lambda: time.monotonic() < end))
+    except Exception as failure:
+        _logger.debug("not every proxy was made on %s beforehand: %s", link.label, failure)
