@@ -179,7 +179,7 @@ def test_many_values_take_no_round_trip_each(blue: LocalCluster) -> None:
     delay, keys = 0.05, [f"key-{n}" for n in range(60)]
     with Relay(blue.addresses[0]) as relay:
         failover = FailoverConfig()
-        failover.add_cluster("blue", [relay.address], smart_routing=False)
+        failover.add_cluster("blue", [relay.address], smart_routing=False, known_members=False)
         with HazelcastClient(failover) as client:
             cache = HazelcastCache(client, MAP, key_prefix=uuid4().hex)
             cache.get("warm")

@@ -342,7 +342,7 @@ def test_64_threads_that_see_a_loss_make_one_switch_and_none_fails(
 ) -> None:
     with Relay(blue.addresses[0]) as relay:
         config = FailoverConfig(try_count=1)
-        config.add_cluster("blue", [relay.address], smart_routing=False)
+        config.add_cluster("blue", [relay.address], smart_routing=False, known_members=False)
         config.add_cluster("green", green.addresses)
         with HazelcastClient(config) as client:
             switches: list[ClusterSwitched] = []

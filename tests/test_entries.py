@@ -52,7 +52,7 @@ class Line:
 def line(blue: LocalCluster, green: LocalCluster) -> Iterator[Line]:
     with Relay(blue.addresses[0]) as relay, client_on(blue) as watcher:
         failover = FailoverConfig()
-        failover.add_cluster("blue", [relay.address], smart_routing=False)
+        failover.add_cluster("blue", [relay.address], smart_routing=False, known_members=False)
         failover.add_cluster("green", green.addresses)
         with HazelcastClient(failover, health_check_interval=0, retry_delay=0.05) as client:
             yield Line(relay, client, watcher)
@@ -117,7 +117,7 @@ def test_a_change_that_can_be_looked_up_nowhere_is_said_to_be_unknown(
 ) -> None:
     with Relay(blue.addresses[0]) as relay, client_on(blue) as watcher:
         failover = FailoverConfig(try_count=1)
-        failover.add_cluster("blue", [relay.address], smart_routing=False)
+        failover.add_cluster("blue", [relay.address], smart_routing=False, known_members=False)
         with HazelcastClient(failover, health_check_interval=0) as client:
             line = Line(relay, client, watcher)
             if before is not None:

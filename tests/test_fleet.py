@@ -208,7 +208,7 @@ def test_a_wish_for_a_cluster_that_a_process_does_not_have_keeps_it_from_no_fail
 ) -> None:
     with Relay(blue.addresses[0]) as relay:
         options = {"FAILBACK": "auto", "FAILBACK_AFTER": 0.2, "CLIENT_OPTIONS": {"smart_routing": False}}
-        clusters = f"hazelcast://blue@{relay.address}", f"{url_of(green)}?label=away"
+        clusters = f"hazelcast://blue@{relay.address}?known_members=false", f"{url_of(green)}?label=away"
         stranger = start(*clusters, FLEET="strangers", **options)
         process = start(blue, green, FLEET="strangers")
         together(stranger, process)
@@ -228,7 +228,7 @@ def test_a_failback_of_a_process_that_does_not_serve_is_its_own_affair(
 ) -> None:
     with Relay(blue.addresses[0]) as relay:
         options = {"FAILBACK": "auto", "FAILBACK_AFTER": 0.2, "CLIENT_OPTIONS": {"smart_routing": False}}
-        shell = begin(f"hazelcast://blue@{relay.address}", green, FLEET="apart", **options)
+        shell = begin(f"hazelcast://blue@{relay.address}?known_members=false", green, FLEET="apart", **options)
         shell.client.start()
         relay.refuse()
         eventually(lambda: shell.place == ("green", 2))

@@ -131,7 +131,7 @@ def test_a_partition_that_only_one_process_sees(
     with ExitStack() as running:
         relay = running.enter_context(Relay(blue.addresses[0]))
         # Not smart: a smart client would go round the relay, to the address that the member gives.
-        cut = [f"hazelcast://blue@{relay.address}", url_of(green)]
+        cut = [f"hazelcast://blue@{relay.address}?known_members=false", url_of(green)]
         settings["CLIENT_OPTIONS"] = {"smart_routing": False}
         servers = [
             running.enter_context(serve(tmp_path, clusters, 1, **settings))

@@ -48,7 +48,7 @@ def test_a_lone_process_is_the_first_each_time_it_comes_and_goes(
 ) -> None:
     with Relay(green.addresses[0]) as relay:
         settings = {"FLEET": "flapping", "CLIENT_OPTIONS": {"smart_routing": False}}
-        process = start(blue, f"hazelcast://green@{relay.address}", **settings)
+        process = start(blue, f"hazelcast://green@{relay.address}?known_members=false", **settings)
         told: list[tuple[str, str, bool]] = []
 
         def note(_: Flask, event: signals.ClusterSwitched) -> None:

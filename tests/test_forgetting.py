@@ -198,7 +198,7 @@ def test_what_is_made_on_a_standby_when_it_is_destroyed_is_not_kept_there(
     with Relay(green.addresses[0]) as relay:
         config = FailoverConfig()
         config.add_cluster(blue.name, blue.addresses)
-        config.add_cluster(green.name, [relay.address], smart_routing=False)
+        config.add_cluster(green.name, [relay.address], smart_routing=False, known_members=False)
         with HazelcastClient(config, client_options=NEAR, **QUICK | {"health_check_interval": 0}) as client:
             eventually(lambda: standing_by(client))
             before = kept(client)

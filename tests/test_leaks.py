@@ -95,8 +95,8 @@ def test_300_switches_leave_nothing_behind(blue: LocalCluster, green: LocalClust
 def test_losses_leave_nothing_behind(blue: LocalCluster, green: LocalCluster) -> None:
     with Relay(blue.addresses[0]) as first, Relay(green.addresses[0]) as second:
         config = FailoverConfig()
-        config.add_cluster("blue", [first.address], smart_routing=False)
-        config.add_cluster("green", [second.address], smart_routing=False)
+        config.add_cluster("blue", [first.address], smart_routing=False, known_members=False)
+        config.add_cluster("green", [second.address], smart_routing=False, known_members=False)
         with HazelcastClient(config, retry_delay=0.001) as client:
             users: Any = client.get_map("leaks").blocking()
 

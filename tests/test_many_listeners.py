@@ -27,8 +27,8 @@ from tests.support.waiting import eventually
 
 def behind(blue: str, green: str, **options: Any) -> Any:
     config = FailoverConfig()
-    config.add_cluster("blue", [blue], smart_routing=False)
-    config.add_cluster("green", [green], smart_routing=False)
+    config.add_cluster("blue", [blue], smart_routing=False, known_members=False)
+    config.add_cluster("green", [green], smart_routing=False, known_members=False)
     return HazelcastClient(config, **QUICK | {"health_check_interval": 0} | options)
 
 

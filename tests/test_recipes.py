@@ -66,7 +66,7 @@ def test_a_visit_whose_answer_is_lost_is_counted_without_an_error(
 ) -> None:
     with Relay(blue.addresses[0]) as relay:
         failover = FailoverConfig()
-        failover.add_cluster("blue", [relay.address], smart_routing=False)
+        failover.add_cluster("blue", [relay.address], smart_routing=False, known_members=False)
         with HazelcastClient(failover, health_check_interval=0) as client, ThreadPoolExecutor(1) as pool:
             recipes["count_visit"](client, name, "first")
             relay.delay(0.2)

@@ -16,7 +16,7 @@ def make_client(clusters: dict[str, list[str]], options: dict[str, Any]) -> Haze
     """Return a client of clusters given by name, in this order."""
     config = FailoverConfig()
     for name, addresses in clusters.items():
-        config.add_cluster(name, addresses)
+        config.add_cluster(name, addresses, known_members=False)
     return HazelcastClient(config, **options)
 
 
