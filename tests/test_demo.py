@@ -189,13 +189,21 @@ def test_what_is_printed_opens_the_admin_routes(shop: Command, visitor: Visitor)
 
 
 def test_the_printed_command_needs_a_shell_only(shop: Command, visitor: Visitor) -> None:
-    """What is printed for a shell shows the clusters there, with nothing that a machine may lack."""
+    """What is printed for a shell shows and moves the shop with nothing that a machine may lack."""
     lines = shop.shows(r"From a shell\s+(export .*\n.*)")
-    answer = subprocess.run(
+    assert re.search(r"blue.*active", in_a_shell(lines))
+    in_a_shell(lines.replace("hazelcast status", "hazelcast switch green"))
+    eventually(lambda: {cluster_of(visitor.get()) for _ in range(20)} == {"green"})
+    visitor.post("/demo/home")
+
+
+def in_a_shell(lines: str) -> str:
+    """Return what lines print that a shell runs."""
+    done = subprocess.run(
         ["/bin/sh", "-c", lines], cwd=HOME, check=False, capture_output=True, text=True, timeout=30
     )
-    assert answer.returncode == 0, answer.stderr
-    assert "blue" in answer.stdout and "green" in answer.stdout
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def as_curl_reads(line: str) -> urllib.request.Request:
