@@ -60,6 +60,7 @@ def _welcome(shop: Shop) -> str:
                     -d '{{"cluster": "green"}}' {admin}/switch
   From a shell    export {configured}
                   {Path(sys.executable).with_name("flask")} hazelcast status
+                  (`switch green` and `reset` instead of `status` move the shop, without curl)
 
   The shop's log follows here; a failover takes a few lines of it. Ctrl-C stops everything.
 """

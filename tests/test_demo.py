@@ -1,9 +1,11 @@
 """The two commands of the example app: what they start, what their buttons do, and that they leave nothing behind."""
 
+import argparse
 import json
 import os
 import queue
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -178,14 +180,43 @@ def test_a_kill_that_no_page_of_the_shop_asked_for_is_refused(visitor: Visitor) 
 
 
 def test_what_is_printed_opens_the_admin_routes(shop: Command, visitor: Visitor) -> None:
-    for what in ("Status", "Health", "Back to blue", "To green"):
+    for what in ("Status", "Health", "Metrics", "Back to blue", "To green"):
         line = shop.shows(rf"{what}\s+(curl (?:.*\\\n)?.*)")
-        answer = subprocess.run(
-            ["/bin/sh", "-c", f"{line} -sS -f"], check=False, capture_output=True, text=True, timeout=15
-        )
-        assert answer.returncode == 0, answer.stderr
+        with urllib.request.urlopen(as_curl_reads(line), timeout=15) as answer:
+            assert answer.status == 200, line
     visitor.post("/demo/home")
     assert refused(f"{visitor.url}/hazelcast/status") == 401
+
+
+def test_the_printed_command_needs_a_shell_only(shop: Command, visitor: Visitor) -> None:
+    """What is printed for a shell shows and moves the shop with nothing that a machine may lack."""
+    lines = shop.shows(r"From a shell\s+(export .*\n.*)")
+    assert re.search(r"blue.*active", in_a_shell(lines))
+    in_a_shell(lines.replace("hazelcast status", "hazelcast switch green"))
+    eventually(lambda: {cluster_of(visitor.get()) for _ in range(20)} == {"green"})
+    visitor.post("/demo/home")
+
+
+def in_a_shell(lines: str) -> str:
+    """Return what lines print that a shell runs."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", lines], cwd=HOME, check=False, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def as_curl_reads(line: str) -> urllib.request.Request:
+    """Return the request that a line of curl makes: not every machine has one."""
+    reader = argparse.ArgumentParser(exit_on_error=False)
+    reader.add_argument("curl", choices=["curl"])
+    reader.add_argument("-X", dest="method")
+    reader.add_argument("-H", dest="headers", action="append", default=[])
+    reader.add_argument("-d", dest="data", type=str.encode)
+    reader.add_argument("url")
+    given = reader.parse_args(shlex.split(line.replace("\\\n", " ")))
+    headers = dict(header.split(": ", 1) for header in given.headers)
+    return urllib.request.Request(given.url, given.data, headers, method=given.method)
 
 
 def test_four_processes_serve_the_shop(shop: Command, visitor: Visitor) -> None:

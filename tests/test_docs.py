@@ -177,6 +177,9 @@ def _get(port: int) -> Any:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
             return json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return None
     except OSError:
         return None
 
@@ -189,8 +192,9 @@ def _reset(port: int) -> int:
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code
 
 
 class _Running:

@@ -205,11 +205,11 @@ def test_processes_of_multiprocessing_have_clients_of_their_own(blue: LocalClust
             script.users = users
         process = context.Process(target=script.use_in_process, args=(json.loads(sys.argv[1]), users.name))
         process.start()
-        process.join(15)
+        process.join(30)
         assert process.exitcode == 0, process.exitcode
         assert users.get("child") == 2 and client.status().epoch == 1
         """
-    run(text, clusters_of(blue))
+    run(text, clusters_of(blue), within=40.0)
 
 
 def test_a_client_is_not_sent_to_another_process() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -36,9 +37,12 @@ def waits_for_answer(client: Any, how_many: int = 1) -> bool:
     return link is not None and len(link.calls) >= how_many
 
 
-def reaches(client: Any, members: int) -> bool:
-    """Whether the client is connected to every member of the active cluster, and they are so many."""
-    official = client._route.link.client
-    return {member.uuid for member in official.member_list()} == official.connected_members() and (
-        len(official.connected_members()) == members
+def reaches(client: Any, members: int, without: UUID | None = None) -> bool:
+    """Whether the client is connected to every member of the active cluster, and they are so many, `without` one."""
+    link = client._route.link
+    if link is None:
+        return False
+    connected = link.client.connected_members()
+    return {member.uuid for member in link.client.member_list()} == connected and (
+        len(connected) == members and without not in connected
     )

@@ -41,7 +41,8 @@ class Served:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, _body(answer.read())
         except urllib.error.HTTPError as error:
-            return error.code, _body(error.read())
+            with error:
+                return error.code, _body(error.read())
 
     def stop(self) -> None:
         """End the server and its workers."""
