@@ -228,7 +228,9 @@ def test_a_failback_of_a_process_that_does_not_serve_is_its_own_affair(
 ) -> None:
     with Relay(blue.addresses[0]) as relay:
         options = {"FAILBACK": "auto", "FAILBACK_AFTER": 0.2, "CLIENT_OPTIONS": {"smart_routing": False}}
-        shell = begin(f"hazelcast://blue@{relay.address}?known_members=false", green, FLEET="apart", **options)
+        shell = begin(
+            f"hazelcast://blue@{relay.address}?known_members=false", green, FLEET="apart", **options
+        )
         shell.client.start()
         relay.refuse()
         eventually(lambda: shell.place == ("green", 2))
