@@ -158,3 +158,23 @@ def test_compact_everywhere(pair: tuple[LocalCluster, LocalCluster], compact: Op
             assert queue.offer(ASSAM) and queue.poll() == ASSAM
             assert teas.values(greater("grams", 100)) == [ASSAM]
             eventually(lambda: sorted(tea.name for tea in heard) == ["assam", "sencha", "sencha"])
+
+
+@pytest.mark.parametrize("structure", ["get_map", "get_multi_map", "get_replicated_map"])
+def test_a_listener_with_a_compact_key(
+    structure: str, compact: Options, blue: LocalCluster, green: LocalCluster
+) -> None:
+    """A listener whose key is of a schema that no member has met hears its events once, on each cluster."""
+    with client_on(blue, green, **compact) as client:
+        teas = getattr(client, structure)(f"teas-of-{structure}")
+        heard: list[Any] = []
+        added = teas.add_entry_listener(key=SENCHA, added_func=heard.append)
+        assert added.result()
+        for label in ("blue", "green"):
+            if label == "green":
+                client.switch_to("green")
+            for tea in (ASSAM, SENCHA):
+                teas.put(tea, label).result()
+            eventually(lambda: [event.key for event in heard] == [SENCHA])
+            heard.clear()
+        teas.destroy()

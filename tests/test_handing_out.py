@@ -259,3 +259,24 @@ def test_what_members_list_is_not_kept_nor_made_elsewhere(blue: LocalCluster, gr
         eventually(lambda: not waiting(client))
         assert name not in known_to_members(on_green)
         made.destroy()
+
+
+def test_who_listens_later_does_not_hear_of_what_was_handed_out_before(blue: LocalCluster) -> None:
+    """A listener hears of structures that are handed out after it was added, and of no earlier one."""
+    with client_on(blue) as client:
+        before, after = new_names(20), new_names(1)
+        for name in before:
+            client.get_map(name)
+        with told(client) as events:
+            client.get_map(after[0])
+            eventually(lambda: (after[0], CREATED) in events)
+            assert [name for name, _ in events if name in before] == []
+
+
+def test_a_near_cache_is_there_from_when_its_map_is_handed_out(blue: LocalCluster) -> None:
+    """The official statistics know a near cache before its first use."""
+    (name,) = new_names(1)
+    with client_on(blue, client_options={"near_caches": {name: {}}}) as client:
+        client.get_map(name)
+        caches = client.connected_clusters()["blue"]._near_cache_manager
+        eventually(lambda: [cache.name for cache in caches.list_near_caches()] == [name])

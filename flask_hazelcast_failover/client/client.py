@@ -51,6 +51,8 @@ from flask_hazelcast_failover.failover.view import ReadOnlyFailover
 
 __all__ = ["HazelcastClient"]
 
+# How long a listener for structures waits for those that were handed out before, seconds.
+_CATCH_UP = 1.0
 # How long shutting down may take, seconds.
 _SHUTDOWN = 5.0
 # How much of that listeners and receivers that are busy may take, seconds.
@@ -249,7 +251,14 @@ class HazelcastClient(Face):
     def add_distributed_object_listener(
         self, listener_func: Callable[[DistributedObjectEvent], None]
     ) -> Future[str]:
-        return self._listeners.add(CLIENT, "add_distributed_object_listener", (listener_func,), {})
+        def add() -> Future[str]:
+            return self._listeners.add(CLIENT, "add_distributed_object_listener", (listener_func,), {})
+
+        creator = self._proxies.creator
+        if not creator.is_busy():
+            return add()
+        # What was handed out before is not to be told as new.
+        return on_thread(lambda: creator.catch_up(_CATCH_UP)).continue_with(lambda _: add())
 
     @stands_in_for(Face.remove_distributed_object_listener)
     def remove_distributed_object_listener(self, registration_id: str) -> Future[bool]:

@@ -93,6 +93,16 @@ class Creator:
             with self._changed:
                 _count_down(self._doomed, key)
 
+    def is_busy(self) -> bool:
+        """Whether something is to be made, or being made."""
+        return bool(self._waiting or self._claims)
+
+    def catch_up(self, seconds: float) -> None:
+        """Wait until what was handed out so far is made, so many seconds at most."""
+        with self._changed:
+            before = {*self._waiting, *self._claims}
+            self._changed.wait_for(lambda: not before & {*self._waiting, *self._claims}, seconds)
+
     def renew(self) -> None:
         """Begin anew in a forked child, where nothing is under way."""
         self.__init__(self._route, self._runner)  # type: ignore[misc]
@@ -133,7 +143,10 @@ class Creator:
             self._ended(key, link)
             return
         try:
-            link.client.create(key.service, key.name).add_done_callback(partial(self._created, key, link))
+            # A near cache, and what keeps books as it is made, is there from when it is handed out, as officially.
+            keeps_books = link.client.waits_in_constructor(key.service, key.name)
+            made = link.obtain(key) if keeps_books else link.client.create(key.service, key.name)
+            made.add_done_callback(partial(self._created, key, link))
         except Exception as failure:
             _log(key, link, failure)
             self._ended(key, link)

@@ -92,7 +92,8 @@ class _Cursor(SqlResult):
     def close(self) -> Future[None]:
         if not self._link.is_connected():
             return ImmediateFuture(None)  # closed with its connection
-        return self.handed_out(self._real.close(), 0.0)
+        closed = self._real.close()
+        return closed if closed.is_success() else self.handed_out(closed, 0.0)
 
     def __iter__(self) -> Iterator[SqlRow]:
         return _Rows(self, self._real.iterator())
@@ -120,6 +121,16 @@ class _Cursor(SqlResult):
     def fetching(self, row: Future[Any]) -> Future[Any]:
         """The row that is fetched, for a caller who does not wait."""
         return self.handed_out(row, self._waits)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # What is set on a result is meant for the official one.
+        if "_real" not in self.__dict__ or name in self.__dict__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._real, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._real, name)
 
     def counted(self, future: Future[Any], waits: float) -> Future[Any]:
         """The future among those in flight, so that it ends with its link or in time.

@@ -106,6 +106,10 @@ class OfficialClient(_HazelcastClient):
         listeners: Any = self._listener_service
         self._registering = registering = Registering(listeners, invocations.invoke, self._patience)
         listeners.register_listener = registering.official_register
+        schemas: Any = self._compact_schema_service
+        schemas.send_schema_and_retry = partial(
+            registering.official_send_schema, schemas.send_schema_and_retry
+        )
         listeners._register_on_connection = registering.register_on
         listeners.deregister_listener = registering.deregister
         self._true_near_caches = TrueNearCaches(self, registering)

@@ -16,7 +16,7 @@ from hazelcast.future import Future
 from hazelcast.protocol.client_message import SIZE_OF_FRAME_LENGTH_AND_FLAGS, InboundMessage
 from hazelcast.proxy.ringbuffer import ReadResult
 
-from flask_hazelcast_failover.client.official.registering import Parts, Registering
+from flask_hazelcast_failover.client.official.registering import Parts, Registering, SchemaMissing
 
 __all__ = ["Receive", "listen", "measure_reads", "size_of"]
 
@@ -99,7 +99,12 @@ def listen(
         refused: Future[Any] = method(*args, **kwargs)
         return refused
     arguments.update(kwargs)
-    form = _form(registering, real, method, arguments)
+    try:
+        form = _form(registering, real, method, arguments)
+    except SchemaMissing as missing:
+        again = partial(listen, registering, real, add, args, kwargs, receive)
+        sent: Future[Any] = real._send_schema_and_retry(missing.error, again)
+        return sent
     return registering.register(*form.parts[:3], _Handler(form, args, kwargs, receive))
 
 

@@ -31,7 +31,7 @@ try:
 except ImportError as error:
     raise ImportError(unsupported_version(["_EventRegistration or _ListenerRegistration"])) from error
 
-__all__ = ["Registering"]
+__all__ = ["Registering", "SchemaMissing"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
@@ -46,6 +46,14 @@ class Parts(NamedTuple):
     decode: Callable[[Any], Any]
     encode_deregister: Callable[[Any], Any]
     handler: Callable[[Any], object]
+
+
+class SchemaMissing(Exception):
+    """An argument is of a compact type whose schema the members do not have yet."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Registering:
@@ -74,6 +82,8 @@ class Registering:
         """What an official method would register for these arguments; nothing is sent.
 
         Raises what the method raises for its arguments.
+
+        :raises SchemaMissing: a schema has to be sent before
         """
         self._only_parts.wanted = True
         try:
@@ -81,6 +91,14 @@ class Registering:
         finally:
             self._only_parts.wanted = False
         return parts
+
+    def official_send_schema(
+        self, official: Callable[..., Future[Any]], error: Exception, retry: Any, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """Stands in for the official ``send_schema_and_retry``, which would register a listener its own way."""
+        if getattr(self._only_parts, "wanted", False):
+            raise SchemaMissing(error)
+        return official(error, retry, *args, **kwargs)
 
     def official_register(
         self,

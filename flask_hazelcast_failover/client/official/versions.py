@@ -51,6 +51,7 @@ _USED = (
     "_connection_manager._wait_strategy.reset",
     "_connection_manager._wait_strategy.sleep",
     "_cluster_service.get_members",
+    "_compact_schema_service.send_schema_and_retry",
     "_config.smart_routing",
     "_cp_subsystem._proxy_manager._create_fenced_lock",
     "_cp_subsystem._proxy_manager._create_semaphore",
