@@ -154,7 +154,7 @@ def test_a_client_can_be_shut_down_from_its_own_threads(
         way(client, shut_down)
         eventually(lambda: took)
         assert took[0] < 2
-        assert client.status().state == "closed"
+        eventually(lambda: client.status().state == "closed")
         eventually(lambda: client_threads() == [])
 
 
