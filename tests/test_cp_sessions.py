@@ -201,4 +201,4 @@ def test_after_a_killed_cluster_every_thread_gets_its_lock_again(
             over.set()
         for worker in workers:
             assert worker.wait().error is None
-        assert len(errors) <= THREADS
+        assert len(errors) <= 3 * THREADS  # what was in flight when each of the three members died

@@ -33,6 +33,7 @@ TOLD_BY_TESTS = {
     "_near_cache",
     "_proxy_name",
     "_ringbuffer",
+    "_send_schema_and_retry",
     "_runners",
 }
 

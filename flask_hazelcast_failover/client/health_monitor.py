@@ -211,9 +211,12 @@ class _WatchedLink:
                     row.open.append(check)
 
     def report(self) -> Checked:
-        """How the members are."""
+        """How the members are. Those that do not answer are not relied on to tell of the others."""
         latency, self._latency = self._latency, None
         failures = {uuid: found for uuid, row in self._rows.items() if (found := row.failures())}
+        silent = [uuid for uuid, f in failures.items() if f.exceed(self._options.health_check_failures)]
+        if silent:
+            self._link.client.hear_from_others(than=silent)
         return Checked(self._link, failures, latency)
 
     def _new_row(self) -> _Row:

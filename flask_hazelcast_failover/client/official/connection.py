@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from hazelcast.util import AtomicInteger
 from flask_hazelcast_failover.client.official import structures
 from flask_hazelcast_failover.client.official.checks import CheckRequest
 from flask_hazelcast_failover.client.official.clock import go_by_steady_clock
+from flask_hazelcast_failover.client.official.cluster_view import ClusterView
 from flask_hazelcast_failover.client.official.listening import Receive, listen, measure_reads
 from flask_hazelcast_failover.client.official.near_caches import TrueNearCaches
 from flask_hazelcast_failover.client.official.operations import (
@@ -113,6 +114,7 @@ class OfficialClient(_HazelcastClient):
         listeners._register_on_connection = registering.register_on
         listeners.deregister_listener = registering.deregister
         self._true_near_caches = TrueNearCaches(self, registering)
+        self._view = ClusterView(self)
         if self._former is not None:
             manager.client_uuid = self._former.uuid
             self._context.lock_reference_id_generator = self._former.lock_requests
@@ -188,6 +190,10 @@ class OfficialClient(_HazelcastClient):
         if connection is None:
             return None
         return CheckRequest(self._invocation_service.invoke, connection, partition, self._clock, member)
+
+    def hear_from_others(self, than: Collection[UUID]) -> None:
+        """Have another member tell of the cluster if one of these, which do not answer, does."""
+        self._view.hear_from_others(than)
 
     def is_reading(self) -> bool:
         """Whether the reactor runs, so that answers can come at all."""
