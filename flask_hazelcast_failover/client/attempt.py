@@ -279,7 +279,8 @@ class _Attempt:
         member, self._opened_last = waiting[0], now
         config = self._build_config([self._dialled(member.probe)])
         # Only one client at a time may go by the former id.
-        former = None if any(other.opening for other in self._members) else self._former
+        is_taken = any(other.opening is not None and other.why is None for other in self._members)
+        former = None if is_taken else self._former
         member.opening = Opening(config, former, done=self._tell)
 
     def _patience(self, waiting: int) -> float:

@@ -46,6 +46,7 @@ from flask_hazelcast_failover.client.ready import ReadyChecks
 from flask_hazelcast_failover.client.route import Route
 from flask_hazelcast_failover.client.services import FollowingClusterService, FollowingLifecycle
 from flask_hazelcast_failover.client.status import ClientStatus
+from flask_hazelcast_failover.client.waiting import CalledOff
 from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
 from flask_hazelcast_failover.failover import ClusterConfig
 
@@ -291,13 +292,16 @@ class Engine:
         link = _own(link)
         link.client.forget_near_caches()
         active = self._route.link
-        self._preparation.begin(link)
+        token = self._preparation.begin(link)
+
+        def run() -> None:
+            with suppress(CalledOff):
+                self.post(Prepared(link, self._preparation.carry_out(link, active, token)))
+
         if active is None and not self._preparation.is_needed():
             self.post(Prepared(link))
         else:
-            self._spawn(
-                lambda: self.post(Prepared(link, self._preparation.carry_out(link, active))), "prepare"
-            )
+            self._spawn(run, "prepare")
 
     def ask_ready(self, link: KeptLink) -> None:
         self._spawn(partial(self._ready_checks.ask, _own(link)), "ready")

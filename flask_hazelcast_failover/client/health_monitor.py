@@ -33,7 +33,7 @@ _LATE = 0.1
 _FIRST_USE = 1.0
 # So many checks of one member may be open on a busy connection.
 _MOST_OPEN = 10
-# So many times the failures that lose a cluster are remembered: twice when others fail too, six times for pings only.
+# Failures kept for each member, as a multiple of health_check_failures: 6 (pings only) x 2 (others fail too).
 _REMEMBERED = 12
 # How long a cluster is asked whether it responds at most, however busy it is, seconds.
 _LONGEST_QUESTION = 30.0
@@ -48,9 +48,9 @@ class _Row:
     failed: deque[MemberCheck]
     open: deque[MemberCheck] = field(default_factory=deque)
     failed_at: float = float("-inf")  # when one was counted as failed last, by the monitor's time
-    missed: int = (
-        0  # how often there was no connection to check it over, or to a lite member, which is never checked
-    )
+    # Rounds in a row without a connection to check it over; for a lite member, rounds in which its connection was gone.
+    missed: int = 0
+    missed_since: float | None = None  # when the first of them began, monotonic seconds
 
     def look(self, now: float, pace: float) -> list[MemberCheck]:
         """Take in which checks have ended. Gives those that were answered.
@@ -73,7 +73,7 @@ class _Row:
     def failures(self) -> Failures | None:
         """The failures in a row, if there are any."""
         if self.missed:
-            return Failures(silent=self.missed)
+            return Failures(silent=self.missed, since=self.missed_since)
         if not self.failed:
             return None
         pings_only = sum(check.state is CheckState.PINGS_ONLY for check in self.failed)
@@ -135,15 +135,14 @@ class HealthMonitor:
                 # While we were held up ourselves no answer could be read, so that time counts for nothing.
                 self._time += pace if late > _LATE else pace + late
                 links = list(self._links())
-                if late <= _LATE:
-                    self._end_overdue(links)
+                self._end_overdue(links)
                 is_round = self._time >= next_round
                 if is_round:
                     interval = self._options.health_check_interval or _UNCHECKED
                     next_round = max(next_round + interval, self._time)
                 self._look_at(links, is_round)
             except Exception:  # whatever it is, clusters are to be watched on
-                _logger.exception("unexpected failure of a health check")
+                _logger.exception("unexpected failure of the health monitor")
 
     def _end_overdue(self, links: Sequence[Link]) -> None:
         for link in links:
@@ -152,14 +151,20 @@ class HealthMonitor:
     def _look_at(self, links: Sequence[Link], is_round: bool) -> None:
         self._watched = {link: self._watched.get(link) or _WatchedLink(link, self._options) for link in links}
         for link, watched in self._watched.items():
-            if not link.client.is_reading():
-                self._post(LinkDown(link))
-                continue
-            has_changed = watched.look(self._time)
-            if is_round:
-                watched.send_checks()
-            if has_changed or is_round:
-                self._post(watched.report())
+            try:
+                self._look_at_link(link, watched, is_round)
+            except Exception:  # the others are to be watched all the same
+                _logger.exception("unexpected failure of a health check of %s", link.label)
+
+    def _look_at_link(self, link: Link, watched: _WatchedLink, is_round: bool) -> None:
+        if not link.client.is_reading():
+            self._post(LinkDown(link))
+            return
+        has_changed = watched.look(self._time)
+        if is_round:
+            watched.send_checks()
+        if has_changed or is_round:
+            self._post(watched.report())
 
 
 class _WatchedLink:
@@ -203,7 +208,11 @@ class _WatchedLink:
         for uuid, member in members.items():
             row = self._rows[uuid]
             misses_lite = member.lite_member and self._misses_lite(uuid, connected)
-            row.missed = row.missed + 1 if misses_lite or not connected else 0
+            if misses_lite or not connected:
+                row.missed += 1
+                row.missed_since = row.missed_since or time.monotonic()
+            else:
+                row.missed, row.missed_since = 0, None
             is_busy = len(row.open) >= _MOST_OPEN and row.open[0].is_overdue()
             if not (member.lite_member or is_busy):
                 check = _sent(self._link, self._partitions, uuid, timeout)

@@ -118,7 +118,7 @@ class Keeper:
         self.state = State.CLOSED
         self.active = None
         self._world.show(self.status())
-        self._wishes.close(self._moves.now.wish if self._moves.now else None, farewell)
+        self._wishes.close([move.wish for move in self._moves.all()], farewell)
 
     def status(self) -> ClientStatus:
         """How things stand."""
@@ -253,6 +253,7 @@ class Keeper:
             for other in self._moves.all():
                 if other is not move:
                     self._fail(other, f"{move.record.label} was ready first")
+                    other.record.passed_over(f"its listeners took long, so {move.record.label} was taken")
                     self._standbys.leave(other.link)
             self._arrive(move)
 

@@ -104,14 +104,14 @@ class Listeners:
 
         def added(future: Future[Any]) -> str:
             if not future.is_success():
-                self._forget(recipe.id)
+                self._forget_failed(recipe.id)
             future.result()
             return recipe.id
 
         try:
             return self._operations.submit(operation).continue_with(added)
         except BaseException:
-            self._forget(recipe.id)
+            self._forget_failed(recipe.id)
             raise
 
     def remove(self, registration_id: str) -> Future[bool]:
@@ -322,6 +322,14 @@ class Listeners:
         with self._lock:
             registration = link.registrations.pop(registration_id, None)
         return ImmediateFuture(True) if registration is None else _deregister(link, registration)
+
+    def _forget_failed(self, registration_id: str) -> None:
+        self._forget(registration_id)
+        if (link := self._operations.route.link) is not None:
+            with self._lock:
+                registration: _Registration | None = link.registrations.get(registration_id)
+                if registration is not None and registration.has_failed:
+                    del link.registrations[registration_id]
 
     def _forget(self, registration_id: str) -> _Recipe | None:
         with self._lock:

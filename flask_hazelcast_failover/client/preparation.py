@@ -9,7 +9,7 @@ from flask_hazelcast_failover.client.health_monitor import is_responsive
 from flask_hazelcast_failover.client.link import Link
 from flask_hazelcast_failover.client.listeners import Listeners
 from flask_hazelcast_failover.client.making import have_made
-from flask_hazelcast_failover.client.waiting import Answers
+from flask_hazelcast_failover.client.waiting import Answers, CalledOff
 
 __all__ = ["Preparation", "warm"]
 
@@ -29,11 +29,13 @@ class Preparation:
     def __init__(self, listeners: Listeners, timeout: float) -> None:
         self._listeners = listeners
         self._timeout = timeout
-        self._links: dict[Link, None] = {}  # being made ready; single steps of a dict by any thread
+        # Those being made ready, with the token of the latest time; single steps of a dict by any thread.
+        self._links: dict[Link, object] = {}
 
-    def begin(self, link: Link) -> None:
-        """A link is wanted."""
-        self._links[link] = None
+    def begin(self, link: Link) -> object:
+        """A link is wanted; gives the token of this preparation."""
+        token = self._links[link] = object()
+        return token
 
     def call_off(self, link: Link) -> None:
         """It is not wanted any more, whether it is ready or not."""
@@ -43,10 +45,12 @@ class Preparation:
         """Whether there are listeners to be carried along."""
         return not self._listeners.is_empty()
 
-    def carry_out(self, link: Link, active: Link | None) -> str | None:
+    def carry_out(self, link: Link, active: Link | None, token: object) -> str | None:
         """Make a link ready; why it cannot be.
 
         :param active: where operations go meanwhile, if anywhere
+        :param token: what ``begin`` gave
+        :raises CalledOff: it is not wanted any more
         """
         try:
             # While operations have somewhere to be, they are sent nowhere where most members do not answer.
@@ -54,11 +58,14 @@ class Preparation:
                 return "it does not answer"
             if active is not None:
                 warm(link, active)
-            self._listeners.carry_to(link, self._timeout, is_wanted=lambda: link in self._links)
-            if link not in self._links:
-                self._listeners.drop_from(link)  # called off right then
+            self._listeners.carry_to(link, self._timeout, is_wanted=lambda: self._links.get(link) is token)
+        except CalledOff:
+            raise
         except Exception as failure:
             return f"its listeners cannot be registered: {failure}"
+        if link not in self._links:
+            self._listeners.drop_from(link)
+            raise CalledOff("called off when it was ready")
         return None
 
 

@@ -66,7 +66,7 @@ class Search:
         is_held_up = False
         for record in (records[index] for index in self.order):
             if record.is_slow:
-                continue  # its listeners take long: whoever is ready first is taken
+                continue  # it is being made ready beside the others
             if record.link is not None:
                 return Outcome(None if is_held_up else record, dial, is_over=False)
             if record.tries >= self.tries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from flask_hazelcast_failover.client.cluster import ClusterRecord
 from flask_hazelcast_failover.client.happenings import Wish
@@ -69,14 +69,14 @@ class Wishes:
         for wish, error in answers:
             self._world.answer(wish, error)
 
-    def close(self, under_way: Wish | None, farewell: Callable[[], Exception]) -> None:
+    def close(self, under_way: Iterable[Wish | None], farewell: Callable[[], Exception]) -> None:
         """Answer everybody who still waits: nothing more will happen.
 
-        :param under_way: the wish that is being carried out
+        :param under_way: the wishes that are being carried out
         :param farewell: makes the error for each
         """
         self.tell()
-        for wish in (under_way, self.dialled, *self._queue):
+        for wish in (*under_way, self.dialled, *self._queue):
             if wish is not None:
                 self._world.answer(wish, farewell())
 

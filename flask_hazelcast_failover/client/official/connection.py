@@ -18,7 +18,6 @@ from hazelcast.core import MemberInfo
 from hazelcast.future import Future
 from hazelcast.protocol.codec import client_create_proxy_codec
 from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
-from hazelcast.proxy.map import Map
 from hazelcast.transaction import Transaction
 from hazelcast.util import AtomicInteger
 
@@ -262,10 +261,6 @@ class OfficialClient(_HazelcastClient):
         """Take off a listener, whatever structure it belongs to."""
         taken_off: Future[bool] = self._listener_service.deregister_listener(id_)
         return taken_off
-
-    def unlisted_map(self, name: str) -> Map[Any, Any]:
-        """A map that is read without being created, so that no member lists it."""
-        return Map(MAP_SERVICE, name, self._context)
 
     def bind_transaction(self, transaction: Transaction, guard: FutureGuard) -> None:
         """Have each request of a transaction wait for a future of ``guard``."""

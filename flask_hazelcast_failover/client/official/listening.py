@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from hazelcast.future import Future
 from hazelcast.protocol.client_message import SIZE_OF_FRAME_LENGTH_AND_FLAGS, InboundMessage
@@ -25,8 +26,8 @@ Receive = Callable[[Callable[..., object], object, int], object]
 
 # Classes are hashable, which the type checker does not know of type[Any].
 _cached: Callable[[Callable[..., Any]], Callable[..., Any]] = cache
-# Values of these types are the same when they are equal.
-_PLAIN = (bool, bytes, float, int, str, type(None))
+# Values of these types are the same when they are equal; floats are not: 0.0 and -0.0.
+_PLAIN = (bool, bytes, int, str, type(None))
 
 
 class _Form:
@@ -35,7 +36,7 @@ class _Form:
     Events come on the reactor's thread only, one after the other, so it knows whose event this is.
     """
 
-    __slots__ = ("_places", "_size", "_whose", "parts")
+    __slots__ = ("__weakref__", "_places", "_size", "_whose", "parts")
 
     def __init__(
         self, registering: Registering, method: Callable[..., Any], arguments: Mapping[str, Any]
@@ -151,7 +152,7 @@ def _item_sizes(message: InboundMessage) -> list[int]:
 def _form(
     registering: Registering, real: Any, method: Callable[..., Any], arguments: Mapping[str, Any]
 ) -> _Form:
-    """The form of a listener, kept with the proxy: it is of use for as long as that."""
+    """The form of a listener, shared by those that are alike for as long as there is one."""
     alike: list[object] = [method.__name__]
     for name, value in arguments.items():
         if _is_told(name, value):
@@ -160,11 +161,11 @@ def _form(
             alike.append((name, type(value), value))
         else:
             return _Form(registering, method, arguments)
-    forms: dict[object, _Form] = vars(real).setdefault("forms_of_listeners", {})
-    form = forms.get(tuple(alike))
-    if form is None:
-        form = forms.setdefault(tuple(alike), _Form(registering, method, arguments))
-    return form
+    forms: WeakValueDictionary[object, _Form] = vars(real).setdefault(
+        "forms_of_listeners", WeakValueDictionary()
+    )
+    known = forms.get(tuple(alike))
+    return known or forms.setdefault(tuple(alike), _Form(registering, method, arguments))
 
 
 @_cached

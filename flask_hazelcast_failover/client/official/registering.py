@@ -68,9 +68,11 @@ class Registering:
         self._service = service
         self._invoke = invoke
         self._patience = patience
-        # Guards who is registered where and who is waited for, beside the service's lock, which is held while requests are sent: the
-        # reactor's thread would wait for that one at each answer.
+        # Guards where a listener is registered and who is waited for. Not the service's lock: that one is held while
+        # requests are sent, and the reactor's thread would wait for it at each answer.
         self.lock = threading.Lock()
+        # Which listeners are on their way over which connections; under `lock`.
+        self._asked: set[tuple[str, Any]] = set()
         self._numbers = itertools.count(1)
         self._template = Invocation(None)
         # Told of each answer of a member: the listener's id, how it is registered, the connection, and the error if there is
@@ -138,7 +140,9 @@ class Registering:
 
     def register_on(self, id_: str, registration: Any, connection: Any) -> None:
         """Register a listener with a member that was connected after the others."""
-        if connection not in registration.connection_registrations:
+        with self.lock:
+            has_it = connection in registration.connection_registrations or (id_, connection) in self._asked
+        if not has_it:
             self._ask(_AskedLate(self, id_, registration, 1), connection)
 
     def deregister(self, id_: str | None) -> Future[bool]:
@@ -167,6 +171,7 @@ class Registering:
         self._patience.heard(connection)
         registration = asked.registration
         with self.lock:
+            self._asked.discard((asked.id, connection))
             is_wanted = asked.id in self._service._active_registrations
             if is_wanted:
                 registration.connection_registrations[connection] = there
@@ -178,6 +183,8 @@ class Registering:
         """A member has refused a listener, or is gone."""
         if connection.live:
             self._patience.heard(connection)
+        with self.lock:
+            self._asked.discard((asked.id, connection))
         self._service.remove_event_handler(request.get_correlation_id())
         self.when_answered(asked.id, asked.registration, connection, error)
 
@@ -197,6 +204,8 @@ class Registering:
 
     def _ask(self, asked: _Asked, connection: Any) -> None:
         registration = asked.registration
+        with self.lock:
+            self._asked.add((asked.id, connection))
         request = registration.registration_request.copy()
         future = _Answer(self, asked, connection, request)
         invocation = _Request(self._template, request, connection, future)
@@ -268,10 +277,11 @@ class _Asked:
         """Tell who waits how it ended."""
         with self._registering.lock:
             was_settled, self._is_settled = self._is_settled, True
+            error = self._error
         if was_settled:
             return
         self._registering.ended(self)
-        if self._error is None:
+        if error is None:
             self.future.set_result(self.id)
         else:
             self._take_back()
