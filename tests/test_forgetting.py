@@ -238,3 +238,29 @@ def test_a_structure_has_one_proxy_for_as_long_as_somebody_holds_it(client: Any)
     client.get_map("held").destroy()
     assert held.blocking().get("k") is None
     held.destroy()
+
+
+def test_nothing_of_a_listener_that_was_removed_is_kept(client: Any) -> None:
+    """Listeners with keys of their own come and go on a map that stays, and leave nothing with it."""
+    entries = client.get_map("used for removed listeners")
+    for number in range(20):
+        listener = entries.add_entry_listener(key=f"k{number}", added_func=id).result()
+        assert entries.remove_entry_listener(listener).result()
+    link = client._route.link
+    eventually(lambda: not link.registrations)
+    eventually(lambda: gc.collect() >= 0 and not vars(entries_of(link, entries))["forms_of_listeners"])
+    entries.destroy()
+
+
+def test_nothing_of_a_listener_that_is_refused_is_kept(client: Any) -> None:
+    """A listener whose arguments the official method refuses is registered nowhere."""
+    entries = client.get_map("used for refused listeners")
+    for _ in range(3):
+        with pytest.raises(TypeError):
+            entries.add_entry_listener(misspelt=1).result()
+    assert not client._route.link.registrations
+    entries.destroy()
+
+
+def entries_of(link: Any, entries: Any) -> Any:
+    return link.real(entries._key)

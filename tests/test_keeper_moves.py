@@ -401,3 +401,26 @@ def test_a_cluster_that_fails_while_the_next_is_tried_is_called_off() -> None:
     stage.kill("blue")
     stage.run(12.0)
     assert stage.on == "green"
+
+
+def test_a_switch_that_takes_long_is_answered_when_the_client_ends() -> None:
+    """A switch on purpose that was set aside, so that others are tried as well, leaves nobody waiting."""
+    stage = started("blue", "green", "white", standby=Standby.HOT)
+    stage.clusters[1].carry_time = stage.clusters[2].carry_time = 500.0
+    asked = stage.wish("green")
+    stage.run(1.0)
+    stage.kill("blue")
+    stage.run(40.0)
+    assert asked.answers == []
+    stage.keeper.close()
+    assert len(asked.answers) == 1 and asked.answers[0] is not None
+
+
+def test_a_cluster_whose_listeners_took_long_says_why_it_was_passed_over() -> None:
+    """The reason stays with a cluster that another one was faster than."""
+    stage = stage_of("blue", "green")
+    stage.clusters[0].carry_time = 500.0
+    stage.begin()
+    stage.run(31.0)
+    assert stage.on == "green" and stage.world.shown is not None
+    assert "green was taken" in (stage.world.shown.clusters[0].last_error or "")
