@@ -264,7 +264,7 @@ def test_what_members_list_is_not_kept_nor_made_elsewhere(blue: LocalCluster, gr
 def test_who_listens_later_does_not_hear_of_what_was_handed_out_before(blue: LocalCluster) -> None:
     """A listener hears of structures that are handed out after it was added, and of no earlier one."""
     with client_on(blue) as client:
-        before, after = new_names(20), new_names(1)
+        before, after = new_names(3), new_names(1)
         for name in before:
             client.get_map(name)
         with told(client) as events:

@@ -52,7 +52,7 @@ from flask_hazelcast_failover.failover.view import ReadOnlyFailover
 __all__ = ["HazelcastClient"]
 
 # How long a listener for structures waits for those that were handed out before, seconds.
-_CATCH_UP = 1.0
+_CATCH_UP = 5.0
 # How long shutting down may take, seconds.
 _SHUTDOWN = 5.0
 # How much of that listeners and receivers that are busy may take, seconds.
