@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from flask_hazelcast_failover import ClusterChanged
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.moving import client_at, client_on
+from tests.support.moving import Outcome, client_at, client_on
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
+
+# A delay of the relay is no reason to lose the cluster.
+UNCHECKED: dict[str, Any] = {"health_check_interval": 0}
 
 
 def blip(client: Any, relay: Relay) -> None:
@@ -19,6 +26,14 @@ def blip(client: Any, relay: Relay) -> None:
     relay.cut()
     eventually(lambda: client.status().epoch == epoch + 1)
     assert client.status().current_cluster == label
+
+
+def has_moved_on(client: Any, epoch: int) -> bool:
+    return bool(client.status().epoch > epoch)
+
+
+def reached(turns: list[int], goal: int) -> bool:
+    return min(turns) >= goal
 
 
 @pytest.mark.parametrize("structure", ["get_map", "get_multi_map"])
@@ -49,6 +64,54 @@ def test_a_lock_that_is_taken_twice(blue: LocalCluster) -> None:
             assert other.get_map("blip-twice").blocking().is_locked("k")
             locked.unlock("k")
             assert not other.get_map("blip-twice").blocking().is_locked("k")
+
+
+@pytest.mark.parametrize("cut_after", [0.15, 0.45], ids=["the request is lost", "the answer is lost"])
+@pytest.mark.parametrize("structure", ["get_map", "get_multi_map"])
+def test_a_lock_in_flight(structure: str, cut_after: float, blue: LocalCluster) -> None:
+    """Taking a lock and giving it back are each carried out once, though the connection was lost meanwhile."""
+    with Relay(blue.addresses[0]) as relay, client_on(blue) as other, ThreadPoolExecutor(1) as holder:
+        with client_at(("blue", relay.address), try_count=5, **UNCHECKED) as client:
+            locked = getattr(client, structure)("blip-in-flight").blocking()
+            theirs = getattr(other, structure)("blip-in-flight").blocking()
+            locked.is_locked("k")
+            for call in (locked.lock, locked.unlock):
+                epoch = client.status().epoch
+                relay.delay(0.3)
+                calling = holder.submit(call, "k")
+                time.sleep(cut_after)  # in the midst of the way there, or of the way back
+                relay.cut()
+                relay.resume()
+                eventually(functools.partial(has_moved_on, client, epoch))
+                calling.result(10)
+                assert theirs.is_locked("k") == (call == locked.lock)
+            assert theirs.try_lock("k")
+            theirs.unlock("k")
+
+
+def test_locks_under_load(blue: LocalCluster) -> None:
+    """Threads that take and give back locks all the time get on with them, and leave none behind."""
+    with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
+        with client_at(("blue", relay.address), try_count=5, **UNCHECKED) as client:
+            locked = client.get_map("blip-load").blocking()
+            over, turns = threading.Event(), [0] * 4
+
+            def use(number: int) -> None:
+                while not over.is_set():
+                    locked.lock("k")
+                    locked.unlock("k")
+                    turns[number] += 1
+
+            users = [Outcome(functools.partial(use, number)) for number in range(len(turns))]
+            for _ in range(3):
+                goal = min(turns) + 3
+                eventually(functools.partial(reached, turns, goal))
+                blip(client, relay)
+            over.set()
+            for user in users:
+                assert user.wait().error is None
+            assert other.get_map("blip-load").blocking().try_lock("k")
+            other.get_map("blip-load").blocking().unlock("k")
 
 
 def test_a_section_goes_on(blue: LocalCluster) -> None:

@@ -124,8 +124,12 @@ class Link:
 
         Called by the keeper's thread before the link is published.
         """
-        if former.client.identity == self.client.identity:
+        if self.continues(former):
             self.locks = former.locks
+
+    def continues(self, former: Link) -> bool:
+        """Whether the members take requests over this link for those of a former one, on the same data."""
+        return former.stay == self.stay and former.client.identity == self.client.identity
 
     def is_connected(self) -> bool:
         """Whether a connection to at least one member is open."""

@@ -56,6 +56,7 @@ class Operation(NamedTuple):
     thread: int  # the id of who called it
     began: float  # when it was called, monotonic seconds
     section: int | None = None
+    is_numbered: bool = False  # members take it for the same one when it is sent again by the same client id
     holder: Holder | None = None
 
     @property

@@ -29,7 +29,7 @@ from flask_hazelcast_failover.client.link import (
 from flask_hazelcast_failover.client.methods import Fate, Kind, Method, Next, repeats
 from flask_hazelcast_failover.client.official import is_reactor_thread
 from flask_hazelcast_failover.client.operation import LOSSES, OF_SEVERAL_REQUESTS, Loss, Operation
-from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.client.options import Options, Repeat
 from flask_hazelcast_failover.client.pending import Pending
 from flask_hazelcast_failover.client.route import Route
 from flask_hazelcast_failover.client.runner import Runner
@@ -83,11 +83,14 @@ class Operations:
         start: Callable[[Any, Link], Any],
         *,
         waits: float = 0.0,
+        is_numbered: bool = False,
     ) -> Operation:
         """Describe a call by the calling thread; ``waits`` is the method's own timeout in seconds."""
         thread = threading.get_ident()
         section = self.sections.get(thread) if self.sections else None
-        return Operation(key, name, method, start, self.limit + waits, thread, time.monotonic(), section)
+        return Operation(
+            key, name, method, start, self.limit + waits, thread, time.monotonic(), section, is_numbered
+        )
 
     def run(self, operation: Operation, lost: Loss | None = None) -> Any:
         """Carry an operation out and wait for its result.
@@ -219,7 +222,8 @@ class Operations:
                 raise
             raise self._unknown(operation, lost) from None
         where = Next.SAME if link.data in lost.doubts else Next.ELSEWHERE
-        if not self._may_repeat(operation, lost.fate, where):
+        is_resent = self._may_be_resent(operation) and link is not lost.link and link.continues(lost.link)
+        if not (is_resent or self._may_repeat(operation, lost.fate, where)):
             raise self._unknown(operation, lost)
         return link
 
@@ -228,6 +232,8 @@ class Operations:
 
         :raises OperationOutcomeUnknown: it may have run, and is not repeated anywhere
         """
+        if self._may_be_resent(operation) and not self._is_live(lost):
+            return  # it depends on whether the client comes back to where it was
         if lost.fate is Fate.UNKNOWN and not self._may_repeat(operation, lost.fate, Next.ELSEWHERE):
             raise self._unknown(operation, lost)
 
@@ -256,7 +262,7 @@ class Operations:
 
     def _beyond(self, lost: Loss, deadline: float) -> Link:
         """The link after a loss: another one, or the same if only one of its members was lost."""
-        if lost.link.is_connected() and not isinstance(lost.error, LinkEnded):
+        if self._is_live(lost):
             if time.monotonic() > deadline:
                 raise ClientOfflineException(
                     f"{lost.link.label} does not take the operation within wait_timeout"
@@ -277,6 +283,14 @@ class Operations:
         finally:
             with self._lock:
                 self.counters.waiting -= 1
+
+    def _is_live(self, lost: Loss) -> bool:
+        """Whether only a member was lost, and the link goes on."""
+        return lost.link.is_connected() and not isinstance(lost.error, LinkEnded)
+
+    def _may_be_resent(self, operation: Operation) -> bool:
+        """Whether members take it for the same request when the same client, connected again, sends it again."""
+        return operation.is_numbered and self._options.repeat is Repeat.REPEATABLE
 
     def _may_repeat(self, operation: Operation, fate: Fate, where: Next) -> bool:
         return repeats(operation.method.kind, self._options.repeat, fate, where)

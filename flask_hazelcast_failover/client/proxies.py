@@ -12,13 +12,15 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from hazelcast.errors import IllegalMonitorStateError
 from hazelcast.future import Future
 from hazelcast.proxy.base import Proxy
 
 from flask_hazelcast_failover.client.drop_in import stands_in_for
 from flask_hazelcast_failover.client.link import STARTING, Link, ProxyKey, call_numbers, on_thread
 from flask_hazelcast_failover.client.listeners import Listeners
-from flask_hazelcast_failover.client.methods import Fate, Kind, Method, method_of
+from flask_hazelcast_failover.client.methods import Bond, Fate, Kind, Method, method_of
+from flask_hazelcast_failover.client.official import LockRequest
 from flask_hazelcast_failover.client.operation import LOSSES, Operation, bound, waits
 from flask_hazelcast_failover.client.operations import Operations
 from flask_hazelcast_failover.client.route import Route
@@ -249,14 +251,33 @@ def _operation(
     ops: Operations = self._ops
     self._source.keep(self)
     position = _position(type(self), name, method.waits) if isinstance(method.waits, str) else 0
+    is_numbered = method.bond in (Bond.LOCK, Bond.UNLOCK) and bool(self._key.service)
+    start = _numbered(name, args, kwargs) if is_numbered else _plain(name, args, kwargs)
     operation = ops.operation(
-        self._key,
-        name,
-        method,
-        lambda real, link: getattr(real, name)(*args, **kwargs),
-        waits=waits(method, args, kwargs, position),
+        self._key, name, method, start, waits=waits(method, args, kwargs, position), is_numbered=is_numbered
     )
     return bound(operation, args, kwargs) if method.bond else operation
+
+
+def _plain(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any, Link], Any]:
+    return lambda real, link: getattr(real, name)(*args, **kwargs)
+
+
+def _numbered(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any, Link], Any]:
+    request = LockRequest()
+
+    def start(real: Any, link: Link) -> Any:
+        is_again = request.of is link.client.identity.lock_requests
+        sent = link.client.send_for_lock(request, lambda: getattr(real, name)(*args, **kwargs))
+        return sent.continue_with(_given_back) if is_again and name == "unlock" else sent
+
+    return start
+
+
+def _given_back(unlocked: Future[Any]) -> None:
+    """A lock that is given back once more is not held any more: the first request was carried out."""
+    if unlocked.is_success() or not isinstance(unlocked.exception(), IllegalMonitorStateError):
+        unlocked.result()
 
 
 @_cached

@@ -18,6 +18,7 @@ from flask_hazelcast_failover.client.official.connection import ClientIdentity, 
 from flask_hazelcast_failover.client.official.face import Face, proper_cp_name
 from flask_hazelcast_failover.client.official.futures import LightFuture
 from flask_hazelcast_failover.client.official.listening import size_of
+from flask_hazelcast_failover.client.official.lock_requests import LockRequest
 from flask_hazelcast_failover.client.official.operations import is_connection_problem
 from flask_hazelcast_failover.client.official.reactor import (
     is_reactor_thread,
@@ -33,6 +34,7 @@ __all__ = [
     "ClientIdentity",
     "Face",
     "LightFuture",
+    "LockRequest",
     "OfficialClient",
     "Opening",
     "Reply",

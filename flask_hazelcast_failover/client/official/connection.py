@@ -19,13 +19,13 @@ from hazelcast.future import Future
 from hazelcast.protocol.codec import client_create_proxy_codec
 from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
 from hazelcast.transaction import Transaction
-from hazelcast.util import AtomicInteger
 
 from flask_hazelcast_failover.client.official import structures
 from flask_hazelcast_failover.client.official.checks import CheckRequest
 from flask_hazelcast_failover.client.official.clock import go_by_steady_clock
 from flask_hazelcast_failover.client.official.cluster_view import ClusterView
 from flask_hazelcast_failover.client.official.listening import Receive, listen, measure_reads
+from flask_hazelcast_failover.client.official.lock_requests import LockRequest, LockRequests
 from flask_hazelcast_failover.client.official.near_caches import TrueNearCaches
 from flask_hazelcast_failover.client.official.operations import (
     FutureGuard,
@@ -63,7 +63,7 @@ class ClientIdentity:
     """
 
     uuid: UUID
-    lock_requests: AtomicInteger
+    lock_requests: LockRequests
 
 
 class OfficialClient(_HazelcastClient):
@@ -116,7 +116,9 @@ class OfficialClient(_HazelcastClient):
         self._view = ClusterView(self)
         if self._former is not None:
             manager.client_uuid = self._former.uuid
-            self._context.lock_reference_id_generator = self._former.lock_requests
+        self._context.lock_reference_id_generator = (
+            self._former.lock_requests if self._former is not None else LockRequests()
+        )
         if self._ended:
             for close in self.release_files():
                 _close_quietly(close)
@@ -153,6 +155,11 @@ class OfficialClient(_HazelcastClient):
         """By what the members know this client."""
         requests: Any = self._context.lock_reference_id_generator
         return ClientIdentity(self._connection_manager.client_uuid, requests)
+
+    def send_for_lock(self, request: LockRequest, send: Callable[[], Any]) -> Any:
+        """Have ``send`` make a request for a lock, under the number that it was sent with before by this client's id."""
+        with self.identity.lock_requests.sending(request):
+            return send()
 
     @property
     def cluster_id(self) -> UUID | None:
