@@ -24,6 +24,8 @@ else:
 
 __all__ = ["MeasuredConnection", "TrackedMessage", "excuse_uploads"]
 
+# How long a member that takes a connection has to answer the authentication, seconds.
+_AUTHENTICATION = 5.0
 # Elsewhere the request has other meanings.
 _KERNEL_TELLS = sys.platform == "linux" and _SIOCOUTQ != 0
 
@@ -43,6 +45,15 @@ class MeasuredConnection(SteadyConnection):
     received = 0
     sent = 0
     _acknowledged_before = 0
+
+    def handle_connect(self) -> None:
+        super().handle_connect()  # type: ignore[no-untyped-call]
+        self._reactor.add_timer(_AUTHENTICATION, self._close_unless_authenticated)
+
+    def _close_unless_authenticated(self) -> None:
+        """The official client waits without end, and asks a member whose answer is missing never again."""
+        if self.live and self.remote_uuid is None:
+            self.close_connection("Not authenticated in time", None)  # type: ignore[no-untyped-call]
 
     def acknowledged(self) -> int:
         """How many bytes of the stream the peer's kernel has; where the system cannot say, how many ours took.
