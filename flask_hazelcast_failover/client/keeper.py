@@ -311,10 +311,8 @@ class Keeper:
         record = self._standbys.record_of(event.link)
         if record is not None:
             self._lose(record, event.link, Reason.CONNECTION_LOST, "the connection was lost")
-        else:
-            for move in self._moves.all():
-                if move.link is event.link:
-                    self._fail(move, "the connection was lost")
+        elif (move := self._moves.of(event.link)) is not None:
+            self._fail(move, "the connection was lost")
 
     def _checked(self, event: Checked) -> None:
         record = self._standbys.record_of(event.link)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hazelcast.future import Future
 
-__all__ = ["Answers", "CalledOff", "wait_for", "wait_until_done"]
+__all__ = ["Answers", "CalledOff", "wait_for"]
 
 # How often whoever waits for answers looks whether they are still wanted, seconds.
 _PACE = 0.1
@@ -25,22 +25,13 @@ def wait_for(futures: Sequence[Future[Any]], deadline: float) -> list[Any]:
     :param deadline: monotonic seconds
     :raises TimeoutError: one of them was not done by then
     """
-    wait_until_done(futures, deadline)
-    return [future.result() for future in futures]
-
-
-def wait_until_done(futures: Sequence[Future[Any]], deadline: float) -> None:
-    """Wait for all futures, whatever becomes of them.
-
-    :param deadline: monotonic seconds
-    :raises TimeoutError: one of them was not done by then
-    """
     done = threading.Semaphore(0)
     for future in futures:
         future.add_done_callback(lambda _: done.release())
     for _ in futures:
         if not done.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise TimeoutError("no answer in time")
+    return [future.result() for future in futures]
 
 
 class Answers:
