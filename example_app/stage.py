@@ -25,7 +25,7 @@ from typing import IO
 from example_app import gunicorn_conf
 from example_app.control import Channel, Order, listening
 from flask_hazelcast_failover.testing import LocalCluster, start_together
-from flask_hazelcast_failover.testing.guard import guard
+from flask_hazelcast_failover.testing._guard import guard
 
 __all__ = ["Buttons", "Shop", "ShopError", "open_shop"]
 

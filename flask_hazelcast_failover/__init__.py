@@ -9,13 +9,13 @@ with warnings.catch_warnings():
     import hazelcast as _official  # noqa: F401
 
 from flask_hazelcast_failover import signals
+from flask_hazelcast_failover._extension import HazelcastFailover
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.errors import (
     ClientOfflineException,
     ClusterChanged,
     OperationOutcomeUnknown,
 )
-from flask_hazelcast_failover.extension import HazelcastFailover
 from flask_hazelcast_failover.failover import ClientConfig, CNAMEResolver, FailoverConfig
 
 __all__ = [

@@ -12,7 +12,7 @@ import pytest
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, MemberState, free_port, start_together
 from tests.support.clients import client_threads
-from tests.support.stock import Stock, Wanted, use
+from tests.support.cluster_pool import Stock, Wanted, use
 from tests.support.waiting import eventually
 
 _HOME = Path.home()

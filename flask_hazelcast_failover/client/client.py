@@ -16,38 +16,38 @@ from hazelcast.future import Future
 from hazelcast.lifecycle import LifecycleState
 from hazelcast.proxy.base import Proxy
 
-from flask_hazelcast_failover.client.companion import Companion
-from flask_hazelcast_failover.client.drop_in import stands_in_for
-from flask_hazelcast_failover.client.engine import Engine
-from flask_hazelcast_failover.client.environment import check_environment, check_process
-from flask_hazelcast_failover.client.events import Event, Reason
-from flask_hazelcast_failover.client.happenings import Wish
-from flask_hazelcast_failover.client.identity import client_name, named, worker_id
-from flask_hazelcast_failover.client.inbox import Inboxes
-from flask_hazelcast_failover.client.link import CLIENT, Link, on_thread
-from flask_hazelcast_failover.client.listeners import Listeners
-from flask_hazelcast_failover.client.methods import Kind, Method
-from flask_hazelcast_failover.client.official import Face, OfficialClient
-from flask_hazelcast_failover.client.operations import Counters, Operations
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.processes import forget, look_after, watch_for_forks
-from flask_hazelcast_failover.client.proxy_source import ProxySource
-from flask_hazelcast_failover.client.route import Route, State
-from flask_hazelcast_failover.client.runner import Runner
-from flask_hazelcast_failover.client.services import (
+from flask_hazelcast_failover.client._api.failover_view import ReadOnlyFailover
+from flask_hazelcast_failover.client._api.listener_queue import Inboxes
+from flask_hazelcast_failover.client._api.listeners import Listeners
+from flask_hazelcast_failover.client._api.proxy_source import ProxySource
+from flask_hazelcast_failover.client._api.services import (
     FollowingClusterService,
     FollowingLifecycle,
     FollowingPartitions,
     configured,
 )
-from flask_hazelcast_failover.client.sql import FollowingSql
-from flask_hazelcast_failover.client.status import ClientStatus
-from flask_hazelcast_failover.client.story import log
-from flask_hazelcast_failover.client.transactions import Transactions
-from flask_hazelcast_failover.client.wishes import Answer
+from flask_hazelcast_failover.client._api.signatures import stands_in_for
+from flask_hazelcast_failover.client._api.sql import FollowingSql
+from flask_hazelcast_failover.client._api.transactions import Transactions
+from flask_hazelcast_failover.client._connect.link import CLIENT, Link, on_thread
+from flask_hazelcast_failover.client._controller.messages import Wish
+from flask_hazelcast_failover.client._controller.requests import Answer
+from flask_hazelcast_failover.client._official import Face, OfficialClient
+from flask_hazelcast_failover.client._operations.idempotency import Kind, Method
+from flask_hazelcast_failover.client._operations.operations import Counters, Operations
+from flask_hazelcast_failover.client._operations.route import Route
+from flask_hazelcast_failover.client._process.environment import check_environment, check_process
+from flask_hazelcast_failover.client._process.lifecycle import forget, look_after, watch_for_forks
+from flask_hazelcast_failover.client._process.serial_executor import Runner
+from flask_hazelcast_failover.client._runtime.engine import Engine
+from flask_hazelcast_failover.client._runtime.event_log import log
+from flask_hazelcast_failover.client._runtime.names import client_name, named, worker_id
+from flask_hazelcast_failover.client.control import Companion
+from flask_hazelcast_failover.client.events import Event, Reason
+from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.client.status import ClientStatus, State
 from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
 from flask_hazelcast_failover.failover import FailoverConfig
-from flask_hazelcast_failover.failover.view import ReadOnlyFailover
 
 __all__ = ["HazelcastClient"]
 

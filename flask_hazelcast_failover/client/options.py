@@ -11,8 +11,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flask_hazelcast_failover.failover.arguments import given as described
-from flask_hazelcast_failover.failover.client_options import KNOWN, OWNED, check_client_options
+from flask_hazelcast_failover._arguments import given as described
+from flask_hazelcast_failover._client_options import KNOWN, OWNED, check_client_options
 
 if TYPE_CHECKING:
     from hazelcast.client import HazelcastClient as OfficialClient

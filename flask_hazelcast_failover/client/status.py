@@ -9,9 +9,20 @@ from enum import Enum
 from typing import Any
 
 from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
-from flask_hazelcast_failover.client.route import State
 
-__all__ = ["ClientStatus", "ClusterStatus", "Condition", "Switch"]
+__all__ = ["ClientStatus", "ClusterStatus", "Condition", "State", "Switch"]
+
+
+class State(str, Enum):
+    """What the client is doing."""
+
+    IDLE = "idle"
+    CONNECTED = "connected"
+    SWITCHING = "switching"
+    OFFLINE = "offline"
+    CLOSED = "closed"
+
+    __str__ = str.__str__
 
 
 class Condition(str, Enum):

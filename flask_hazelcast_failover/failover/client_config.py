@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover.failover.addresses import parsed_addresses
-from flask_hazelcast_failover.failover.arguments import checked_count, checked_name, nearest_hint
-from flask_hazelcast_failover.failover.client_options import (
+from flask_hazelcast_failover._arguments import checked_count, checked_name, nearest_hint
+from flask_hazelcast_failover._client_options import (
     KNOWN,
     OWNED,
     check_client_options,
@@ -19,18 +18,17 @@ from flask_hazelcast_failover.failover.client_options import (
     refuse_unusable,
     set_option,
 )
+from flask_hazelcast_failover.failover._addresses import parsed_addresses
+from flask_hazelcast_failover.failover.cluster import ClusterConfig
 
-if TYPE_CHECKING:
-    from flask_hazelcast_failover.failover.cluster import ClusterConfig
-
-__all__ = ["DEFAULT_TRY_COUNT", "ClientConfig", "Origin", "Taken", "take_over"]
+__all__ = ["DEFAULT_TRY_COUNT", "ClientConfig", "ConfigSource", "Taken", "build_config", "take_over"]
 
 DEFAULT_TRY_COUNT = 3
 
 _PACKAGE = __name__.partition(".")[0]
 
 
-class Origin(NamedTuple):
+class ConfigSource(NamedTuple):
     """Which cluster a configuration was made for, and the addresses that it was given then."""
 
     cluster: ClusterConfig
@@ -51,7 +49,7 @@ class ClientConfig(Config):
     __slots__ = ("_given", "_origin", "_try_count")
 
     _given: set[str]
-    _origin: Origin | None
+    _origin: ConfigSource | None
     _try_count: int
 
     def __init__(self) -> None:
@@ -121,6 +119,23 @@ class ClientConfig(Config):
         )
 
 
+def build_config(cluster: ClusterConfig, common: Mapping[str, Any], addresses: Sequence[str]) -> ClientConfig:
+    """Return a fresh configuration for one official client of a cluster.
+
+    Args:
+        cluster: the cluster to connect to.
+        common: client options of all clusters; this cluster's own win.
+        addresses: the ``"host:port"`` to connect to.
+    """
+    config = ClientConfig()
+    config.cluster_name = cluster.cluster_name
+    config.cluster_members = list(addresses)
+    for name, value in {**common, **cluster.client_options}.items():
+        if value is not None:
+            setattr(config, name, fresh(value))
+    return config
+
+
 class Taken(NamedTuple):
     """What is left of a configuration once this client has taken it over."""
 
@@ -128,7 +143,7 @@ class Taken(NamedTuple):
     members: tuple[str, ...]
     try_count: int
     client_options: dict[str, Any]
-    origin: Origin | None
+    origin: ConfigSource | None
 
 
 def take_over(config: Config) -> Taken:
@@ -160,7 +175,7 @@ def take_over(config: Config) -> Taken:
     return taken
 
 
-def _origin_still_true(config: Config) -> Origin | None:
+def _origin_still_true(config: Config) -> ConfigSource | None:
     origin = config._origin if isinstance(config, ClientConfig) else None
     return origin if origin and tuple(config.cluster_members) == origin.addresses else None
 

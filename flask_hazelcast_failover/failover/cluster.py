@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from flask_hazelcast_failover.failover.addresses import parsed_addresses
-from flask_hazelcast_failover.failover.arguments import (
+from flask_hazelcast_failover._arguments import (
     checked_bool,
     checked_count,
     checked_name,
@@ -16,8 +15,8 @@ from flask_hazelcast_failover.failover.arguments import (
     checked_seconds,
     given,
 )
-from flask_hazelcast_failover.failover.client_config import ClientConfig
-from flask_hazelcast_failover.failover.client_options import check_client_options, fresh
+from flask_hazelcast_failover._client_options import check_client_options
+from flask_hazelcast_failover.failover._addresses import parsed_addresses
 from flask_hazelcast_failover.failover.resolver import CNAMEResolver, checked_dns_name
 
 __all__ = ["ClusterConfig", "DnsSource"]
@@ -100,21 +99,6 @@ class ClusterConfig:
         if self.dns is None:
             raise ValueError(f"cluster {self.label!r} has fixed addresses and no DNS name")
         return CNAMEResolver(self.dns.dns_name, self.dns.port, self.dns.refresh_interval)
-
-    def build_config(self, common: Mapping[str, Any], addresses: Sequence[str]) -> ClientConfig:
-        """Return a fresh configuration for one official client of this cluster.
-
-        Args:
-            common: client options of all clusters; this cluster's own win.
-            addresses: the ``"host:port"`` to connect to.
-        """
-        config = ClientConfig()
-        config.cluster_name = self.cluster_name
-        config.cluster_members = list(addresses)
-        for name, value in {**common, **self.client_options}.items():
-            if value is not None:
-                setattr(config, name, fresh(value))
-        return config
 
     def __copy__(self) -> ClusterConfig:
         return self

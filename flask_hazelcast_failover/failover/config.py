@@ -8,7 +8,7 @@ from typing import Any
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover.failover.arguments import checked_count
+from flask_hazelcast_failover._arguments import checked_count
 from flask_hazelcast_failover.failover.client_config import (
     DEFAULT_TRY_COUNT,
     Taken,

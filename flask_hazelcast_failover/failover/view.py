@@ -1,21 +1,17 @@
-"""The reading half of a FailoverConfig, and a view of it that changes by itself and by nobody else."""
+"""What can be read of the clusters of a configuration or a client."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
+from flask_hazelcast_failover._arguments import given
 from flask_hazelcast_failover.errors import ClientOfflineException
-from flask_hazelcast_failover.failover.arguments import given
-from flask_hazelcast_failover.failover.client_config import ClientConfig, Origin
+from flask_hazelcast_failover.failover.client_config import ClientConfig, ConfigSource, build_config
 from flask_hazelcast_failover.failover.cluster import ClusterConfig
 from flask_hazelcast_failover.failover.resolver import CNAMEResolver
 
-if TYPE_CHECKING:
-    from flask_hazelcast_failover.failover.config import FailoverConfig
-
-__all__ = ["FailoverView", "Position", "ReadOnlyFailover"]
+__all__ = ["FailoverView", "Position"]
 
 
 class Position(NamedTuple):
@@ -39,10 +35,6 @@ class FailoverView(ABC):
     @abstractmethod
     def try_count(self) -> int:
         """Connection attempts per cluster before switching."""
-
-    @abstractmethod
-    def copy(self) -> FailoverConfig:
-        """Return a configuration with the same clusters at the same position, and a state of its own."""
 
     @property
     def clusters(self) -> tuple[ClusterConfig, ...]:
@@ -98,9 +90,9 @@ class FailoverView(ABC):
             raise ValueError(f"index must be {valid}, got {given(index)}")
         cluster = clusters[index]
         addresses = tuple(self._resolver(cluster).resolve()) if cluster.is_dns else cluster.addresses
-        config = cluster.build_config({}, addresses)
+        config = build_config(cluster, {}, addresses)
         config.try_count = self.try_count
-        config._origin = Origin(cluster, addresses)
+        config._origin = ConfigSource(cluster, addresses)
         return config
 
     def _none_left(self) -> str:
@@ -116,60 +108,3 @@ class FailoverView(ABC):
     def _resolver(self, cluster: ClusterConfig) -> CNAMEResolver:
         known = self._resolvers.get(cluster.label)
         return known or self._resolvers.setdefault(cluster.label, cluster.new_resolver())
-
-
-class ReadOnlyFailover(FailoverView):
-    """A live view of the clusters of a client: it follows the client, and only the client moves it.
-
-    Args:
-        config: the clusters.
-        current_index: is asked for the index of the cluster that the client is on.
-        describe: is asked how each cluster is, once the client is on none.
-    """
-
-    def __init__(
-        self, config: FailoverConfig, current_index: Callable[[], int], describe: Callable[[], str]
-    ) -> None:
-        super().__init__()
-        self._config = config
-        self._current_index = current_index
-        self._describe = describe
-
-    @property
-    def try_count(self) -> int:
-        """Connection attempts per cluster before switching."""
-        return self._config.try_count
-
-    def copy(self) -> FailoverConfig:
-        """Return a configuration with the same clusters at the first one, which can be changed."""
-        duplicate = self._config.copy()
-        duplicate.reset()
-        return duplicate
-
-    def add_cluster(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise ``TypeError``: a client's clusters are settled when it is made."""
-        self._refuse("add_cluster")
-
-    def add_cname_cluster(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise ``TypeError``: a client's clusters are settled when it is made."""
-        self._refuse("add_cname_cluster")
-
-    def switch_to_next_cluster(self) -> NoReturn:
-        """Raise ``TypeError``: the client moves by itself, or by ``client.switch_to()``."""
-        self._refuse("switch_to_next_cluster")
-
-    def reset(self) -> NoReturn:
-        """Raise ``TypeError``: ``client.reset()`` goes back to the highest priority."""
-        self._refuse("reset")
-
-    def _read(self) -> Position:
-        return Position(self._config.clusters, self._current_index())
-
-    def _none_left(self) -> str:
-        return f"no cluster can be reached: {self._describe()}"
-
-    def _refuse(self, method: str) -> NoReturn:
-        raise TypeError(
-            f"{method}() is refused, since this is a read-only view of a client's clusters: use "
-            "client.reset() to go back to the highest priority, client.switch_to(label) to move on purpose"
-        )

@@ -10,9 +10,9 @@ import pytest
 from hazelcast.config import Config
 
 from flask_hazelcast_failover import ClientConfig
-from flask_hazelcast_failover.client.attempt import AttemptFailed, attempt
-from flask_hazelcast_failover.client.attempt_addresses import AttemptAddresses
-from flask_hazelcast_failover.client.official import OfficialClient
+from flask_hazelcast_failover.client._connect.attempt import AttemptFailed, attempt
+from flask_hazelcast_failover.client._connect.attempt_addresses import AttemptAddresses
+from flask_hazelcast_failover.client._official import OfficialClient
 from tests.support.waiting import takes_less
 
 CONNECT_TIMEOUT = 0.4

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from tests.support.peers import exception_reply
+from tests.support.fake_servers import exception_reply
 
 __all__ = ["CHECK", "PING", "ProtocolRelay", "Rule", "answering_error", "dropping"]
 

@@ -14,9 +14,8 @@ from uuid import UUID
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover.client.cluster import Failures, KeptLink
-from flask_hazelcast_failover.client.events import Event, Reason
-from flask_hazelcast_failover.client.happenings import (
+from flask_hazelcast_failover.client._controller.cluster import Failures, KeptLink
+from flask_hazelcast_failover.client._controller.messages import (
     AttemptEnded,
     Checked,
     Drained,
@@ -28,12 +27,13 @@ from flask_hazelcast_failover.client.happenings import (
     Scouted,
     Wish,
 )
-from flask_hazelcast_failover.client.known_cluster import KnownCluster
+from flask_hazelcast_failover.client._known_cluster import KnownCluster
+from flask_hazelcast_failover.client._operations.route import Route
+from flask_hazelcast_failover.client.events import Event, Reason
 from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.route import Route, State
-from flask_hazelcast_failover.client.status import ClientStatus
+from flask_hazelcast_failover.client.status import ClientStatus, State
 from flask_hazelcast_failover.errors import ClientOfflineException
-from tests.support.story import Story
+from tests.support.invariants import Story
 
 # How long what a living cluster does takes, seconds.
 _QUICK = 0.01

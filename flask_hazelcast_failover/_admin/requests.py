@@ -1,0 +1,68 @@
+"""What the body of a POST asks for."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+from flask import Request
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from flask_hazelcast_failover._fleet_control import Precondition, Wish
+
+__all__ = ["reset_wish", "switch_wish"]
+
+
+def reset_wish(request: Request, by: str) -> Wish:
+    """Read ``{"workers": [id], "force": true}``, each of them optional; no body is ``{}``.
+
+    Raises ``UnsupportedMediaType`` for anything but JSON, ``BadRequest`` for anything else.
+    """
+    body = _body(request, ("workers", "force"))
+    return Wish(label=None, by=by, workers=_workers(body), precondition=_precondition(body))
+
+
+def switch_wish(request: Request, by: str) -> Wish:
+    """Read the same with ``"cluster": LABEL``, which is required. Raises the same."""
+    body = _body(request, ("cluster", "workers", "force"))
+    label = body.get("cluster")
+    if not isinstance(label, str):
+        raise BadRequest('"cluster" must be the label of a cluster.')
+    return Wish(label=label, by=by, workers=_workers(body), precondition=_precondition(body))
+
+
+def _body(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
+    content = request.get_data()
+    # A form without fields has a type and no content.
+    if request.mimetype != "application/json" and (content or request.mimetype):
+        raise UnsupportedMediaType("The body must be JSON, with the content type application/json.")
+    if not content:
+        return {}
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not valid JSON.") from None
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be a JSON object.")
+    for name in body:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise BadRequest(f"Unknown member {name!r}: the nearest valid one is {nearest!r}.")
+    return body
+
+
+def _workers(body: dict[str, Any]) -> tuple[str, ...] | None:
+    if "workers" not in body:
+        return None
+    workers = body["workers"]
+    if not isinstance(workers, list) or not workers or not all(isinstance(worker, str) for worker in workers):
+        raise BadRequest('"workers" must be a list of at least one worker id.')
+    return tuple(dict.fromkeys(workers))
+
+
+def _precondition(body: dict[str, Any]) -> Precondition:
+    force = body.get("force", False)
+    if not isinstance(force, bool):
+        raise BadRequest('"force" must be true or false.')
+    return Precondition.NONE if force else Precondition.ALL_CAN_REACH_IT

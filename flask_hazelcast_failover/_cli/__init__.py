@@ -1,0 +1,1 @@
+"""``flask hazelcast``: the commands for operators and cron jobs."""

@@ -1,0 +1,168 @@
+"""HazelcastFailover: an app's configuration in, ``ext.client`` out."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+
+from flask_hazelcast_failover import signals
+from flask_hazelcast_failover._admin import Access, AdminAuth, create_blueprint
+from flask_hazelcast_failover._app_state import KEY, AppState, AppStates
+from flask_hazelcast_failover._cli.commands import commands
+from flask_hazelcast_failover._fleet import Fleet, server_name
+from flask_hazelcast_failover._fleet_control import Steering
+from flask_hazelcast_failover._http_errors import answer_when_offline
+from flask_hazelcast_failover._settings import Settings
+from flask_hazelcast_failover.client import HazelcastClient
+from flask_hazelcast_failover.client.control import OfficialClient
+from flask_hazelcast_failover.client.events import Event
+from flask_hazelcast_failover.client.options import Failback
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["HazelcastFailover"]
+
+
+class HazelcastFailover:
+    """The extension. It may serve several apps, each with its own client.
+
+    ``app`` is initialised at once if given, else later by :meth:`init_app`. ``admin_auth`` opens the admin
+    routes to whom it knows: it gets a request and returns the name of who asks, or ``None``.
+    """
+
+    def __init__(self, app: Flask | None = None, *, admin_auth: AdminAuth | None = None) -> None:
+        if admin_auth is not None and not callable(admin_auth):
+            raise TypeError(f"admin_auth must be a callable or None, not a {type(admin_auth).__name__}")
+        self._admin_auth = admin_auth
+        self.app_states = AppStates()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read and check the app's configuration and set the app up. Touches no network.
+
+        Raises ``TypeError`` or ``ValueError`` for a bad configuration, ``RuntimeError`` for an app that has
+        this extension already.
+        """
+        if not isinstance(app, Flask):
+            raise TypeError(f"app must be a Flask app, not a {type(app).__name__}")
+        if KEY in app.extensions:
+            raise RuntimeError("HazelcastFailover.init_app() was called before for this app: once is enough")
+        settings = Settings.from_config(app.config)
+        client = HazelcastClient(settings.clusters, **_client_keywords(settings, lambda: fleet))
+        fleet = Fleet(
+            client, settings.options, _fleet_name(app, settings), is_named=settings.fleet is not None
+        )
+        _bring_together(app, client, fleet)
+        state = AppState(settings, client, fleet)
+        self._add_admin(app, state)
+        answer_when_offline(app)
+        app.cli.add_command(commands)
+        self.app_states[app] = state
+        app.extensions[KEY] = self
+
+    @property
+    def client(self) -> HazelcastClient:
+        """The client of the current app. Does not connect: the first operation does.
+
+        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        """
+        return self.app_states.current().client
+
+    @property
+    def settings(self) -> Settings:
+        """The checked configuration of the current app.
+
+        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        """
+        return self.app_states.current().settings
+
+    @property
+    def steering(self) -> Steering:
+        """Who carries out a wish to move, for the current app: it acts on the app's whole fleet.
+
+        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        """
+        return self.app_states.current().steering
+
+    @contextmanager
+    def substitute(self, app: Flask, client: Any) -> Iterator[None]:
+        """For unit tests without Hazelcast: have ``ext.client`` be something else for an app in the block.
+
+        ``client`` is whatever offers what the app uses. Raises ``RuntimeError`` without ``init_app`` for the app.
+        """
+        state = self.app_states.of(app)
+        self.app_states[app] = replace(state, client=client)
+        try:
+            yield
+        finally:
+            self.app_states[app] = state
+
+    def _add_admin(self, app: Flask, state: AppState) -> None:
+        prefix = state.settings.admin_url_prefix
+        if prefix is None:
+            return
+        access = Access(state.settings.admin_token, self._admin_auth)
+        app.register_blueprint(create_blueprint(prefix, state.client, state.steering, access))
+
+
+def _bring_together(app: Flask, client: HazelcastClient, fleet: Fleet) -> None:
+    client.accompany(fleet)
+    client.subscribe(fleet.heard)
+    client.subscribe(_announcer(weakref.ref(app), fleet))
+    # Around the app, and not a function before requests: a session is opened before those are called.
+    app.wsgi_app = _telling(fleet.served, app.wsgi_app)  # type: ignore[assignment, method-assign]
+    # Whoever drops an app, as tests do, also drops its connections. At exit the client sees to itself.
+    weakref.finalize(app, _shut_down_behind, client).atexit = False
+
+
+def _telling(served: Callable[[], None], wsgi_app: WSGIApplication) -> WSGIApplication:
+    def tell(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        served()
+        return wsgi_app(environ, start_response)
+
+    return tell
+
+
+def _client_keywords(settings: Settings, fleet_of: Callable[[], Fleet]) -> dict[str, Any]:
+    keywords = settings.client_keywords()
+    own_check = settings.options.ready_check
+    if settings.options.failback is Failback.AUTO:
+
+        def ready_check(official: OfficialClient) -> bool:
+            return fleet_of().may_fail_back_to(official) and (own_check is None or bool(own_check(official)))
+
+        keywords["ready_check"] = ready_check
+    return keywords
+
+
+def _fleet_name(app: Flask, settings: Settings) -> Callable[[], str]:
+    given = settings.fleet
+    if given is not None:
+        return lambda: given
+    clusters = [
+        repr((cluster.label, cluster.cluster_name, cluster.addresses, cluster.dns))
+        for cluster in settings.clusters.clusters
+    ]
+    return server_name(app.name, app.root_path, *clusters)
+
+
+def _announcer(app_of: Callable[[], Flask | None], fleet: Fleet) -> Callable[[Event], None]:
+    def announce(event: Event) -> None:
+        app = app_of()
+        if app is not None:
+            signals.announce(app, fleet.signed(event))
+
+    return announce
+
+
+def _shut_down_behind(client: HazelcastClient) -> None:
+    # The garbage collector calls this in whatever thread it runs, which may hold any lock.
+    threading.Thread(target=client.shutdown, name="hazelcast-failover-drop", daemon=True).start()

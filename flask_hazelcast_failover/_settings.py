@@ -1,0 +1,147 @@
+"""What an app's configuration says: every HAZELCAST_FAILOVER_* key read once, checked once, frozen."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from flask_hazelcast_failover._cluster_entries import HOW_TO_GIVE_CLUSTERS, add_clusters
+from flask_hazelcast_failover.client.options import Options
+from flask_hazelcast_failover.failover.config import FailoverConfig
+
+__all__ = ["PREFIX", "Settings"]
+
+PREFIX = "HAZELCAST_FAILOVER_"
+
+_DEFAULT_TRY_COUNT = 3
+_DEFAULT_URL_PREFIX = "/hazelcast"
+_OPTION_NAMES = tuple(option.name for option in fields(Options))
+_OWN_NAMES = ("clusters", "fleet", "admin_token", "admin_url_prefix")
+_NAMES = (*_OWN_NAMES, *_OPTION_NAMES)
+
+
+def _key(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one app.
+
+    ``fleet`` is ``None`` for the workers of one server, ``admin_token`` for no token,
+    ``admin_url_prefix`` for no admin blueprint.
+    """
+
+    clusters: FailoverConfig = field(repr=False)
+    options: Options
+    fleet: str | None
+    admin_token: str | None = field(repr=False)
+    admin_url_prefix: str | None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Read the ``HAZELCAST_FAILOVER_*`` keys of an app's configuration.
+
+        Raises ``TypeError`` for a wrong type, ``ValueError`` for a bad value, a missing or an unknown key.
+        """
+        given = _given(config)
+        behaviour = {name: given[name] for name in _OPTION_NAMES if name in given}
+        options = Options.from_mapping({"try_count": _DEFAULT_TRY_COUNT} | behaviour, name_of=_key)
+        clusters = FailoverConfig(try_count=options.try_count or _DEFAULT_TRY_COUNT)
+        if "clusters" not in given:
+            raise ValueError(f"{_key('clusters')} is missing: {HOW_TO_GIVE_CLUSTERS}")
+        add_clusters(clusters, _key("clusters"), given["clusters"])
+        return cls(
+            clusters=clusters,
+            options=options,
+            fleet=_fleet(given.get("fleet")),
+            admin_token=_admin_token(given.get("admin_token")),
+            admin_url_prefix=_admin_url_prefix(given.get("admin_url_prefix", _DEFAULT_URL_PREFIX)),
+        )
+
+    def client_keywords(self) -> dict[str, Any]:
+        """Return the options as keywords for a ``HazelcastClient``."""
+        return {name: getattr(self.options, name) for name in _OPTION_NAMES}
+
+
+def _given(config: Mapping[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for key, value in config.items():
+        if not key.startswith(PREFIX):
+            continue
+        name = key.removeprefix(PREFIX).lower()
+        if name not in _NAMES or key != _key(name):
+            nearest = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0)[0]
+            raise ValueError(
+                f"unknown configuration key {key} (its value is a {type(value).__name__}): "
+                f"the nearest valid key is {_key(nearest)}"
+            )
+        given[name] = value
+    return given
+
+
+def _fleet(value: object) -> str | None:
+    if value is None:
+        return None
+    expected = f"{_key('fleet')} must be None or a name for the processes that act together"
+    if not isinstance(value, str):
+        raise TypeError(f"{expected}, not a {type(value).__name__}; a number needs quotes: '\"7\"'")
+    if not value.strip() or not value.isprintable():
+        raise ValueError(f"{expected}, not {value!r} (str)")
+    return value
+
+
+def _admin_token(value: object) -> str | None:
+    if value is None:
+        return None
+    expected = f"{_key('admin_token')} must be None or a token"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = _as_typed(value)
+    if not isinstance(value, str):
+        raise TypeError(f"{expected} as a string, not a {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{expected}, not an empty string (str); leave the key out for no token")
+    if value != value.strip() or not value.isprintable():
+        # No header can carry it, so nobody could ever sign in.
+        raise ValueError(f"{expected} without control characters and spaces around it (str)")
+    return value
+
+
+def _as_typed(number: float) -> str:
+    """Turn a token that was parsed to a number back into what its user typed.
+
+    ``from_prefixed_env`` makes 100000.0 of ``1e5`` and 0 of ``-0``; only the environment still knows.
+    """
+    typed = {text.strip() for name, text in os.environ.items() if name.endswith(_key("admin_token"))}
+    alike = [text for text in typed if repr(_parsed(text)) == repr(number)]
+    if len(alike) == 1:
+        return alike[0]
+    if not alike:
+        return str(number)  # written in the program, not typed into the environment
+    raise TypeError(
+        f"{_key('admin_token')} is a number ({type(number).__name__}) that can be written in several ways: "
+        "give it as a string; in an environment variable, put it in double quotes"
+    )
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _admin_url_prefix(value: object) -> str | None:
+    if value is None:
+        return None
+    expected = f"{_key('admin_url_prefix')} must be None or a path such as '/hazelcast' (no slash at its end)"
+    if not isinstance(value, str):
+        raise TypeError(f"{expected}, not a {type(value).__name__}")
+    if not re.fullmatch(r"(/[\w.~-]+)+", value, re.ASCII):
+        raise ValueError(f"{expected}, not {value!r} (str)")
+    return value

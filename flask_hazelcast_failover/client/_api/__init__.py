@@ -1,0 +1,1 @@
+"""What users hold: proxies, listeners, SQL, transactions and services that follow the client."""

@@ -1,0 +1,68 @@
+"""``client.failover``: a live, read-only view of the clusters and of which one is current."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from flask_hazelcast_failover.failover import FailoverConfig
+from flask_hazelcast_failover.failover.view import FailoverView, Position
+
+__all__ = ["ReadOnlyFailover"]
+
+
+class ReadOnlyFailover(FailoverView):
+    """A live view of the clusters of a client: it follows the client, and only the client moves it.
+
+    Args:
+        config: the clusters.
+        current_index: is asked for the index of the cluster that the client is on.
+        describe: is asked how each cluster is, once the client is on none.
+    """
+
+    def __init__(
+        self, config: FailoverConfig, current_index: Callable[[], int], describe: Callable[[], str]
+    ) -> None:
+        super().__init__()
+        self._config = config
+        self._current_index = current_index
+        self._describe = describe
+
+    @property
+    def try_count(self) -> int:
+        """Connection attempts per cluster before switching."""
+        return self._config.try_count
+
+    def copy(self) -> FailoverConfig:
+        """Return a configuration with the same clusters at the first one, which can be changed."""
+        duplicate = self._config.copy()
+        duplicate.reset()
+        return duplicate
+
+    def add_cluster(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise ``TypeError``: a client's clusters are settled when it is made."""
+        self._refuse("add_cluster")
+
+    def add_cname_cluster(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise ``TypeError``: a client's clusters are settled when it is made."""
+        self._refuse("add_cname_cluster")
+
+    def switch_to_next_cluster(self) -> NoReturn:
+        """Raise ``TypeError``: the client moves by itself, or by ``client.switch_to()``."""
+        self._refuse("switch_to_next_cluster")
+
+    def reset(self) -> NoReturn:
+        """Raise ``TypeError``: ``client.reset()`` goes back to the highest priority."""
+        self._refuse("reset")
+
+    def _read(self) -> Position:
+        return Position(self._config.clusters, self._current_index())
+
+    def _none_left(self) -> str:
+        return f"no cluster can be reached: {self._describe()}"
+
+    def _refuse(self, method: str) -> NoReturn:
+        raise TypeError(
+            f"{method}() is refused, since this is a read-only view of a client's clusters: use "
+            "client.reset() to go back to the highest priority, client.switch_to(label) to move on purpose"
+        )

@@ -1,0 +1,93 @@
+"""What the official client would send a second time by itself: who asked is to decide that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hazelcast.errors import TargetDisconnectedError
+from hazelcast.future import Future
+from hazelcast.invocation import Invocation
+from hazelcast.protocol.client_message import (
+    _OUTBOUND_MESSAGE_MESSAGE_TYPE_OFFSET as _TYPE_OFFSET,
+)
+from hazelcast.protocol.codec import (
+    ringbuffer_capacity_codec,
+    ringbuffer_head_sequence_codec,
+    ringbuffer_read_many_codec,
+)
+from hazelcast.serialization import LE_INT
+from hazelcast.sql import HazelcastSqlError, _SqlErrorCode
+
+from flask_hazelcast_failover.client._official.checks import CheckInvocation
+
+__all__ = [
+    "FutureGuard",
+    "GuardedContext",
+    "count_once",
+    "is_connection_problem",
+    "may_resend",
+    "publish_surely",
+]
+
+FutureGuard = Callable[[], Future[Any]]
+"""Gives the future that an invocation is to complete."""
+
+# What the listeners of a reliable topic read with, on their own: they would give up.
+_RELIABLE_READS = frozenset(
+    codec._REQUEST_MESSAGE_TYPE
+    for codec in (ringbuffer_capacity_codec, ringbuffer_head_sequence_codec, ringbuffer_read_many_codec)
+)
+
+
+def may_resend(official: Callable[[Any, Exception], bool], invocation: Any, error: Exception) -> bool:
+    """What was sent over a connection that is gone may have run: who asked decides what to do."""
+    if isinstance(invocation, CheckInvocation):
+        return False
+    if isinstance(error, TargetDisconnectedError):
+        return LE_INT.unpack_from(invocation.request.buf, _TYPE_OFFSET)[0] in _RELIABLE_READS
+    return official(invocation, error)
+
+
+def publish_surely(add: Callable[[Any], Future[Any]], messages: Any) -> Future[None]:
+    """The official reliable topic returns the error of a message that it could not publish."""
+
+    def published(future: Future[Any]) -> None:
+        error = future.result()
+        if isinstance(error, Exception):
+            raise error
+
+    return add(messages).continue_with(published)
+
+
+def count_once(proxy: Any, future: Future[Any], delegated_future: Future[Any], **rest: Any) -> None:
+    """The official counter adds on another member what may have been added on one that is gone."""
+    error = None if future.is_success() else future.exception()
+    if isinstance(error, TargetDisconnectedError):
+        proxy._current_target_replica_address = None
+        delegated_future.set_exception(error)
+    else:
+        type(proxy)._check_invocation_result(proxy, future, delegated_future, **rest)
+
+
+def is_connection_problem(error: Exception) -> bool:
+    """Whether an error of an SQL query says that its connection is gone."""
+    return isinstance(error, HazelcastSqlError) and error._code == _SqlErrorCode.CONNECTION_PROBLEM
+
+
+class GuardedContext:
+    """The official context with an invocation service whose futures come from elsewhere."""
+
+    def __init__(self, context: Any, guard: FutureGuard) -> None:
+        self.__dict__.update(context.__dict__)
+        self.invocation_service = _GuardedInvocations(context.invocation_service, guard)
+
+
+class _GuardedInvocations:
+    def __init__(self, service: Any, guard: FutureGuard) -> None:
+        self._service = service
+        self._guard = guard
+
+    def invoke(self, invocation: Invocation) -> None:
+        invocation.future = self._guard()
+        self._service.invoke(invocation)

@@ -1,0 +1,1 @@
+"""What moves the bytes of an official client: its reactor, its connections, its clock, its futures."""

@@ -1,0 +1,105 @@
+"""Where operations go now: the one thing that the keeper publishes and every operation reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from flask_hazelcast_failover.client._connect.link import Link
+from flask_hazelcast_failover.client.status import State
+from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
+
+__all__ = ["Route"]
+
+
+class Route:
+    """The active link, or why there is none.
+
+    :param connect: called without a lock when an operation finds the client idle
+    :param describe: says how each cluster is, for those who have waited in vain
+    """
+
+    def __init__(self, connect: Callable[[], None], describe: Callable[[], str]) -> None:
+        self._connect = connect
+        self._describe = describe
+        self._changed = threading.Condition()
+        # Written under _changed, by the keeper and by closing. Read without it where a stale value
+        # does no harm: an operation counts itself in and then looks at `link` again.
+        self.link: Link | None = None
+        self.state = State.IDLE
+        self.last_index = 0  # of the cluster where operations went last
+        self._why = ""
+        self._failed_starts = 0
+
+    def publish(self, link: Link, show: Callable[[], None] = lambda: None) -> None:
+        """Send new operations to ``link`` and wake those who wait.
+
+        :param show: shows how things stand now. Whoever sees it finds the link, and whoever used the link sees it
+        """
+        with self._changed:
+            show()
+            self._set(State.CONNECTED, link)
+
+    def suspend(self) -> None:
+        """Let new operations wait for the outcome of a switch."""
+        self._set(State.SWITCHING, None)
+
+    def offline(self, why: str) -> None:
+        """Let operations fail at once, with ``why`` as the message."""
+        self._set(State.OFFLINE, None, why)
+
+    def idle(self, why: str) -> None:
+        """A start has failed: let those who wait fail with ``why``, and the next operation start again."""
+        with self._changed:
+            self._failed_starts += 1
+            self._set(State.IDLE, None, why)
+
+    def close(self) -> None:
+        """Let operations fail for good: nothing opens a closed route again."""
+        self._set(State.CLOSED, None)
+
+    def renew(self) -> None:
+        """Begin anew in a forked child. A closed route stays closed."""
+        was_closed = self.state is State.CLOSED
+        self.__init__(self._connect, self._describe)  # type: ignore[misc]
+        if was_closed:
+            self.close()
+
+    def active(self, deadline: float, beyond: Link | None = None) -> Link:
+        """The link for the next operation, waited for while a switch is under way.
+
+        :param deadline: how long to wait, monotonic seconds
+        :param beyond: a link that is known to be gone, published or not
+        :raises ClientOfflineException: nothing can be reached, or the wait is over
+        :raises HazelcastClientNotActiveError: the client was shut down
+        """
+        failed_starts = self._failed_starts
+        if self.state is State.IDLE:
+            self._connect()
+        with self._changed:
+            while True:
+                if self.link is not None and self.link is not beyond:
+                    return self.link
+                if self.state is State.CLOSED:
+                    raise ClientShutDown
+                if self.state is State.OFFLINE or self._failed_starts != failed_starts:
+                    raise ClientOfflineException(self._why)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+        raise ClientOfflineException(
+            f"no cluster within wait_timeout, the client still is {self.state}: {self._describe()}"
+        )
+
+    def _set(self, state: State, link: Link | None, why: str = "") -> None:
+        with self._changed:
+            if self.state is State.CLOSED:
+                return
+            self.link = link
+            self.state = state
+            self._why = why
+            if link is not None:
+                self.last_index = link.index
+            self._changed.notify_all()

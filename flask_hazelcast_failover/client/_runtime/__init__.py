@@ -1,0 +1,1 @@
+"""Carries the decisions of the controller out, and tells it what happens."""

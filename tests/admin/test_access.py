@@ -1,0 +1,284 @@
+"""Who gets in to the admin routes, who does not, and what of it is logged."""
+
+import logging
+from typing import Any
+
+import pytest
+from flask import Flask, Request
+from flask.testing import FlaskClient
+from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
+
+from flask_hazelcast_failover import HazelcastFailover
+from flask_hazelcast_failover._admin.sign_ins import LogLines
+from tests.support.admin import ACTIONS, BEARER, EVERY_METHOD, HEALTH, STEERING, assert_problem, basic
+from tests.support.apps import TOKEN, absent, make_app
+
+
+@pytest.fixture
+def closed() -> FlaskClient:
+    """A visitor of an app with neither a token nor an admin_auth."""
+    return make_app(absent("blue")).test_client()
+
+
+@pytest.fixture
+def opened() -> FlaskClient:
+    """A visitor of an app with a token, whose clusters are not there."""
+    return make_app(
+        absent("blue"), absent("green"), ADMIN_TOKEN=TOKEN, TRY_COUNT=1, WAIT_TIMEOUT=1
+    ).test_client()
+
+
+# Closed by default
+
+
+@pytest.mark.parametrize(
+    "path", [*STEERING, "/hazelcast", "/hazelcast/", "/hazelcast/nothing", "/hazelcast/a/b"]
+)
+@pytest.mark.parametrize("method", EVERY_METHOD)
+def test_with_no_way_in_only_health_exists(closed: FlaskClient, path: str, method: str) -> None:
+    assert_problem(closed.open(path, method=method, headers=BEARER), 404)
+
+
+def test_with_no_way_in_the_app_does_not_even_have_the_other_routes() -> None:
+    rules = {rule.rule for rule in make_app(absent("blue")).url_map.iter_rules()}
+    assert rules.isdisjoint(STEERING)
+
+
+@pytest.mark.parametrize("path", HEALTH)
+def test_health_is_open_to_all(closed: FlaskClient, path: str) -> None:
+    response = closed.get(path)
+    assert (response.status_code, response.mimetype) == (200, "application/json")
+    assert response.headers["Cache-Control"] == "no-store"
+    assert closed.head(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", [*STEERING, *HEALTH, "/hazelcast/"])
+def test_without_a_prefix_nothing_is_mounted(path: str) -> None:
+    flask_app = make_app(absent("blue"), ADMIN_URL_PREFIX=None, ADMIN_TOKEN=TOKEN)
+    response = flask_app.test_client().get(path, headers=BEARER)
+    assert (response.status_code, response.mimetype) == (404, "text/html")
+
+
+def test_the_prefix_says_where_it_is_mounted() -> None:
+    visitor = make_app(absent("blue"), ADMIN_URL_PREFIX="/ops/data-grid", ADMIN_TOKEN=TOKEN).test_client()
+    assert visitor.get("/ops/data-grid/status", headers=BEARER).status_code == 200
+    assert visitor.get("/ops/data-grid/health/live").status_code == 200
+    assert visitor.get("/hazelcast/health/live").status_code == 404
+
+
+def test_routes_of_the_app_below_the_prefix_stay_its_own() -> None:
+    flask_app = make_app(absent("blue"))
+    flask_app.add_url_rule("/hazelcast/ours", view_func=lambda: "ours")
+    assert flask_app.test_client().get("/hazelcast/ours").text == "ours"
+
+
+# Who gets in
+
+
+@pytest.mark.parametrize("path", STEERING)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Bearer {TOKEN[:-1]}"},
+        {"Authorization": f"Bearer {TOKEN.upper()}"},
+        {"Authorization": f"Bearer {TOKEN}\xff"},
+        {"Authorization": TOKEN},
+        {"Authorization": f"Digest {TOKEN}"},
+        {"Authorization": "Basic not-base64"},
+        {"Authorization": "Basic "},
+        basic("admin", "wrong"),
+        basic("admin", ""),
+        basic(TOKEN, ""),
+        basic(TOKEN, "wrong"),
+    ],
+    ids=repr,
+)
+def test_a_missing_or_wrong_token_is_401(opened: FlaskClient, path: str, headers: dict[str, str]) -> None:
+    response = opened.open(path, method="GET" if path.endswith("status") else "POST", headers=headers)
+    assert_problem(response, 401)
+    challenges = [challenge.split()[0] for challenge in response.headers.getlist("WWW-Authenticate")]
+    assert challenges == ["Basic", "Bearer"]
+    assert TOKEN not in response.text
+
+
+@pytest.mark.parametrize("token", [TOKEN, "a=b", "a=b&c==", "with space", "colon:colon", "pässword€", "007"])
+def test_the_token_opens_as_a_bearer_and_as_a_password(token: str) -> None:
+    visitor = make_app(absent("blue"), ADMIN_TOKEN=token).test_client()
+    as_sent = token.encode().decode("latin-1")
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        assert (
+            visitor.get("/hazelcast/status", headers={"Authorization": f"{scheme} {as_sent}"}).status_code
+            == 200
+        )
+    for user in ("admin", "", "ädmin"):
+        assert visitor.get("/hazelcast/status", headers=basic(user, token)).status_code == 200
+
+
+def test_whom_admin_auth_names_gets_in_and_nobody_else() -> None:
+    def admin_auth(request: Request) -> str | None:
+        return request.headers.get("X-User")
+
+    visitor = make_app(absent("blue"), ext=HazelcastFailover(admin_auth=admin_auth)).test_client()
+    assert visitor.get("/hazelcast/status", headers={"X-User": "ada"}).status_code == 200
+    for headers in ({}, {"X-User": ""}, BEARER):
+        response = visitor.get("/hazelcast/status", headers=headers)
+        assert_problem(response, 401)
+        assert [challenge.split()[0] for challenge in response.headers.getlist("WWW-Authenticate")] == [
+            "Bearer"
+        ]
+
+
+def test_a_token_and_admin_auth_open_both() -> None:
+    ext = HazelcastFailover(admin_auth=lambda request: request.headers.get("X-User"))
+    visitor = make_app(absent("blue"), ext=ext, ADMIN_TOKEN=TOKEN).test_client()
+    assert visitor.get("/hazelcast/status", headers={"X-User": "ada"}).status_code == 200
+    assert visitor.get("/hazelcast/status", headers=BEARER).status_code == 200
+    assert_problem(visitor.get("/hazelcast/status"), 401)
+
+
+@pytest.mark.parametrize("answer", [True, 1, object(), ["ada"]])
+def test_an_admin_auth_that_names_nobody_lets_nobody_in(answer: Any) -> None:
+    visitor = make_app(absent("blue"), ext=HazelcastFailover(admin_auth=lambda _: answer)).test_client()
+    assert_problem(visitor.get("/hazelcast/status"), 500)
+
+
+def test_an_admin_auth_that_raises_lets_nobody_in() -> None:
+    def broken(request: Request) -> str:
+        raise LookupError("the user database is on fire")
+
+    visitor = make_app(absent("blue"), ext=HazelcastFailover(admin_auth=broken)).test_client()
+    assert "fire" not in assert_problem(visitor.get("/hazelcast/status"), 500)["detail"]
+
+
+# From where
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://localhost:8080"},
+        {"Origin": "https://localhost"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "something-new"},
+        {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=repr,
+)
+def test_an_action_from_a_foreign_page_is_403(
+    opened: FlaskClient, path: str, headers: dict[str, str]
+) -> None:
+    assert_problem(opened.post(path, json={"cluster": "green"}, headers=BEARER | headers), 403)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://localhost"},
+        {"Origin": "http://localhost:80"},
+        {"Origin": "HTTP://LOCALHOST"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://localhost", "Sec-Fetch-Site": "same-origin"},
+    ],
+    ids=repr,
+)
+def test_an_action_from_a_program_or_a_page_of_the_app_passes(
+    opened: FlaskClient, headers: dict[str, str]
+) -> None:
+    assert_problem(opened.post("/hazelcast/switch", json={"cluster": "red"}, headers=BEARER | headers), 400)
+
+
+@pytest.mark.parametrize("protected_first", [True, False])
+def test_csrf_protection_of_the_app_leaves_programs_alone(protected_first: bool) -> None:
+    flask_app = Flask("shop")
+    flask_app.config.update(
+        SECRET_KEY="x", HAZELCAST_FAILOVER_CLUSTERS=absent("blue"), HAZELCAST_FAILOVER_ADMIN_TOKEN=TOKEN
+    )
+    extensions = [CSRFProtect(), HazelcastFailover()]
+    for extension in extensions if protected_first else reversed(extensions):
+        extension.init_app(flask_app)
+    flask_app.add_url_rule("/form", view_func=lambda: "sent", methods=["POST"])
+    visitor = flask_app.test_client()
+    response = visitor.post("/hazelcast/switch", json={"cluster": "red"}, headers=BEARER)
+    assert "red" in assert_problem(response, 400)["detail"]
+    assert visitor.post("/form").status_code == 400
+
+
+# The log
+
+
+def test_every_refused_action_is_logged_with_who_and_from_where(
+    opened: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[tuple[dict[str, str], int, str]] = [
+        ({}, 401, "nobody"),
+        (basic("ada", "wrong"), 401, "nobody"),
+        (basic("ada", TOKEN) | {"Origin": "http://evil.example"}, 403, "ada"),
+        (BEARER, 400, "token"),
+        (basic(TOKEN, TOKEN), 400, "token"),
+    ]
+    for headers, status, who in sent:
+        caplog.clear()
+        response = opened.post(
+            "/hazelcast/switch",
+            json={"cluster": "red"},
+            headers=headers,
+            environ_base={"REMOTE_ADDR": "192.0.2.7"},
+        )
+        assert response.status_code == status
+        (record,) = (record for record in caplog.records if record.name == "flask_hazelcast_failover.admin")
+        assert record.levelno == logging.WARNING
+        for part in ("POST", "/hazelcast/switch", repr(who), "192.0.2.7", str(status)):
+            assert part in record.getMessage()
+    assert TOKEN not in caplog.text
+
+
+def test_a_flood_of_refused_sign_ins_is_one_line_and_each_refused_action_another(
+    opened: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = {"Authorization": "Bearer wrong"}
+    for path in ["/hazelcast/status", "/hazelcast/", "/hazelcast/openapi.json", "/hazelcast/a%0Ab"] * 50:
+        opened.get(path, headers=wrong)
+    assert len(_messages(caplog)) == 1
+    opened.get("/hazelcast/status", headers=wrong, environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    for _ in range(30):
+        opened.post("/hazelcast/reset", headers=wrong)
+    assert [message.partition(" ")[0] for message in _messages(caplog)] == ["GET", "GET", *["POST"] * 30]
+
+
+def test_a_minute_later_an_address_has_another_line_that_counts_what_was_left_out() -> None:
+    now = [100.0]
+    lines = LogLines(lambda: now[0])
+    assert [lines.ask("here") for _ in range(4)] == [0, None, None, None]
+    assert lines.ask("there") == 0
+    now[0] += 60.0
+    assert [lines.ask("here"), lines.ask("here"), lines.ask("there")] == [3, None, 0]
+
+
+def test_what_a_stranger_sends_makes_no_line_of_its_own_in_the_log(
+    opened: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened.post("/hazelcast/switch", json={"cluster": "red\nforged"}, headers=basic("ada\nforged", TOKEN))
+    opened.get("/hazelcast/%0Aforged", headers=BEARER)
+    messages = _messages(caplog)
+    assert len(messages) == 2
+    assert not any("\n" in message for message in messages)
+
+
+def _messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage() for record in caplog.records if record.name == "flask_hazelcast_failover.admin"
+    ]

@@ -1,0 +1,106 @@
+"""A near cache never serves an entry of another cluster, or of an earlier epoch."""
+
+from typing import Any
+
+import pytest
+
+from flask_hazelcast_failover import ClientOfflineException
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.conftest import StartCluster
+from tests.support.switching import client_on
+from tests.support.waiting import eventually
+
+CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}
+# Members tell of changes every ten seconds otherwise.
+AT_ONCE = {"hazelcast.map.invalidation.batch.enabled": "false"}
+
+
+def test_hits_are_served_without_the_cluster(blue: LocalCluster) -> None:
+    with client_on(blue, client_options=CACHED) as client:
+        cached = client.get_map("cached")
+        cached.blocking().set("k", "v")
+        assert [cached.blocking().get("k") for _ in range(5)] == ["v"] * 5
+        assert cached.get("k").result() == "v"
+        assert cached._near_cache._hits >= 4
+        assert cached.blocking()._wrapped._near_cache is cached._near_cache
+
+
+def test_an_entry_of_another_cluster_is_never_served(blue: LocalCluster, green: LocalCluster) -> None:
+    with client_on(blue, green, client_options=CACHED) as client:
+        cached = client.get_map("cached").blocking()
+        cached.set("who", "blue")
+        assert cached.get("who") == cached.get("who") == "blue"
+        client.switch_to("green")
+        cached.set("who", "green")
+        assert cached.get("who") == cached.get("who") == "green"
+        client.switch_to("blue")
+        assert cached.get("who") == "blue"
+
+
+def test_there_and_back_again_nothing_of_the_earlier_epoch_is_served(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green, client_options=CACHED) as client, client_on(blue) as other:
+        cached = client.get_map("cached").blocking()
+        cached.set("k", "old")
+        for round_ in range(5):
+            cached.get("k")
+            assert cached.get("k") is not None
+            client.switch_to("green")
+            other.get_map("cached").blocking().set("k", f"new {round_}")
+            client.switch_to("blue")
+            assert cached.get("k") == f"new {round_}"
+
+
+def test_after_a_destroy_the_near_cache_hears_of_changes(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("blue", properties=AT_ONCE)
+    with client_on(cluster, client_options=CACHED) as client, client_on(cluster) as other:
+        cached: Any = client.get_map("cached")
+        for doomed in (cached, cached.blocking()):
+            cached.blocking().set("k", "old")
+            assert cached.blocking().get("k") == cached.blocking().get("k") == "old"
+            doomed.destroy()
+            cached.blocking().set("k", "anew")
+            assert cached.blocking().get("k") == cached.blocking().get("k") == "anew"
+            other.get_map("cached").blocking().set("k", "newer")
+            eventually(lambda: cached.blocking().get("k") == "newer")
+
+
+def test_after_a_loss_the_near_cache_hears_of_changes_on_the_other_cluster(
+    start_cluster: StartCluster,
+) -> None:
+    blue, green = start_cluster("blue"), start_cluster("green", properties=AT_ONCE)
+    with client_on(blue, green, client_options=CACHED) as client, client_on(green) as other:
+        cached: Any = client.get_map("cached").blocking()
+        cached.set("k", "of blue")
+        assert cached.get("k") == cached.get("k") == "of blue"
+        other.get_map("cached").blocking().set("k", "of green")
+        blue.kill()
+        eventually(lambda: client.status().current_cluster == "green")
+        assert cached.get("k") == cached.get("k") == "of green"
+        other.get_map("cached").blocking().set("k", "newer")
+        eventually(lambda: cached.get("k") == "newer")
+
+
+def test_after_a_restart_nothing_is_served_that_the_cluster_has_not(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("blue")
+    with client_on(
+        cluster, client_options=CACHED, try_count=100, wait_timeout=30.0, health_check_interval=0
+    ) as client:
+        cached = client.get_map("cached").blocking()
+        cached.set("k", "v")
+        assert cached.get("k") == cached.get("k") == "v"
+        cluster.restart()
+        assert cached.get("k") is None
+
+
+def test_nothing_is_served_while_nothing_is_reachable(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("blue")
+    with client_on(cluster, client_options=CACHED) as client:
+        cached = client.get_map("cached").blocking()
+        cached.set("k", "v")
+        assert cached.get("k") == cached.get("k") == "v"
+        cluster.kill()
+        eventually(lambda: client.status().state == "offline")
+        with pytest.raises(ClientOfflineException):
+            cached.get("k")

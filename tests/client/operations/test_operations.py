@@ -1,0 +1,254 @@
+"""What becomes of operations in flight: repeated, told unknown, and never left hanging."""
+
+import threading
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+from hazelcast.future import Future
+
+from flask_hazelcast_failover import FailoverConfig, HazelcastClient, OperationOutcomeUnknown
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.conftest import StartCluster
+from tests.support import operations
+from tests.support.operations import CLASSES, ONCE, reaches, waits_for_answer, warmed
+from tests.support.relay import Relay
+from tests.support.switching import Outcome, client_at, client_on
+from tests.support.waiting import eventually
+
+relayed = operations.relayed
+
+
+@pytest.mark.parametrize("repeat", ["repeatable", "reads", "none"])
+def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
+    repeat: str, relayed: tuple[Relay, Relay]
+) -> None:
+    repeated = {
+        "repeatable": {"READ", "REPEATABLE", "REPEATABLE_ELSEWHERE"},
+        "reads": {"READ"},
+        "none": set(),
+    }[repeat]
+    addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
+    with client_at(*addresses, repeat=repeat, health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        outcomes = {
+            name: [Outcome(partial(call, client)) for _ in range(2)] for name, call in CLASSES.items()
+        }
+        eventually(lambda: waits_for_answer(client, 8))
+        relayed[0].refuse()
+        for name, both in outcomes.items():
+            for outcome in both:
+                outcome.wait(5)
+                if name in repeated:
+                    assert outcome.error is None, name
+                else:
+                    assert isinstance(outcome.error, OperationOutcomeUnknown), name
+        eventually(lambda: client.status().current_cluster == "green")
+        assert client.operation_counts().repeated == 2 * len(repeated)
+        assert client.operation_counts().unknown == 8 - 2 * len(repeated)
+
+
+def test_on_the_same_cluster_only_what_does_not_tell_is_repeated(relayed: tuple[Relay, Relay]) -> None:
+    with client_at(("blue", relayed[0].address), health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        outcomes = {name: Outcome(partial(call, client)) for name, call in CLASSES.items()}
+        eventually(lambda: waits_for_answer(client, 4))
+        relayed[0].cut()
+        relayed[0].resume()
+        for outcome in outcomes.values():
+            outcome.wait(5)
+        assert {name: type(outcome.error) for name, outcome in outcomes.items()} == {
+            "READ": type(None),
+            "REPEATABLE": type(None),
+            "REPEATABLE_ELSEWHERE": OperationOutcomeUnknown,
+            "ONCE": OperationOutcomeUnknown,
+        }
+
+
+def test_the_error_names_structure_method_and_cluster(relayed: tuple[Relay, Relay]) -> None:
+    addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
+    with client_at(*addresses, health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        outcome = Outcome(lambda: ONCE(client))
+        eventually(lambda: waits_for_answer(client))
+        relayed[0].refuse()
+        message = str(outcome.wait().error)
+        assert all(part in message for part in ("Queue.offer", "'q'", "blue", "ONCE")), message
+
+
+def test_operations_are_kept_through_a_switch_of_eight_threads(
+    pair: tuple[LocalCluster, LocalCluster],
+) -> None:
+    blue, green = pair
+    failures: list[BaseException] = []
+    stop = threading.Event()
+    with client_on(blue, green) as client:
+        numbers = client.get_map("load").blocking()
+
+        def work(number: int) -> None:
+            while not stop.is_set():
+                try:
+                    numbers.set(number, number)
+                    assert numbers.get(number) in (number, None)
+                    numbers.put(number, number)
+                except BaseException as error:
+                    failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        blue.kill()
+        eventually(lambda: client.status().current_cluster == "green")
+        time.sleep(0.3)
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+        assert not failures
+
+
+def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("three", 3)
+    with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
+        eventually(lambda: reaches(client, 3))
+        counter = client.get_pn_counter("hits").blocking()
+        queues = [client.get_queue(f"q{number}") for number in range(12)]
+        numbers = client.get_map("m").blocking()
+        numbers.put_all({number: number for number in range(100)})
+        counter.add_and_get(1)
+        takes = [queue.take() for queue in queues]
+        reads = [Outcome(lambda: [numbers.get(n) for n in range(100)]) for _ in range(4)]
+        eventually(lambda: waits_for_answer(client, 12))
+        cluster.kill(2)
+        for outcome in reads:
+            assert outcome.wait(20).error is None
+        lost = eventually(lambda: [take for take in takes if take.done()])
+        assert all(isinstance(take.exception(), OperationOutcomeUnknown) for take in lost)
+        assert client.status().epoch == 1
+        for queue in queues:
+            queue.blocking().offer("still there")
+        assert all(take.result() == "still there" for take in takes if take not in lost)
+
+
+def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("three", 3)
+    with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
+        eventually(lambda: reaches(client, 3))
+        locks = client.get_map("locks")
+        Outcome(lambda: [locks.blocking().lock(number) for number in range(20)]).wait()
+        waiting = [locks.lock(number) for number in range(20)]
+        eventually(lambda: waits_for_answer(client, 20))
+        cluster.kill(2)
+        lost = eventually(lambda: [lock for lock in waiting if lock.done()])
+        assert all(isinstance(lock.exception(), OperationOutcomeUnknown) for lock in lost)
+
+
+def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: StartCluster) -> None:
+    cluster = start_cluster("blue", 2)
+    with client_on(cluster) as client:
+        eventually(lambda: reaches(client, 2))  # or the other member would be asked to pass the call on
+        counter = client.get_pn_counter("hits")
+        counter.blocking().add_and_get(1)
+        replica = counter._current_target_replica_address
+        index = next(
+            i
+            for i, member in enumerate(cluster.members)
+            if member.address.endswith(f":{replica.address.port}")
+        )
+        cluster.freeze(index)
+        adding = counter.add_and_get(10)
+        eventually(lambda: waits_for_answer(client))
+        cluster.kill(index)
+        with pytest.raises(OperationOutcomeUnknown, match="add_and_get"):
+            adding.result()
+        counter.blocking().reset()  # the state that only the dead member had is gone, which is no fault of ours
+        assert counter.blocking().get() in (0, 1, 10, 11)
+
+
+def test_what_surely_did_not_run_is_done_whatever_its_class(pair: tuple[LocalCluster, LocalCluster]) -> None:
+    blue, green = pair
+    with client_on(blue, green, repeat="none") as client:
+        warmed(client)
+        blue.kill()
+        eventually(lambda: client.status().current_cluster != "blue")
+        assert ONCE(client) is True
+        assert client.get_map("m").blocking().put_if_absent("new", 1) is None
+
+
+def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) -> None:
+    addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
+    with client_at(*addresses, health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        calls: list[Future[Any]] = []
+        reads = [client.get_map("m").get("k") for _ in range(200)]
+        offers = [client.get_queue("q").offer(n) for n in range(200)]
+        for future in reads + offers:
+            future.add_done_callback(calls.append)
+        relayed[0].refuse()
+        eventually(lambda: len(calls) == 400)
+        assert all(read.is_success() for read in reads)
+        assert all(isinstance(offer.exception(), OperationOutcomeUnknown) for offer in offers)
+        relayed[0].resume()
+        assert client.get_map("m").blocking().get("k") == 1
+        assert len(calls) == 400
+        assert client._route.link is not None and client._route.link.is_idle
+
+
+def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, Relay]) -> None:
+    addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
+    with client_at(*addresses, health_check_interval=0) as client:
+        warmed(client)
+        relayed[0].freeze()
+        seen: list[BaseException] = []
+
+        def ask_again(_: Future[Any]) -> None:
+            try:
+                client.get_map("m").get("k").result()
+            except BaseException as error:
+                seen.append(error)
+
+        client.get_queue("q").offer(1).add_done_callback(ask_again)
+        later = client.get_map("m").get("k")
+        relayed[0].refuse()
+        assert Outcome(later.result).wait(5).error is None
+        eventually(lambda: seen or client.get_map("m").blocking().get("k") == 1)
+
+
+def test_a_future_of_a_first_use_connects_by_itself(blue: LocalCluster) -> None:
+    config = FailoverConfig()
+    config.add_cluster(blue.name, blue.addresses)
+    client: Any = HazelcastClient(config)
+    assert client.get_map("first-future").set("a", 1).result() is None
+    client.shutdown()
+
+
+def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
+    config = FailoverConfig()
+    config.add_cluster(blue.name, blue.addresses)
+    client: Any = HazelcastClient(config)
+    locks = client.get_map("future-locks")
+    locks.lock("k").result()  # connects first, so it is sent by a thread of the client's own
+    assert Outcome(lambda: locks.blocking().try_lock("k")).wait().result is False
+    locks.blocking().unlock("k")
+    assert Outcome(lambda: locks.blocking().try_lock("k")).wait().result is True
+    client.shutdown()
+
+
+def test_a_graceful_switch_lets_operations_finish_where_they_are(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with client_on(blue, green) as client:
+        queue = client.get_queue("graceful")
+        taking = queue.take()
+        client.switch_to("green")
+        queue.blocking().offer("on green")
+        assert not taking.done()
+        with client_on(blue) as other:
+            other.get_queue("graceful").blocking().offer("on blue")
+        assert Outcome(taking.result).wait().result == "on blue"
+        assert queue.blocking().poll() == "on green"

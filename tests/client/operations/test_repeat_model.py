@@ -1,0 +1,215 @@
+"""Every way in which an operation can be lost up to three times: it is repeated where it may be, and only there.
+
+The links are scripted, so that each loss comes exactly where it is wanted: before the operation was sent or after.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+import pytest
+from hazelcast.errors import ClientOfflineError, TargetDisconnectedError
+from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
+
+from flask_hazelcast_failover.client._connect.link import Link, LinkEnded, ProxyKey
+from flask_hazelcast_failover.client._operations import operations as operations_module
+from flask_hazelcast_failover.client._operations.idempotency import Kind, Method, method_of
+from flask_hazelcast_failover.client._operations.operations import Operations
+from flask_hazelcast_failover.client._operations.route import Route
+from flask_hazelcast_failover.client._process.serial_executor import Runner
+from flask_hazelcast_failover.client.options import Options, Repeat
+from flask_hazelcast_failover.errors import ClientOfflineException, OperationOutcomeUnknown
+
+_KINDS = [Kind.READ, Kind.REPEATABLE, Kind.REPEATABLE_ELSEWHERE, Kind.ONCE]
+_KEY = ProxyKey("Map", "hz:impl:mapService", "m")
+_A, _B = 1, 2
+
+
+class Lost(Enum):
+    """When an operation is lost."""
+
+    BEFORE = "before it was sent"
+    REFUSED = "the official client refused to send it"
+    AFTER = "after it was sent"
+
+
+class Then(Enum):
+    """Where the client is afterwards."""
+
+    SAME_LINK = "on the same link: only a member was lost"
+    A = "on a new link to cluster A, with its data"
+    B = "on a new link to cluster B"
+    OFFLINE = "nowhere"
+
+
+class Step(NamedTuple):
+    """One loss."""
+
+    lost: Lost
+    then: Then
+
+
+class ScriptedClient:
+    """What a link asks of an official client."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+
+    def connected_members(self) -> set[int]:
+        return {1} if self.is_open else set()
+
+    def waits_in_constructor(self, service: str, name: str) -> bool:
+        return False
+
+    def create_proxy(self, service: str, name: str) -> Future[object]:
+        return ImmediateFuture(object())
+
+
+class Script:
+    """Loses an operation as it is told, and remembers where it was started."""
+
+    def __init__(self, steps: tuple[Step, ...], route: Route) -> None:
+        self.steps = list(steps)
+        self.starts: list[tuple[int, bool]] = []  # data of the link, and whether it may have run
+        self.route = route
+        route.publish(new_link(_A))
+
+    def start(self, real: object, link: Link) -> Any:
+        if not self.steps:
+            self.starts.append((link.data, True))
+            return ImmediateFuture("done")
+        step = self.steps.pop(0)
+        self.starts.append((link.data, step.lost is Lost.AFTER))
+        if step.then is Then.OFFLINE:
+            self.route.offline("nobody is there")
+        elif step.then is not Then.SAME_LINK:
+            self.route.publish(new_link(_A if step.then is Then.A else _B))
+        link.client.is_open = step.then is Then.SAME_LINK  # type: ignore[attr-defined]
+        if step.lost is Lost.REFUSED:
+            return ImmediateExceptionFuture(ClientOfflineError())
+        error: Exception = TargetDisconnectedError("gone") if link.is_connected() else LinkEnded("gone")
+        if step.lost is Lost.BEFORE:
+            raise error
+        return ImmediateExceptionFuture(error)
+
+
+def new_link(data: int) -> Link:
+    link = Link("cluster", data, ScriptedClient())  # type: ignore[arg-type]
+    link.data = data
+    return link
+
+
+def stories() -> Iterator[tuple[Step, ...]]:
+    """Every sequence of up to three losses; being offline ends one."""
+    on = [Step(lost, then) for lost in Lost for then in Then if then is not Then.OFFLINE]
+    last = [Step(lost, then) for lost in Lost for then in Then]
+    yield ()
+    for length in range(3):
+        for before in itertools.product(on, repeat=length):
+            for end in last:
+                yield (*before, end)
+
+
+def may_repeat(kind: Kind, policy: Repeat, doubts: set[int], data: int) -> bool:
+    """The contract's table, in words of its own."""
+    if not doubts:
+        return True
+    allowed = {
+        Repeat.NONE: set[Kind](),
+        Repeat.READS: {Kind.READ},
+        Repeat.REPEATABLE: {Kind.READ, Kind.REPEATABLE, Kind.REPEATABLE_ELSEWHERE},
+    }[policy]
+    return kind in allowed and (kind is not Kind.REPEATABLE_ELSEWHERE or data not in doubts)
+
+
+def expected(kind: Kind, policy: Repeat, steps: tuple[Step, ...]) -> tuple[list[int], object]:
+    """Where an operation is started, and how it ends."""
+    data, starts, doubts = _A, [], set[int]()
+    for step in steps:
+        starts.append(data)
+        if step.lost is Lost.AFTER:
+            doubts.add(data)
+        if step.then is Then.OFFLINE:
+            # It would have waited for the same cluster as well as for another one.
+            repeatable = all(may_repeat(kind, policy, doubts, cluster) for cluster in (_A, _B))
+            return starts, ClientOfflineException if repeatable else OperationOutcomeUnknown
+        data = {Then.A: _A, Then.B: _B, Then.SAME_LINK: data}[step.then]
+        if not may_repeat(kind, policy, doubts, data):
+            return starts, OperationOutcomeUnknown
+    return [*starts, data], "done"
+
+
+def outcome(call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except Exception as error:
+        return type(error)
+
+
+@pytest.fixture(autouse=True)
+def without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations_module, "_PAUSE", 0.0)
+
+
+@pytest.fixture
+def runner() -> Iterator[Runner]:
+    yield from _running("test-runner")
+
+
+@pytest.fixture
+def waiter() -> Iterator[Runner]:
+    yield from _running("test-waiter")
+
+
+def _running(name: str) -> Iterator[Runner]:
+    runner = Runner(name)
+    yield runner
+    runner.stop()
+    runner.join(5.0)
+
+
+@pytest.mark.parametrize("way", ["run", "submit"])
+@pytest.mark.parametrize("policy", Repeat)
+@pytest.mark.parametrize("kind", _KINDS)
+def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
+    kind: Kind, policy: Repeat, way: str, runner: Runner, waiter: Runner
+) -> None:
+    for steps in stories():
+        wanted = expected(kind, policy, steps)
+        if len(wanted[0]) < len(steps):
+            continue  # it ends before the last loss, so a shorter story tells the same
+        route = Route(lambda: None, lambda: "")
+        script = Script(steps, route)
+        operations = Operations(route, Options(repeat=policy), runner, waiter)
+        operation = operations.operation(_KEY, "method", Method(kind), script.start)
+        if way == "run":
+            ended = outcome(lambda: operations.run(operation))  # noqa: B023
+        else:
+            ended = outcome(lambda: operations.submit(operation).result())  # noqa: B023
+        starts = [data for data, _ in script.starts]
+        assert (starts, ended) == wanted, steps
+        check_safety(kind, policy, script.starts, steps)
+
+
+@pytest.mark.parametrize("way", ["run", "submit"])
+def test_what_is_made_of_several_requests_may_have_run_when_one_of_them_is_refused(
+    way: str, runner: Runner, waiter: Runner
+) -> None:
+    route = Route(lambda: None, lambda: "")
+    script = Script((Step(Lost.REFUSED, Then.B),), route)
+    operations = Operations(route, Options(), runner, waiter)
+    key = ProxyKey("MultiMap", "hz:impl:multiMapService", "m")
+    operation = operations.operation(key, "put_all", method_of("MultiMap", "put_all"), script.start)
+    with pytest.raises(OperationOutcomeUnknown, match="put_all"):
+        operations.run(operation) if way == "run" else operations.submit(operation).result()
+    assert len(script.starts) == 1
+
+
+def check_safety(kind: Kind, policy: Repeat, starts: list[tuple[int, bool]], steps: tuple[Step, ...]) -> None:
+    """Whatever the table says in detail: what may have run is not run again where that would show."""
+    for (data, may_have_run), later in zip(starts, [starts[i + 1 :] for i in range(len(starts))]):  # noqa: B905
+        if may_have_run and (kind is Kind.ONCE or policy is Repeat.NONE):
+            assert not later, steps
+        if may_have_run and kind is Kind.REPEATABLE_ELSEWHERE:
+            assert data not in [other for other, _ in later], steps

@@ -1,0 +1,21 @@
+"""The route: what is published and what is shown of it change in one moment."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from flask_hazelcast_failover.client._operations.route import Route
+from tests.support.switching import Outcome
+
+
+def test_whoever_sees_where_the_client_is_finds_it_there() -> None:
+    route = Route(lambda: None, lambda: "")
+    route.offline("nothing is reachable")
+    link: Any = SimpleNamespace(index=0)
+    asking: list[Outcome] = []
+
+    def show() -> None:
+        asking.append(Outcome(lambda: route.active(deadline=float("inf"))))
+        assert not asking[0].ends_within(0.1), "it was told that nothing is reachable"
+
+    route.publish(link, show)
+    assert asking[0].wait().result is link

@@ -1,0 +1,356 @@
+"""Forks, worker processes and greenlets: each process has connections of its own and disturbs no other."""
+
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from flask_hazelcast_failover import FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.testing import LocalCluster
+from tests.support import script_client
+from tests.support.fair_time import fair_time
+from tests.support.modules import stub
+from tests.support.relay import Relay
+from tests.support.scripts import run, running
+from tests.support.serving import serve
+from tests.support.waiting import eventually
+
+GEVENT = "from gevent import monkey; monkey.patch_all()\n"
+
+
+def clusters_of(*clusters: LocalCluster) -> dict[str, list[str]]:
+    return {cluster.name: cluster.addresses for cluster in clusters}
+
+
+def test_a_client_forked_before_its_first_use_works_in_parent_and_child(blue: LocalCluster) -> None:
+    run(
+        """
+        users = client.get_map("forked-before").blocking()
+        script.in_child(lambda: users.set("child", 1))
+        assert users.get("child") == 1
+        assert client.status().epoch == 1
+        """,
+        clusters_of(blue),
+    )
+
+
+@pytest.mark.parametrize("before", ["", GEVENT], ids=["threads", "gevent"])
+def test_a_client_forked_after_its_first_use_works_in_parent_and_child(
+    blue: LocalCluster, green: LocalCluster, before: str
+) -> None:
+    run(
+        """
+        users = client.get_map("forked-after").blocking()
+        users.set("parent", 1)
+        script.soon(lambda: client.status().clusters[1].state == "standby")
+        mine, worker = script.sockets(), client.status().worker
+
+        def use():
+            script.soon(lambda: not script.sockets())  # gevent closes when its loop runs
+            assert client.status().state == "idle" and client.status().worker != worker
+            assert users.get("parent") == 1
+            users.set("child", os.getpid())
+            assert client.status().epoch == 1 and not script.sockets() & mine
+            client.switch_to("green")
+            client.shutdown()
+
+        for _ in range(3):
+            script.in_child(use)
+            assert users.get("child")
+        assert script.sockets() == mine and client.status().epoch == 1
+        assert client.status().worker == worker
+        """,
+        clusters_of(blue, green),
+        before=before,
+    )
+
+
+def test_listeners_work_on_both_sides_of_a_fork(blue: LocalCluster) -> None:
+    run(
+        """
+        heard = []
+        users = client.get_map("forked-listeners").blocking()
+        users.add_entry_listener(include_value=True, added_func=lambda event: heard.append(event.key))
+
+        def use():
+            users.size()
+            users.set(f"child {os.getpid()}", 1)
+            script.soon(lambda: f"child {os.getpid()}" in heard)
+
+        pid = script.child(use)
+        script.ends_well(pid)
+        script.soon(lambda: f"child {pid}" in heard)
+        users.set("parent", 1)
+        script.soon(lambda: "parent" in heard)
+        assert client.status().epoch == 1
+        users.destroy()
+        """,
+        clusters_of(blue),
+    )
+
+
+def test_a_child_that_lives_on_does_not_hold_the_parents_connections_open(blue: LocalCluster) -> None:
+    with Relay(blue.addresses[0]) as relay:
+        text = """
+            users = client.get_map("forked-open").blocking()
+            users.size()
+            reading, writing = os.pipe()
+            pid = script.child(lambda: os.read(reading, 1))
+            users.size()
+            print("forked")
+            sys.stdin.readline()
+            client.shutdown()
+            print("shut down")
+            sys.stdin.readline()
+            os.write(writing, b"!")
+            script.ends_well(pid)
+            """
+        options: Any = {"client_options": {"smart_routing": False}}
+        with running(text, {"blue": [relay.address]}, **options) as script:
+            script.expect("forked")
+            assert relay.link_count == 1
+            script.say()
+            script.expect("shut down")
+            eventually(lambda: relay.link_count == 0, within=2)
+            script.say()
+            script.ends(5)
+
+
+def test_a_child_that_ends_closes_nothing_of_its_parent(blue: LocalCluster) -> None:
+    with Relay(blue.addresses[0]) as relay:
+        text = """
+            events = []
+            client.subscribe(events.append)
+            users = client.get_map("forked-ends").blocking()
+            users.size()
+            ports = script.sockets()
+            for end in (lambda: None, users.size, client.shutdown):
+                script.in_child(end)
+            pid = os.fork()
+            if not pid:
+                sys.exit()  # as gunicorn's workers end
+            script.ends_well(pid)
+            users.size()
+            assert script.sockets() == ports
+            script.soon(lambda: events)
+            assert [type(event).__name__ for event in events] == ["ClusterConnected"]
+            """
+        run(text, {"blue": [relay.address]}, client_options={"smart_routing": False})
+
+
+def test_forks_in_the_middle_of_operations_and_switches_leave_no_lock_held(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    run(
+        """
+        stop, errors = threading.Event(), []
+        users = client.get_map("forked-busy").blocking()
+        users.set("key", 1)
+        client.switch_to("green")
+        users.set("key", 1)
+        labels = ["blue", "green"]
+
+        def switch():
+            labels.reverse()
+            client.switch_to(labels[0])
+
+        threads = [script.repeatedly(lambda: users.get("key"), stop, errors) for _ in range(8)]
+        threads.append(script.repeatedly(switch, stop, errors))
+
+        def use():
+            assert users.get("key") == 1
+            client.switch_to("green")
+            assert users.get("key") == 1
+
+        for _ in range(15):
+            script.in_child(use)
+        stop.set()
+        for thread in threads:
+            thread.join(5)
+        assert not errors, errors
+        users.destroy()
+        """,
+        clusters_of(blue, green),
+        within=40,
+    )
+
+
+def test_forks_while_connecting_leave_no_socket_in_the_child(blue: LocalCluster) -> None:
+    with Relay(blue.addresses[0]) as silent:
+        silent.freeze()
+        run(
+            """
+            client.connect_soon()
+            script.soon(script.sockets)
+
+            def look():
+                assert not script.sockets()
+
+            script.in_child(look)
+            """,
+            {"blue": [silent.address]},
+        )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_multiprocessing_have_clients_of_their_own(blue: LocalCluster, method: str) -> None:
+    text = f"""
+        import multiprocessing
+        users = client.get_map("multiprocessing-{method}").blocking()
+        users.set("parent", 1)
+        context = multiprocessing.get_context("{method}")
+        import tests.support.script_client as script
+        if "{method}" == "fork":
+            script.users = users
+        process = context.Process(target=script.use_in_process, args=(json.loads(sys.argv[1]), users.name))
+        process.start()
+        process.join(30)
+        assert process.exitcode == 0, process.exitcode
+        assert users.get("child") == 2 and client.status().epoch == 1
+        """
+    run(text, clusters_of(blue), within=40.0)
+
+
+def test_a_client_is_not_sent_to_another_process() -> None:
+    config = FailoverConfig()
+    config.add_cluster("blue", ["127.0.0.1:1"])
+    client = HazelcastClient(config)
+    with pytest.raises(TypeError, match="make one in each process"):
+        multiprocessing.reduction.ForkingPickler.dumps(client)
+
+
+def test_200_greenlets_read_on_through_the_loss_of_their_cluster(
+    blue: LocalCluster, green: LocalCluster
+) -> None:
+    with Relay(blue.addresses[0]) as relay:
+        text = """
+            import gevent
+            users = client.get_map("greenlets").blocking()
+            users.set("key", "blue")
+            client.switch_to("green"); users.set("key", "green"); client.reset()
+            seen = set()
+
+            def read(number):
+                while "green" not in seen:
+                    seen.add(users.get("key"))
+                    gevent.sleep(0)
+                return users.get("key")
+
+            readers = [gevent.spawn(read, number) for number in range(200)]
+            script.soon(lambda: seen)
+            print("reading")
+            gevent.joinall(readers, timeout=15, raise_error=True)
+            assert all(reader.value == "green" for reader in readers)
+            assert seen == {"blue", "green"}
+            client.shutdown()
+            """
+        options = {"client_options": {"smart_routing": False}, "try_count": 1}
+        with running(text, {"blue": [relay.address], "green": green.addresses}, GEVENT, **options) as script:
+            script.expect("reading")
+            relay.refuse()
+            script.ends(20)
+
+
+def test_greenlets_of_a_process_that_was_patched_late_are_not_waited_for_in_vain(blue: LocalCluster) -> None:
+    # As gunicorn does with a preloaded app: it patches in the worker, long after the app was imported.
+    run(
+        """
+        from gevent import monkey; monkey.patch_all()
+        events = []
+        client.subscribe(events.append)
+        client.get_map("patched-late").blocking().size()
+        script.soon(lambda: events)
+        began = time.monotonic()
+        client.shutdown()
+        assert time.monotonic() - began < 0.7, time.monotonic() - began
+        """,
+        clusters_of(blue),
+    )
+
+
+@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+def test_workers_forked_from_a_preloaded_app_survive_their_cluster(
+    pair: tuple[LocalCluster, LocalCluster], worker_class: str
+) -> None:
+    def answers() -> dict[int, dict[str, Any]]:
+        with ThreadPoolExecutor(8) as requests:
+            return {answer["pid"]: answer for _, answer in requests.map(server.get, ["/read"] * 16)}
+
+    def all_moved() -> bool:
+        moved.update({pid: answer for pid, answer in answers().items() if answer["on"] == "green"})
+        return len(moved) == 2
+
+    app, moved = "tests.support.preloaded_app:app", dict[int, dict[str, Any]]()
+    with serve(*pair, workers=2, worker_class=worker_class, app=app, arguments=("--preload",)) as server:
+        before = answers()
+        assert {answer["value"] for answer in before.values()} == {server.process.pid}
+        assert {(answer["on"], answer["epoch"]) for answer in before.values()} == {("blue", 1)}
+        pair[0].kill()
+        eventually(all_moved, within=10)
+        assert {answer["epoch"] for answer in moved.values()} == {2}
+        assert server.process.pid not in moved
+        began = fair_time()
+        server.stop()
+        # The workers end, and then the one that they were forked from: each takes 2 s at most, and its interpreter's end.
+        assert fair_time() - began < 6 and server.process.returncode == 0
+
+
+# Where it cannot work.
+
+
+def make_client() -> HazelcastClient:
+    return script_client.make_client({"blue": ["127.0.0.1:1"]}, {})
+
+
+def test_eventlet_is_refused_at_once_whenever_it_was_patched_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_before = make_client()
+    stub(monkeypatch, "eventlet.patcher", is_monkey_patched=lambda module: module == "thread")
+    for attempt in (make_client, made_before.start, made_before.get_map("any").blocking().size):
+        with pytest.raises(RuntimeError, match=r"eventlet.*gevent.*gthread"):
+            attempt()
+
+
+def test_eventlet_without_its_patches_is_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub(monkeypatch, "eventlet.patcher", is_monkey_patched=lambda module: False)
+    make_client()
+
+
+def test_uwsgi_without_threads_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_before = make_client()
+    stub(monkeypatch, "uwsgi", opt={"master": True, "processes": b"4"})
+    for attempt in (make_client, made_before.start):
+        with pytest.raises(RuntimeError, match="--enable-threads"):
+            attempt()
+
+
+@pytest.mark.parametrize("option", [{"enable-threads": True}, {"threads": b"2"}])
+def test_uwsgi_with_threads_is_welcome(monkeypatch: pytest.MonkeyPatch, option: dict[str, object]) -> None:
+    stub(monkeypatch, "uwsgi", opt={"master": True} | option)
+    make_client()
+
+
+def test_forks_of_uwsgi_which_python_hears_nothing_of_are_noticed(blue: LocalCluster) -> None:
+    said = run(
+        """
+        import flask_hazelcast_failover.client._process.lifecycle as processes
+        users = client.get_map("uwsgi").blocking()
+        users.size()
+        mine, worker = script.sockets(), client.status().worker
+        uwsgi.post_fork_hook()  # as after a fork that Python heard of
+        assert script.sockets() == mine and client.status().worker == worker
+        processes._process = 0  # as after one that it did not
+        uwsgi.post_fork_hook()
+        assert not script.sockets() and client.status().state == "idle"
+        users.size()
+        assert not script.sockets() & mine and client.status().worker != worker
+        """,
+        clusters_of(blue),
+        before="""
+        import sys, types
+        uwsgi = sys.modules["uwsgi"] = types.ModuleType("uwsgi")
+        uwsgi.opt = {"enable-threads": True}
+        uwsgi.post_fork_hook = lambda: print("the hook that was there")
+        """,
+    )
+    assert said.count("the hook that was there") == 2
