@@ -8,7 +8,7 @@ from typing import Protocol
 
 from flask import Flask, current_app, has_app_context
 
-from flask_hazelcast_failover._fleet_control import Steering
+from flask_hazelcast_failover._fleet_control import FleetControl
 from flask_hazelcast_failover._settings import Settings
 from flask_hazelcast_failover.client import HazelcastClient
 
@@ -24,7 +24,7 @@ class AppState:
 
     settings: Settings
     client: HazelcastClient
-    steering: Steering
+    steering: FleetControl
 
 
 class AppStates:

@@ -16,7 +16,7 @@ from flask_hazelcast_failover._admin import Access, AdminAuth, create_blueprint
 from flask_hazelcast_failover._app_state import KEY, AppState, AppStates
 from flask_hazelcast_failover._cli.commands import commands
 from flask_hazelcast_failover._fleet import Fleet, server_name
-from flask_hazelcast_failover._fleet_control import Steering
+from flask_hazelcast_failover._fleet_control import FleetControl
 from flask_hazelcast_failover._http_errors import answer_when_offline
 from flask_hazelcast_failover._settings import Settings
 from flask_hazelcast_failover.client import HazelcastClient
@@ -85,7 +85,7 @@ class HazelcastFailover:
         return self.app_states.current().settings
 
     @property
-    def steering(self) -> Steering:
+    def steering(self) -> FleetControl:
         """Who carries out a wish to move, for the current app: it acts on the app's whole fleet.
 
         Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-__all__ = ["Outcome", "Precondition", "Steering", "TargetUnreachable", "UnknownTarget", "Wish"]
+__all__ = [
+    "CommandResult",
+    "FleetControl",
+    "Precondition",
+    "SwitchCommand",
+    "TargetUnreachable",
+    "UnknownTarget",
+]
 
 
 class Precondition(Enum):
@@ -20,7 +27,7 @@ class Precondition(Enum):
 
 
 @dataclass(frozen=True)
-class Wish:
+class SwitchCommand:
     """To be on the cluster ``label`` (``None``: the one with the highest priority).
 
     ``workers`` are the ids of the processes that shall move (``None``: all of them); ``by`` is who wishes it.
@@ -33,7 +40,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandResult:
     """What became of a wish: ids of the processes that were told, that are there, and that are not."""
 
     generation: int
@@ -59,13 +66,13 @@ class TargetUnreachable(Exception):
     """The precondition does not hold, and nothing has changed."""
 
 
-class Steering(Protocol):
+class FleetControl(Protocol):
     """What the admin routes ask for."""
 
     def status(self) -> dict[str, Any]:
         """Return the status of the process that answers and of its fleet, as JSON can carry it."""
         ...
 
-    def carry_out(self, wish: Wish) -> Outcome:
+    def carry_out(self, wish: SwitchCommand) -> CommandResult:
         """Move. Raises ``UnknownTarget`` or ``TargetUnreachable``, and then nothing has changed."""
         ...

@@ -35,7 +35,7 @@ def _without_what_was_dropped() -> None:
     """The clients of apps that the file before has dropped go with them: some tests count threads."""
     gc.collect()
     with suppress(AssertionError):  # a client that somebody still holds is not of this kind
-        eventually(lambda: "hazelcast-failover-keeper" not in client_threads(), within=2.0)
+        eventually(lambda: "hazelcast-failover-controller" not in client_threads(), within=2.0)
 
 
 @pytest.fixture(scope="session")

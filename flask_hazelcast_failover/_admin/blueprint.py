@@ -25,9 +25,14 @@ from flask_hazelcast_failover._admin.health import Health, health_of
 from flask_hazelcast_failover._admin.openapi import describe
 from flask_hazelcast_failover._admin.page import render_page
 from flask_hazelcast_failover._admin.problems import problem
-from flask_hazelcast_failover._admin.requests import reset_wish, switch_wish
-from flask_hazelcast_failover._admin.sign_ins import FailedAttempts, LogLines
-from flask_hazelcast_failover._fleet_control import Steering, TargetUnreachable, UnknownTarget, Wish
+from flask_hazelcast_failover._admin.requests import reset_command, switch_command
+from flask_hazelcast_failover._admin.sign_ins import FailedSignIns, LogLines
+from flask_hazelcast_failover._fleet_control import (
+    FleetControl,
+    SwitchCommand,
+    TargetUnreachable,
+    UnknownTarget,
+)
 from flask_hazelcast_failover.client import HazelcastClient
 
 __all__ = ["create_blueprint"]
@@ -53,7 +58,9 @@ _WHO = "flask_hazelcast_failover.who"
 _OPEN_TO_ALL = ("health", "live")
 
 
-def create_blueprint(prefix: str, client: HazelcastClient, steering: Steering, access: Access) -> Blueprint:
+def create_blueprint(
+    prefix: str, client: HazelcastClient, steering: FleetControl, access: Access
+) -> Blueprint:
     """Return the routes of one app. Without any way in, only those for health probes exist."""
     blueprint = Blueprint(
         "hazelcast_failover",
@@ -69,7 +76,7 @@ def create_blueprint(prefix: str, client: HazelcastClient, steering: Steering, a
     else:
         _add_route(blueprint, "/", "nothing", _nothing, strict_slashes=False)
     _add_route(blueprint, "/<path:path>", "nothing", _nothing)
-    attempts, lines = FailedAttempts(), LogLines()
+    attempts, lines = FailedSignIns(), LogLines()
     blueprint.before_request(lambda: _admit(access, attempts))
     blueprint.register_error_handler(HTTPException, lambda error: _refused(error, lines))
     blueprint.after_request(_never_stored)
@@ -88,7 +95,7 @@ def _add_health(blueprint: Blueprint, client: HazelcastClient) -> None:
     _add_route(blueprint, "/health/live", "live", live)
 
 
-def _add_steering(blueprint: Blueprint, steering: Steering) -> None:
+def _add_steering(blueprint: Blueprint, steering: FleetControl) -> None:
     def page() -> Response:
         return render_page(steering.status())
 
@@ -96,10 +103,10 @@ def _add_steering(blueprint: Blueprint, steering: Steering) -> None:
         return _json(steering.status())
 
     def reset() -> Response:
-        return _carry_out(steering, reset_wish(request, _who()))
+        return _carry_out(steering, reset_command(request, _who()))
 
     def switch() -> Response:
-        return _carry_out(steering, switch_wish(request, _who()))
+        return _carry_out(steering, switch_command(request, _who()))
 
     def description() -> Response:
         return _json(describe(steering.status()))
@@ -111,7 +118,7 @@ def _add_steering(blueprint: Blueprint, steering: Steering) -> None:
     _add_route(blueprint, "/switch", "switch", switch)
 
 
-def _carry_out(steering: Steering, wish: Wish) -> Response:
+def _carry_out(steering: FleetControl, wish: SwitchCommand) -> Response:
     try:
         outcome = steering.carry_out(wish)
     except UnknownTarget as error:
@@ -132,7 +139,7 @@ def _carry_out(steering: Steering, wish: Wish) -> Response:
     return _json(outcome.as_dict())
 
 
-def _admit(access: Access, attempts: FailedAttempts) -> None:
+def _admit(access: Access, attempts: FailedSignIns) -> None:
     endpoint = _endpoint()
     if endpoint not in _OPEN_TO_ALL:
         if not access.is_open:
@@ -145,7 +152,7 @@ def _admit(access: Access, attempts: FailedAttempts) -> None:
         refuse_foreign_pages(request)
 
 
-def _signed_in(access: Access, attempts: FailedAttempts) -> str:
+def _signed_in(access: Access, attempts: FailedSignIns) -> str:
     address = request.remote_addr or "unknown"
     pause = attempts.refused_for(address)
     if pause:

@@ -9,27 +9,27 @@ from typing import Any
 from flask import Request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from flask_hazelcast_failover._fleet_control import Precondition, Wish
+from flask_hazelcast_failover._fleet_control import Precondition, SwitchCommand
 
-__all__ = ["reset_wish", "switch_wish"]
+__all__ = ["reset_command", "switch_command"]
 
 
-def reset_wish(request: Request, by: str) -> Wish:
+def reset_command(request: Request, by: str) -> SwitchCommand:
     """Read ``{"workers": [id], "force": true}``, each of them optional; no body is ``{}``.
 
     Raises ``UnsupportedMediaType`` for anything but JSON, ``BadRequest`` for anything else.
     """
     body = _body(request, ("workers", "force"))
-    return Wish(label=None, by=by, workers=_workers(body), precondition=_precondition(body))
+    return SwitchCommand(label=None, by=by, workers=_workers(body), precondition=_precondition(body))
 
 
-def switch_wish(request: Request, by: str) -> Wish:
+def switch_command(request: Request, by: str) -> SwitchCommand:
     """Read the same with ``"cluster": LABEL``, which is required. Raises the same."""
     body = _body(request, ("cluster", "workers", "force"))
     label = body.get("cluster")
     if not isinstance(label, str):
         raise BadRequest('"cluster" must be the label of a cluster.')
-    return Wish(label=label, by=by, workers=_workers(body), precondition=_precondition(body))
+    return SwitchCommand(label=label, by=by, workers=_workers(body), precondition=_precondition(body))
 
 
 def _body(request: Request, known: tuple[str, ...]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["FailedAttempts", "LogLines"]
+__all__ = ["FailedSignIns", "LogLines"]
 
 # An address that fails this often within so many seconds is refused unheard for the rest of them.
 _ALLOWED, _WINDOW = 20, 60.0
@@ -16,7 +16,7 @@ _ALLOWED, _WINDOW = 20, 60.0
 _ADDRESSES = 10_000
 
 
-class FailedAttempts:
+class FailedSignIns:
     """Counts the failed sign-ins of each address in this process.
 
     :param now: gives the time in seconds

@@ -22,13 +22,13 @@ import click
 from flask.cli import AppGroup
 
 from flask_hazelcast_failover._app_state import current_state
-from flask_hazelcast_failover._cli.drill import Inspection, counted, inspect_clusters, warnings_of
+from flask_hazelcast_failover._cli.drill import Inspection, inspect_clusters, pluralize, warnings_of
 from flask_hazelcast_failover._fleet_control import (
-    Outcome,
+    CommandResult,
     Precondition,
+    SwitchCommand,
     TargetUnreachable,
     UnknownTarget,
-    Wish,
 )
 from flask_hazelcast_failover.errors import ClientOfflineException
 
@@ -232,7 +232,7 @@ def _steer(label: str | None, force: bool, as_json: bool) -> None:
     try:
         with _progress("moving the fleet"):
             app.client.start()
-            outcome = app.steering.carry_out(Wish(label, by=_who(), precondition=precondition))
+            outcome = app.steering.carry_out(SwitchCommand(label, by=_who(), precondition=precondition))
     except UnknownTarget as error:
         _fail(str(error))
     except TargetUnreachable as error:
@@ -245,7 +245,7 @@ def _steer(label: str | None, force: bool, as_json: bool) -> None:
     raise SystemExit(int(ExitCode.DEGRADED if outcome.missing else ExitCode.OK))
 
 
-def _tell(outcome: Outcome, as_json: bool) -> None:
+def _tell(outcome: CommandResult, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(outcome.as_dict()))
         return
@@ -298,8 +298,8 @@ def _inspection_line(inspection: Inspection) -> str:
     if not inspection.is_fit:
         return click.style(f"{inspection.label}: not fit: {inspection.problem}", fg="red")
     return (
-        f"{inspection.label}: fit, {inspection.latency_ms:.1f} ms, {counted(inspection.members, 'member', 'members')},"
-        f" version {inspection.version}, {counted(inspection.entries, 'entry', 'entries')} in its maps"
+        f"{inspection.label}: fit, {inspection.latency_ms:.1f} ms, {pluralize(inspection.members, 'member', 'members')},"
+        f" version {inspection.version}, {pluralize(inspection.entries, 'entry', 'entries')} in its maps"
     )
 
 

@@ -21,7 +21,7 @@ from hazelcast.proxy.map import Map
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.failover.view import FailoverView
 
-__all__ = ["Inspection", "counted", "inspect_clusters", "warnings_of"]
+__all__ = ["Inspection", "inspect_clusters", "pluralize", "warnings_of"]
 
 _PROBE_MAP = "hazelcast-failover-drill"
 _PROBE_SECONDS = 60
@@ -80,7 +80,7 @@ def warnings_of(inspections: Sequence[Inspection], here: str | None) -> list[str
     return found
 
 
-def counted(number: int, one: str, many: str) -> str:
+def pluralize(number: int, one: str, many: str) -> str:
     """A number with its noun."""
     return f"{number} {one if number == 1 else many}"
 
@@ -88,10 +88,10 @@ def counted(number: int, one: str, many: str) -> str:
 def _loss(left: Inspection, target: Inspection) -> Iterator[str]:
     """What a switch from one to the other would take away."""
     if target.entries == 0 and left.entries > 0:
-        entries = counted(left.entries, "entry", "entries")
+        entries = pluralize(left.entries, "entry", "entries")
         yield f"{target.label} is empty, {left.label} holds {entries}: after a switch the app starts with nothing"
     if target.members < left.members:
-        yield f"{target.label} has {counted(target.members, 'member', 'members')}, {left.label} has {left.members}"
+        yield f"{target.label} has {pluralize(target.members, 'member', 'members')}, {left.label} has {left.members}"
     if target.version and left.version and _numbers(target.version) < _numbers(left.version):
         yield f"{target.label} runs {target.version}, {left.label} the newer {left.version}"
 

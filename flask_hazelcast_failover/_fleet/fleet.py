@@ -16,18 +16,25 @@ from typing import Any
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover._fleet.fleet_worker import Pulse
-from flask_hazelcast_failover._fleet.initial_placement import Newcomer, word_of
+from flask_hazelcast_failover._fleet.fleet_worker import FleetWorker
+from flask_hazelcast_failover._fleet.initial_placement import InitialPlacement, preferred_label
 from flask_hazelcast_failover._fleet.name import is_server_worker
-from flask_hazelcast_failover._fleet.records import Desired, Origin, Question, WorkerRecord, for_all, for_some
+from flask_hazelcast_failover._fleet.records import (
+    Desired,
+    OrderSource,
+    ReachabilityQuestion,
+    WorkerRecord,
+    for_all,
+    for_some,
+)
 from flask_hazelcast_failover._fleet.store import claim_arrival, read_once
-from flask_hazelcast_failover._fleet.worker_identity import Member, View
+from flask_hazelcast_failover._fleet.worker_identity import FleetView, WorkerIdentity
 from flask_hazelcast_failover._fleet_control import (
-    Outcome,
+    CommandResult,
     Precondition,
+    SwitchCommand,
     TargetUnreachable,
     UnknownTarget,
-    Wish,
 )
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.client.control import OfficialClient
@@ -48,7 +55,7 @@ _FIRST_ANSWER = 2.0
 # does not wait for it sends a second alert.
 _ANSWER = 3.0
 
-_NOBODY_ELSE = View()
+_NOBODY_ELSE = FleetView()
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
@@ -74,11 +81,11 @@ class Fleet:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()  # guards the pulse's making
-        self._pulse: Pulse | None = None  # made once for each process, under _lock
+        self._pulse: FleetWorker | None = None  # made once for each process, under _lock
         self._serves = False  # only ever becomes true
         # Without standby one cluster is asked after the other, so none has another to wait for.
         longest = min(self._options.connect_timeout, self._options.wait_timeout) / 3
-        self._newcomer = Newcomer(() if self._is_cold else self._labels(), self._down, longest)
+        self._newcomer = InitialPlacement(() if self._is_cold else self._labels(), self._down, longest)
 
     @property
     def name(self) -> str:
@@ -132,7 +139,7 @@ class Fleet:
         status = self._client.status()
         if status.state is State.CLOSED:
             raise HazelcastClientNotActiveError("the client was shut down")
-        wish = Wish(status.clusters[index].label, by=f"process {status.worker}")
+        wish = SwitchCommand(status.clusters[index].label, by=f"process {status.worker}")
         try:
             if self._takes_part and not self._serves:  # it is not told with the others, and moves last
                 self._client.connect_soon()
@@ -151,7 +158,7 @@ class Fleet:
         word = None
         try:
             reading = read_once(client, member.fleet, _FIRST_ANSWER)
-            word = word_of(reading, trusts_the_past=member.has_past)
+            word = preferred_label(reading, trusts_the_past=member.has_past)
         except Exception as error:
             _logger.debug("%s does not say where fleet %s is: %s", label, member.fleet, error)
         return self._newcomer.hear(label, word)
@@ -182,11 +189,11 @@ class Fleet:
         }
         return {**status.as_dict(), "fleet": fleet}
 
-    def carry_out(self, wish: Wish) -> Outcome:
+    def carry_out(self, wish: SwitchCommand) -> CommandResult:
         """Move those who are meant. Raises ``UnknownTarget`` or ``TargetUnreachable``: nothing has changed."""
         return self._carry_out(wish, holds=wish.label is not None)
 
-    def _carry_out(self, wish: Wish, *, holds: bool) -> Outcome:
+    def _carry_out(self, wish: SwitchCommand, *, holds: bool) -> CommandResult:
         labels = self._labels()
         label = labels[0] if wish.label is None else wish.label
         _refuse_unknown("cluster", [label], labels)
@@ -200,7 +207,7 @@ class Fleet:
         if not told:  # a shell, and nobody serves
             if self._takes_part and not view.is_known:
                 raise TargetUnreachable(f"the records of fleet {self.name} cannot be read at the moment")
-            return Outcome(view.desired.generation if view.desired else 0, (), (), ())
+            return CommandResult(view.desired.generation if view.desired else 0, (), (), ())
         others = [workers[worker] for worker in told if worker != me]
         if wish.precondition is Precondition.ALL_CAN_REACH_IT:
             self._refuse_out_of_reach(self._when_connected(others, label), label, me in told)
@@ -217,9 +224,9 @@ class Fleet:
         done: tuple[str, ...] = (me,) if has_moved else ()
         if others:
             done = self._followed(told, label, done)
-        return Outcome(desired.generation, told, done, tuple(w for w in told if w not in done))
+        return CommandResult(desired.generation, told, done, tuple(w for w in told if w not in done))
 
-    def _join(self) -> View:
+    def _join(self) -> FleetView:
         """Be connected, if that is possible soon, and know who else is."""
         self._client.connect_soon()
         end = time.monotonic() + _JOINING
@@ -264,7 +271,7 @@ class Fleet:
         asked = [record for record in others if record.has_to_try]
         if not asked:
             return []
-        question = Question(uuid.uuid4().hex, label, tuple(record.id for record in asked))
+        question = ReachabilityQuestion(uuid.uuid4().hex, label, tuple(record.id for record in asked))
         pulse, answers = self._own_pulse(), dict[str, bool]()
         end = time.monotonic() + self._options.connect_timeout + _FOLLOWING
         try:
@@ -288,10 +295,10 @@ class Fleet:
             return False
         return True
 
-    def _want(self, wish: Wish, label: str, holds: bool, told: Sequence[str]) -> Desired:
-        def make(view: View) -> Desired:
+    def _want(self, wish: SwitchCommand, label: str, holds: bool, told: Sequence[str]) -> Desired:
+        def make(view: FleetView) -> Desired:
             if wish.workers is None:
-                return for_all(view.desired, label, wish.by, Origin.COMMAND, holds=holds)
+                return for_all(view.desired, label, wish.by, OrderSource.COMMAND, holds=holds)
             usual = view.majority
             return for_some(view.desired, told, label, wish.by, usual=usual, holds=holds)
 
@@ -336,7 +343,7 @@ class Fleet:
         """A command of a server's app is none of the server's processes, unless the fleet has a name."""
         return self._is_named or self._serves
 
-    def _view(self) -> View:
+    def _view(self) -> FleetView:
         """What is known, looked up if nothing was yet."""
         if not self._takes_part:
             return _NOBODY_ELSE
@@ -345,7 +352,7 @@ class Fleet:
             return pulse.view
         return self._look()
 
-    def _look(self) -> View:
+    def _look(self) -> FleetView:
         if not self._takes_part or self._client.status().state in (State.IDLE, State.CLOSED):
             return _NOBODY_ELSE
         pulse = self._own_pulse()
@@ -363,14 +370,14 @@ class Fleet:
     def _labels(self) -> list[str]:
         return [cluster.label for cluster in self._client.status().clusters]
 
-    def _own_pulse(self) -> Pulse:
+    def _own_pulse(self) -> FleetWorker:
         with self._lock:
             if self._pulse is None:
                 host, labels = socket.gethostname(), self._labels()
                 has_past = self._is_named or is_server_worker()
                 name, pid = self._name_of(), os.getpid()
-                member = Member(name, self._is_named, has_past, host, pid, labels, self._is_cold)
-                self._pulse = Pulse(self._client, member, lambda: self._serves)
+                member = WorkerIdentity(name, self._is_named, has_past, host, pid, labels, self._is_cold)
+                self._pulse = FleetWorker(self._client, member, lambda: self._serves)
             return self._pulse
 
 

@@ -15,24 +15,24 @@ from typing import TypeVar
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover._fleet.policy import Destination, Place, Rules
+from flask_hazelcast_failover._fleet.policy import Destination, FleetPolicy, Location
 from flask_hazelcast_failover._fleet.records import (
-    Answer,
     Desired,
     Order,
-    Origin,
-    Question,
+    OrderSource,
+    ReachabilityAnswer,
+    ReachabilityQuestion,
     WorkerRecord,
     for_all,
 )
-from flask_hazelcast_failover._fleet.store import Boards, Reading
-from flask_hazelcast_failover._fleet.worker_identity import Member, View
+from flask_hazelcast_failover._fleet.store import FleetStore, StoreSnapshot
+from flask_hazelcast_failover._fleet.worker_identity import FleetView, WorkerIdentity
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.client.events import FleetSplit, Reason
 from flask_hazelcast_failover.client.status import ClientStatus, State
 from flask_hazelcast_failover.errors import ClientOfflineException
 
-__all__ = ["Pulse"]
+__all__ = ["FleetWorker"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
@@ -52,14 +52,14 @@ _TRIES = 5
 Result = TypeVar("Result")
 
 
-class Pulse:
+class FleetWorker:
     """Keeps one process in touch with its fleet, from the client's first connection to its end.
 
     :param serves: whether this process counts
     """
 
-    def __init__(self, client: HazelcastClient, member: Member, serves: Callable[[], bool]) -> None:
-        self.view = View()  # replaced as a whole by the pulse's thread
+    def __init__(self, client: HazelcastClient, member: WorkerIdentity, serves: Callable[[], bool]) -> None:
+        self.view = FleetView()  # replaced as a whole by the pulse's thread
         self.met: tuple[str, ...] = ()  # ids of the processes when they could last be seen; likewise
         self._client = client
         self.member = member
@@ -70,16 +70,18 @@ class Pulse:
         self._woken = False  # under _changed
         self._stopped = False  # under _changed
         self._staying = 0  # under _changed: how many move this process themselves
-        self.boards = Boards(member.fleet, member.is_named, self.wake)
+        self.boards = FleetStore(member.fleet, member.is_named, self.wake)
         # From here on of the pulse's thread.
-        self._rules = Rules()
+        self._rules = FleetPolicy()
         self._beats = 0
         self._next_at = 0.0
         self._has_met = False
         self._began: float | None = None  # monotonic seconds
         self._is_moving = False
-        self._asked: deque[Question] = deque(maxlen=8)  # the last ones that were put to this process
-        self._answers: deque[Answer] = deque(maxlen=8)
+        self._asked: deque[ReachabilityQuestion] = deque(
+            maxlen=8
+        )  # the last ones that were put to this process
+        self._answers: deque[ReachabilityAnswer] = deque(maxlen=8)
         self._failback_epoch = 0  # up to which the fleet need be told of no failback any more
         self._has_failed = False
 
@@ -139,12 +141,12 @@ class Pulse:
 
     # For the pulse's thread: what is asked for there.
 
-    def look(self) -> View:
+    def look(self) -> FleetView:
         """See how things stand now."""
         self._beat()
         return self.view
 
-    def want(self, make: Callable[[View], Desired]) -> Desired:
+    def want(self, make: Callable[[FleetView], Desired]) -> Desired:
         """Write what is wanted, made from what was wanted last."""
         for _ in range(_TRIES):
             desired = make(self.look())
@@ -213,7 +215,7 @@ class Pulse:
         if self._began is None:
             self._began, self._failback_epoch = now, status.epoch
         me = self.member.record(status, linked, self._beats, self._answers)
-        place = Place(me.id, me.current_cluster, frozenset(me.reach))
+        place = Location(me.id, me.current_cluster, frozenset(me.reach))
         others = [record for reading in readings for record in reading.records if record.id != me.id]
         self._rules.see([*others, me] if self._serves() else others, place, now)
         self._hear(readings, bool(others), me.id, now)
@@ -237,13 +239,13 @@ class Pulse:
         pace = _PACE if now - self._rules.moved_at > _WHILE else _BRISK
         self._next_at = now + pace * _chance.uniform(0.9, 1.1)
 
-    def _hear(self, readings: Sequence[Reading], has_fellows: bool, worker: str, now: float) -> None:
+    def _hear(self, readings: Sequence[StoreSnapshot], has_fellows: bool, worker: str, now: float) -> None:
         for reading in readings:
             if reading.desired is not None and (self._has_met or has_fellows or self.member.has_past):
                 self._rules.hear(reading.desired, worker, now)
             elif reading.desired is not None:
                 # Nobody is left of those who wanted that.
-                self._rules.hear(for_all(reading.desired, None, "nobody", Origin.NOBODY), worker, now)
+                self._rules.hear(for_all(reading.desired, None, "nobody", OrderSource.NOBODY), worker, now)
         self._has_met = self._has_met or bool(readings)
 
     def _propose(self, status: ClientStatus, me: WorkerRecord, now: float) -> None:
@@ -273,7 +275,7 @@ class Pulse:
             return None
         if desired and desired.fleet.label not in (None, *self.member.labels):
             return None  # it could not follow the others, and speaks for nobody else
-        return for_all(desired, last.current, "failback", Origin.FAILBACK)
+        return for_all(desired, last.current, "failback", OrderSource.FAILBACK)
 
     def _tell_of_split(self, now: float) -> None:
         split = self._rules.lasting_split(now)
@@ -282,7 +284,7 @@ class Pulse:
             _logger.warning("fleet %s is split: %s", self.member.fleet, counted)
             self._client.announce(FleetSplit(self.member.fleet, split))
 
-    def _go(self, place: Place, now: float) -> None:
+    def _go(self, place: Location, now: float) -> None:
         if self._is_moving or self._staying:
             return
         destination = self._rules.destination(place, now)
@@ -319,7 +321,7 @@ class Pulse:
 
         self._do_soon(ended)
 
-    def _try_what_is_asked(self, readings: Sequence[Reading], worker: str) -> None:
+    def _try_what_is_asked(self, readings: Sequence[StoreSnapshot], worker: str) -> None:
         for question in (question for reading in readings for question in reading.questions):
             if question in self._asked or worker not in question.workers:
                 continue
@@ -330,14 +332,14 @@ class Pulse:
                 )
                 run.start()
 
-    def _try(self, question: Question) -> None:
+    def _try(self, question: ReachabilityQuestion) -> None:
         try:
             self._client.try_to_reach(self.member.labels.index(question.label))
         except (ClientOfflineException, HazelcastClientNotActiveError) as error:
             _logger.info("fleet %s: cannot go to %s: %s", self.member.fleet, question.label, error)
-            answer = Answer(question.id, can_reach=False)
+            answer = ReachabilityAnswer(question.id, can_reach=False)
         else:
-            answer = Answer(question.id, can_reach=True)
+            answer = ReachabilityAnswer(question.id, can_reach=True)
 
         def ended() -> None:
             self._answers.append(answer)
@@ -368,7 +370,7 @@ class Pulse:
         order = self._order()
         is_held = order is not None and order.holds
         is_told = not self._has_looked(now) or (order is not None and rules.is_told)
-        self.view = View(workers, rules.desired, is_split, is_known, is_told, is_held, rules.majority)
+        self.view = FleetView(workers, rules.desired, is_split, is_known, is_told, is_held, rules.majority)
         if is_known:
             self.met = tuple(record.id for record in self.view.workers)
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from flask_hazelcast_failover._fleet.records import WorkerRecord
-from flask_hazelcast_failover._fleet.store import Reading
+from flask_hazelcast_failover._fleet.store import StoreSnapshot
 
-__all__ = ["Newcomer", "word_of"]
+__all__ = ["InitialPlacement", "preferred_label"]
 
 # How long a cluster that knows nothing of the fleet waits for the others' word, seconds. A cluster that
 # has just come back knows nothing, while the fleet is elsewhere. The first figure is for those that an
@@ -20,7 +20,7 @@ _LITTLE_PATIENCE, _PATIENCE = 0.3, 1.0
 _PACE = 0.05
 
 
-class Newcomer:
+class InitialPlacement:
     """What the clusters say to a process that connects for the first time, each on a thread of its own.
 
     :param clusters: labels of those that are asked at the same time
@@ -61,7 +61,7 @@ class Newcomer:
         return next((word for word in self._words.values() if word is not None), None)
 
 
-def word_of(reading: Reading, *, trusts_the_past: bool) -> str | None:
+def preferred_label(reading: StoreSnapshot, *, trusts_the_past: bool) -> str | None:
     """Where what is on one cluster sends a newcomer.
 
     :param trusts_the_past: whether what processes wanted that are gone holds

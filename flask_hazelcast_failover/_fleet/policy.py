@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from flask_hazelcast_failover._fleet.records import Desired, Order, WorkerRecord, by_majority
 
-__all__ = ["Destination", "Place", "Rules"]
+__all__ = ["Destination", "FleetPolicy", "Location"]
 
 # How long the majority has to be on a cluster, seconds.
 _PATIENCE = 5.0
@@ -37,7 +37,7 @@ _RETRY, _LONGEST_RETRY = 2.0, 60.0
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where this process is.
 
     :param worker: its id
@@ -76,7 +76,7 @@ class _Attempts:
 
 
 @dataclass
-class Rules:
+class FleetPolicy:
     """All of it belongs to one thread."""
 
     desired: Desired | None = None
@@ -93,7 +93,7 @@ class Rules:
 
     # What is seen.
 
-    def see(self, records: Iterable[WorkerRecord], place: Place, now: float) -> None:
+    def see(self, records: Iterable[WorkerRecord], place: Location, now: float) -> None:
         """Take in the records of all clusters that could be read, this process's own among them."""
         newest: dict[str, WorkerRecord] = {}
         for record in records:
@@ -182,7 +182,7 @@ class Rules:
             return None
         return by_majority(self.desired, label)
 
-    def destination(self, place: Place, now: float) -> Destination | None:
+    def destination(self, place: Location, now: float) -> Destination | None:
         """Where this process should go now, if anywhere."""
         target = self._told() or self._where_most_are(place, now)
         if target is None:
@@ -217,7 +217,7 @@ class Rules:
         why = f"as wished by {order.by} (generation {order.generation})"
         return Destination(order.label, order.holds, why, order)
 
-    def _where_most_are(self, place: Place, now: float) -> Destination | None:
+    def _where_most_are(self, place: Location, now: float) -> Destination | None:
         label = self._settled(now)
         if label is None or label == place.current or place.current is None:
             return None

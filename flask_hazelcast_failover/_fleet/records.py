@@ -10,11 +10,11 @@ from enum import IntEnum
 from typing import Any
 
 __all__ = [
-    "Answer",
     "Desired",
     "Order",
-    "Origin",
-    "Question",
+    "OrderSource",
+    "ReachabilityAnswer",
+    "ReachabilityQuestion",
     "WorkerRecord",
     "by_majority",
     "for_all",
@@ -23,7 +23,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Question:
+class ReachabilityQuestion:
     """Can these processes reach a cluster? Those without standby have to try before they know.
 
     :param id: no other question has it
@@ -38,7 +38,7 @@ class Question:
         return json.dumps(dataclasses.astuple(self))
 
     @classmethod
-    def from_text(cls, text: object) -> Question | None:
+    def from_text(cls, text: object) -> ReachabilityQuestion | None:
         """The question, or ``None`` for anything else, which another version may have left."""
         try:
             question, label, workers = json.loads(text)  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReachabilityAnswer:
     """What a process found out.
 
     :param question: id of the question
@@ -76,7 +76,7 @@ class WorkerRecord:
     reach: tuple[str, ...] = ()
     beat: int = field(default=0, compare=False)
     has_to_try: bool = False
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[ReachabilityAnswer, ...] = ()
 
     def as_text(self) -> str:
         """As it is kept on a cluster."""
@@ -100,7 +100,7 @@ class WorkerRecord:
             if current is not None:
                 current = str(current)
             labels = tuple(str(label) for label in reach)
-            said = tuple(Answer(str(question), bool(can)) for question, can in answers)
+            said = tuple(ReachabilityAnswer(str(question), bool(can)) for question, can in answers)
             return cls(
                 str(worker), str(host), int(pid), current, int(epoch), labels, int(beat), bool(tries), said
             )
@@ -108,7 +108,7 @@ class WorkerRecord:
             return None
 
 
-class Origin(IntEnum):
+class OrderSource(IntEnum):
     """Where an order comes from. Of two of the same generation, the greater wins."""
 
     NOBODY = 0
@@ -133,20 +133,20 @@ class Order:
     generation: int
     label: str | None
     by: str
-    origin: Origin
+    origin: OrderSource
     holds: bool = False
 
     @property
     def is_asked_for(self) -> bool:
         """Whether processes that are elsewhere shall act on it."""
-        return self.origin >= Origin.FAILBACK and self.label is not None
+        return self.origin >= OrderSource.FAILBACK and self.label is not None
 
     @classmethod
     def from_values(cls, values: Sequence[Any]) -> Order:
         """The order from what JSON made of it. Raises ``TypeError`` or ``ValueError`` if it is none."""
         generation, label, by, origin, holds = values
         label = None if label is None else str(label)
-        return cls(int(generation), label, str(by), Origin(origin), bool(holds))
+        return cls(int(generation), label, str(by), OrderSource(origin), bool(holds))
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Desired:
 
 
 def for_all(
-    last: Desired | None, label: str | None, by: str, origin: Origin, *, holds: bool = False
+    last: Desired | None, label: str | None, by: str, origin: OrderSource, *, holds: bool = False
 ) -> Desired:
     """What is wanted after ``last``: all processes on one cluster."""
     generation = _generation_after(last)
@@ -207,7 +207,7 @@ def by_majority(last: Desired | None, label: str) -> Desired:
     """What is wanted after ``last`` because most processes are there. Whoever sees that writes the same."""
     generation = _generation_after(last)
     holds = last is not None and last.fleet.holds
-    order = Order(generation, label, "the majority", Origin.MAJORITY, holds)
+    order = Order(generation, label, "the majority", OrderSource.MAJORITY, holds)
     apart = {} if last is None else {worker: own for worker, own in last.apart.items() if own.label != label}
     return Desired(generation, order, apart)
 
@@ -220,8 +220,8 @@ def for_some(
     :param usual: where the others are, if nothing was wanted before
     """
     generation = _generation_after(last)
-    fleet = last.fleet if last is not None else Order(0, usual, by, Origin.MAJORITY)
-    order = Order(generation, label, by, Origin.COMMAND, holds)
+    fleet = last.fleet if last is not None else Order(0, usual, by, OrderSource.MAJORITY)
+    order = Order(generation, label, by, OrderSource.COMMAND, holds)
     apart = dict(last.apart) if last is not None else {}
     return Desired(generation, fleet, apart | dict.fromkeys(workers, order))
 

@@ -17,10 +17,18 @@ from typing import Any
 from hazelcast.future import Future
 from hazelcast.proxy import MAP_SERVICE
 
-from flask_hazelcast_failover._fleet.records import Desired, Question, WorkerRecord
+from flask_hazelcast_failover._fleet.records import Desired, ReachabilityQuestion, WorkerRecord
 from flask_hazelcast_failover.client.control import OfficialClient
 
-__all__ = ["MAP_PREFIX", "Board", "Boards", "Reading", "claim_arrival", "map_name", "read_once"]
+__all__ = [
+    "MAP_PREFIX",
+    "ClusterStore",
+    "FleetStore",
+    "StoreSnapshot",
+    "claim_arrival",
+    "map_name",
+    "read_once",
+]
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
@@ -51,20 +59,20 @@ def map_name(fleet: str) -> str:
     return MAP_PREFIX + fleet
 
 
-class Reading:
+class StoreSnapshot:
     """What a board said last."""
 
     def __init__(self, entries: Iterable[tuple[object, object]], at: float) -> None:
         self.at = at
         self.records: list[WorkerRecord] = []
         self.desired_text: str | None = None
-        self.questions: list[Question] = []
+        self.questions: list[ReachabilityQuestion] = []
         self.arrival: str | None = None  # the first arrival of the last switch
         for key, text in entries:
             if key == _DESIRED and isinstance(text, str):
                 self.desired_text = text
             elif isinstance(key, str) and key.startswith(_QUESTION):
-                question = Question.from_text(text)
+                question = ReachabilityQuestion.from_text(text)
                 self.questions += [] if question is None else [question]
             elif key == _ARRIVED and isinstance(text, str):
                 self.arrival = text
@@ -75,7 +83,7 @@ class Reading:
         self.desired = None if self.desired_text is None else Desired.from_text(self.desired_text)
 
 
-class Board:
+class ClusterStore:
     """The fleet's map on one cluster, over one connection.
 
     :param on_news: called on a thread that must not wait, when somebody wants something
@@ -83,7 +91,7 @@ class Board:
 
     def __init__(self, client: OfficialClient, name: str, on_news: Callable[[], None]) -> None:
         self.client = client
-        self.reading: Reading | None = None
+        self.reading: StoreSnapshot | None = None
         self._name = name
         self._on_news = on_news
         self._map: Any = None
@@ -119,7 +127,7 @@ class Board:
         asked = self._asked
         if asked is not None and asked.done():
             self._asked = None
-            self.reading = Reading(asked.result(), now)
+            self.reading = StoreSnapshot(asked.result(), now)
 
     def put(self, record: WorkerRecord, now: float) -> None:
         """Write the record of a process, if it says something new or it is time; nobody waits for that."""
@@ -153,7 +161,7 @@ class Board:
         kept: Future[Any] = written.continue_with(keep)
         return kept
 
-    def pose(self, question: Question) -> None:
+    def pose(self, question: ReachabilityQuestion) -> None:
         """Write a question; nobody waits for that."""
         if self._map is not None:
             self._map.set(_QUESTION + question.id, question.as_text(), ttl=_QUESTION_TTL)
@@ -180,7 +188,7 @@ class Board:
         self._on_news()
 
 
-class Boards:
+class FleetStore:
     """The boards of one fleet. They belong to one thread, but for :meth:`remove`.
 
     :param fleet: name of the fleet
@@ -193,32 +201,32 @@ class Boards:
         self._ttl = 0 if is_named else _SERVER_TTL
         self._on_news = on_news
         self._kept_at = time.monotonic()
-        self._boards: dict[str, Board] = {}  # replaced as a whole
+        self._boards: dict[str, ClusterStore] = {}  # replaced as a whole
 
     def follow(self, clients: Mapping[str, OfficialClient]) -> None:
         """Have a board for each of these connections and for no other."""
-        boards: dict[str, Board] = {}
+        boards: dict[str, ClusterStore] = {}
         for label, client in clients.items():
             board = self._boards.get(label)
             if board is not None and board.client is client:
                 boards[label] = board
                 continue
             try:
-                boards[label] = Board(client, self._name, self._on_news)
+                boards[label] = ClusterStore(client, self._name, self._on_news)
             except Exception as error:
                 _logger.debug("no board on %s: %s", label, error)
         self._boards = boards
 
-    def read(self, patience: float) -> list[Reading]:
+    def read(self, patience: float) -> list[StoreSnapshot]:
         """What the boards say, those that answer in time.
 
         :param patience: seconds that are waited at most
         """
         end = time.monotonic() + patience
         boards = self._boards.values()
-        _wait(_each(boards, Board.open), end)
-        _each(boards, Board.open)  # takes those that are there now
-        _wait(_each(boards, Board.ask), end, _GRACE)
+        _wait(_each(boards, ClusterStore.open), end)
+        _each(boards, ClusterStore.open)  # takes those that are there now
+        _wait(_each(boards, ClusterStore.ask), end, _GRACE)
         now = time.monotonic()
         _each(boards, lambda board: board.take(now))
         found = [board.reading for board in boards]
@@ -245,14 +253,14 @@ class Boards:
                 return False
         return True
 
-    def pose(self, question: Question) -> None:
+    def pose(self, question: ReachabilityQuestion) -> None:
         """Write a question on every board."""
         _each(self._boards.values(), lambda board: board.pose(question))
 
     def forget_arrival(self, label: str) -> None:
         """The switch to a cluster is over: all are there."""
         if label in self._boards:
-            _each([self._boards[label]], Board.forget_arrival)
+            _each([self._boards[label]], ClusterStore.forget_arrival)
 
     def keep_desired(self, now: float) -> None:
         """Have what is wanted outlive pauses, as long as there are processes."""
@@ -261,7 +269,7 @@ class Boards:
             _each(self._boards.values(), lambda board: board.keep_desired(self._ttl))
 
 
-def read_once(client: OfficialClient, fleet: str, patience: float) -> Reading:
+def read_once(client: OfficialClient, fleet: str, patience: float) -> StoreSnapshot:
     """What a fleet has left on one cluster, over a connection that has no board yet.
 
     :param patience: seconds; raises ``TimeoutError`` after that
@@ -269,7 +277,7 @@ def read_once(client: OfficialClient, fleet: str, patience: float) -> Reading:
     end = time.monotonic() + patience
     (found,) = _results([client.create_proxy(MAP_SERVICE, map_name(fleet))], end)
     (entries,) = _results([found.entry_set()], end)
-    return Reading(entries, time.monotonic())
+    return StoreSnapshot(entries, time.monotonic())
 
 
 def claim_arrival(
@@ -306,7 +314,9 @@ def _forget_arrival(opened: Future[Any]) -> None:
         _logger.debug("an arrival was not forgotten: %s", error)
 
 
-def _each(boards: Iterable[Board], ask: Callable[[Board], Future[Any] | None]) -> list[Future[Any]]:
+def _each(
+    boards: Iterable[ClusterStore], ask: Callable[[ClusterStore], Future[Any] | None]
+) -> list[Future[Any]]:
     """Ask each board; one that fails, as a lost one does, is left out."""
     asked = []
     for board in boards:

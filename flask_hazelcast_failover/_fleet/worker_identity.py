@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flask_hazelcast_failover._fleet.records import Answer, Desired, WorkerRecord
+from flask_hazelcast_failover._fleet.records import Desired, ReachabilityAnswer, WorkerRecord
 from flask_hazelcast_failover.client.status import ClientStatus
 
-__all__ = ["Member", "View"]
+__all__ = ["FleetView", "WorkerIdentity"]
 
 
 @dataclass(frozen=True)
-class Member:
+class WorkerIdentity:
     """What a process has to know of itself to be one of a fleet.
 
     :param fleet: the fleet's name
@@ -33,7 +33,11 @@ class Member:
     has_to_try: bool
 
     def record(
-        self, status: ClientStatus, linked: Sequence[str], beat: int = 0, answers: Iterable[Answer] = ()
+        self,
+        status: ClientStatus,
+        linked: Sequence[str],
+        beat: int = 0,
+        answers: Iterable[ReachabilityAnswer] = (),
     ) -> WorkerRecord:
         """This process as others shall see it.
 
@@ -47,7 +51,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class View:
+class FleetView:
     """What a process knows of its fleet at one moment."""
 
     workers: tuple[WorkerRecord, ...] = ()

@@ -17,7 +17,7 @@ from hazelcast.lifecycle import LifecycleState
 from hazelcast.proxy.base import Proxy
 
 from flask_hazelcast_failover.client._api.failover_view import ReadOnlyFailover
-from flask_hazelcast_failover.client._api.listener_queue import Inboxes
+from flask_hazelcast_failover.client._api.listener_queue import ListenerQueues
 from flask_hazelcast_failover.client._api.listeners import Listeners
 from flask_hazelcast_failover.client._api.proxy_source import ProxySource
 from flask_hazelcast_failover.client._api.services import (
@@ -26,23 +26,23 @@ from flask_hazelcast_failover.client._api.services import (
     FollowingPartitions,
     configured,
 )
-from flask_hazelcast_failover.client._api.signatures import stands_in_for
+from flask_hazelcast_failover.client._api.signatures import mirrors
 from flask_hazelcast_failover.client._api.sql import FollowingSql
 from flask_hazelcast_failover.client._api.transactions import Transactions
 from flask_hazelcast_failover.client._connect.link import CLIENT, Link, on_thread
-from flask_hazelcast_failover.client._controller.messages import Wish
+from flask_hazelcast_failover.client._controller.messages import SwitchRequest
 from flask_hazelcast_failover.client._controller.requests import Answer
-from flask_hazelcast_failover.client._official import Face, OfficialClient
-from flask_hazelcast_failover.client._operations.idempotency import Kind, Method
+from flask_hazelcast_failover.client._official import ClientFacade, OfficialClient
+from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
 from flask_hazelcast_failover.client._operations.operations import Counters, Operations
 from flask_hazelcast_failover.client._operations.route import Route
 from flask_hazelcast_failover.client._process.environment import check_environment, check_process
-from flask_hazelcast_failover.client._process.lifecycle import forget, look_after, watch_for_forks
-from flask_hazelcast_failover.client._process.serial_executor import Runner
+from flask_hazelcast_failover.client._process.lifecycle import hook_uwsgi_forks, register, unregister
+from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 from flask_hazelcast_failover.client._runtime.engine import Engine
 from flask_hazelcast_failover.client._runtime.event_log import log
 from flask_hazelcast_failover.client._runtime.names import client_name, named, worker_id
-from flask_hazelcast_failover.client.control import Companion
+from flask_hazelcast_failover.client.control import FleetHook
 from flask_hazelcast_failover.client.events import Event, Reason
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.status import ClientStatus, State
@@ -52,7 +52,7 @@ from flask_hazelcast_failover.failover import FailoverConfig
 __all__ = ["HazelcastClient"]
 
 # How long a listener for structures waits for those that were handed out before, seconds.
-_CATCH_UP = 5.0
+_STRUCTURES_TIMEOUT = 5.0
 # How long shutting down may take, seconds.
 _SHUTDOWN = 5.0
 # How much of that listeners and receivers that are busy may take, seconds.
@@ -65,7 +65,7 @@ _FAREWELL = 0.3
 Receiver = Callable[[Event], object]
 
 
-class HazelcastClient(Face):
+class HazelcastClient(ClientFacade):
     """The official client's methods and properties, on whichever cluster can be reached.
 
     It connects at ``start()`` or at the first operation. What it returns follows it from cluster to cluster.
@@ -89,15 +89,17 @@ class HazelcastClient(Face):
         self._lock = threading.RLock()  # guards the engine's beginning, exchange and end
         self._ended = threading.Event()  # shutting down is over
         self._receivers: list[Receiver] = []  # only ever grows
-        self._companion: Companion | None = None  # set once, before the first use
+        self._companion: FleetHook | None = None  # set once, before the first use
         self._route = Route(self.connect_soon, self._described)
-        self._worker_runner = Runner("hazelcast-failover-runner")
-        self._waiter = Runner("hazelcast-failover-waiter")
-        self._listener_runner = Runner("hazelcast-failover-listeners")
-        self._announcer = Runner("hazelcast-failover-announcer")
-        self._creator_runner = Runner("hazelcast-failover-creator")
-        self._operations = Operations(self._route, self._options, self._worker_runner, self._waiter)
-        inboxes = Inboxes(self._options, self._listener_runner, self._operations.count_dropped_event)
+        self._completion_executor = SerialExecutor("hazelcast-failover-runner")
+        self._waiting_executor = SerialExecutor("hazelcast-failover-waiter")
+        self._listener_executor = SerialExecutor("hazelcast-failover-listeners")
+        self._event_executor = SerialExecutor("hazelcast-failover-announcer")
+        self._creator_executor = SerialExecutor("hazelcast-failover-creator")
+        self._operations = Operations(
+            self._route, self._options, self._completion_executor, self._waiting_executor
+        )
+        inboxes = ListenerQueues(self._options, self._listener_executor, self._operations.count_dropped_event)
         self._listeners = Listeners(self._operations, inboxes)
         self._members = FollowingClusterService(
             self._operations,
@@ -110,7 +112,7 @@ class HazelcastClient(Face):
             configured("lifecycle_listeners", self._options, self._clusters),
         )
         self._proxies = ProxySource(
-            self._operations, self._listeners, self._creator_runner, lambda: self._engine.open_links()
+            self._operations, self._listeners, self._creator_executor, lambda: self._engine.open_links()
         )
         self._failover = ReadOnlyFailover(self._clusters, self._current_index, self._described)
         self._engine = self._new_engine()
@@ -124,7 +126,7 @@ class HazelcastClient(Face):
             lifecycle=self._lifecycle,
             name=client_name(self._options, self._clusters),
         )
-        look_after(self)
+        register(self)
 
     def start(self) -> HazelcastClient:
         """Connect, and return this client.
@@ -141,7 +143,7 @@ class HazelcastClient(Face):
             if was_idle:
                 self._stop_trying(engine, str(failure))
             raise
-        self._listener_runner.catch_up(_LAST_WORDS if was_idle else 0)  # listeners know, as officially
+        self._listener_executor.flush(_LAST_WORDS if was_idle else 0)  # listeners know, as officially
         return self
 
     def shutdown(self) -> None:
@@ -155,7 +157,7 @@ class HazelcastClient(Face):
         with self._lock:
             if self._route.state is State.IDLE:
                 check_process()
-                watch_for_forks()
+                hook_uwsgi_forks()
                 self._engine.begin()
 
     def status(self) -> ClientStatus:
@@ -192,7 +194,7 @@ class HazelcastClient(Face):
             if self._route.state is State.CLOSED:
                 raise ClientShutDown
             self.connect_soon()
-            self._engine.post(Wish(index, reason, holds, answer.give))
+            self._engine.post(SwitchRequest(index, reason, holds, answer.give))
         answer.wait()
 
     @property
@@ -229,9 +231,9 @@ class HazelcastClient(Face):
         """Tell subscribers, after everything told before; ``why`` is for the log."""
         log(event, why)
         for receiver in tuple(self._receivers):
-            self._announcer.submit(partial(receiver, event))
+            self._event_executor.submit(partial(receiver, event))
 
-    def accompany(self, companion: Companion) -> None:
+    def accompany(self, companion: FleetHook) -> None:
         """Have ``companion`` carry out ``switch_to()`` and ``reset()``. To be called before the first use."""
         self._companion = companion
 
@@ -247,7 +249,7 @@ class HazelcastClient(Face):
         """
         self._engine.try_to_reach(index)
 
-    @stands_in_for(Face.add_distributed_object_listener)
+    @mirrors(ClientFacade.add_distributed_object_listener)
     def add_distributed_object_listener(
         self, listener_func: Callable[[DistributedObjectEvent], None]
     ) -> Future[str]:
@@ -258,19 +260,19 @@ class HazelcastClient(Face):
         if not creator.is_busy():
             return add()
         # What was handed out before is not to be told as new.
-        return on_thread(lambda: creator.catch_up(_CATCH_UP)).continue_with(lambda _: add())
+        return on_thread(lambda: creator.wait_for_pending(_STRUCTURES_TIMEOUT)).continue_with(lambda _: add())
 
-    @stands_in_for(Face.remove_distributed_object_listener)
+    @mirrors(ClientFacade.remove_distributed_object_listener)
     def remove_distributed_object_listener(self, registration_id: str) -> Future[bool]:
         return self._listeners.remove(registration_id)
 
-    @stands_in_for(Face.get_distributed_objects)
+    @mirrors(ClientFacade.get_distributed_objects)
     def get_distributed_objects(self) -> list[Proxy[Any]]:
         return self._proxies.list_all()
 
-    @stands_in_for(Face.create_vector_collection_config)
+    @mirrors(ClientFacade.create_vector_collection_config)
     def create_vector_collection_config(self, *args: Any, **kwargs: Any) -> None:
-        self._ask("create_vector_collection_config", Kind.REPEATABLE, *args, **kwargs)
+        self._ask("create_vector_collection_config", Idempotency.REPEATABLE, *args, **kwargs)
 
     def __enter__(self) -> HazelcastClient:
         return self.start()
@@ -295,11 +297,11 @@ class HazelcastClient(Face):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(route.link.client, name)
 
-    def _ask(self, name: str, kind: Kind, *args: Any, **kwargs: Any) -> Any:
+    def _ask(self, name: str, kind: Idempotency, *args: Any, **kwargs: Any) -> Any:
         def start(client: Any, _: Link) -> Future[Any]:
             return on_thread(lambda: getattr(client, name)(*args, **kwargs))
 
-        return self._operations.run(self._operations.operation(CLIENT, name, Method(kind), start))
+        return self._operations.run(self._operations.operation(CLIENT, name, MethodTraits(kind), start))
 
     def _new_engine(self) -> Engine:
         return Engine(
@@ -344,13 +346,13 @@ class HazelcastClient(Face):
         return self._route.state is not State.CLOSED
 
     @property
-    def _runners(self) -> tuple[Runner, ...]:
+    def _executors(self) -> tuple[SerialExecutor, ...]:
         return (
-            self._worker_runner,
-            self._waiter,
-            self._creator_runner,
-            self._listener_runner,
-            self._announcer,
+            self._completion_executor,
+            self._waiting_executor,
+            self._creator_executor,
+            self._listener_executor,
+            self._event_executor,
         )
 
     def _stop_trying(self, engine: Engine, why: str) -> None:
@@ -362,8 +364,8 @@ class HazelcastClient(Face):
                 self._engine = self._new_engine()
                 self._engine.remember(engine.latest)
                 self._route.idle(why)
-        for runner in self._runners:
-            runner.rest(_LAST_WORDS)
+        for executor in self._executors:
+            executor.pause(_LAST_WORDS)
 
     def _shut_down(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -371,7 +373,7 @@ class HazelcastClient(Face):
             is_first = self._route.state is not State.CLOSED
             self._route.close()
         if not is_first:
-            if not any(runner.is_current() for runner in self._runners):
+            if not any(executor.is_current() for executor in self._executors):
                 self._ended.wait(timeout)
             return
         try:
@@ -381,9 +383,9 @@ class HazelcastClient(Face):
             self._engine.stop(max(0.0, deadline - time.monotonic()))
             self._engine.join(_TIDYING)
             self._lifecycle.fire(LifecycleState.SHUTDOWN)
-            self._end_runners(min(deadline, time.monotonic() + _LAST_WORDS))
+            self._end_executors(min(deadline, time.monotonic() + _LAST_WORDS))
         finally:
-            forget(self)
+            unregister(self)
             self._ended.set()
 
     def _let_go(self, deadline: float) -> None:
@@ -394,13 +396,13 @@ class HazelcastClient(Face):
         if self._companion is not None:
             self._companion.leave(max(0.0, min(_FAREWELL, deadline - time.monotonic())))
         self._engine.let_go()
-        self._end_runners(deadline)
+        self._end_executors(deadline)
 
-    def _end_runners(self, deadline: float) -> None:
-        for runner in self._runners:
-            runner.stop()
-        for runner in self._runners:
-            runner.join(max(0.0, deadline - time.monotonic()))
+    def _end_executors(self, deadline: float) -> None:
+        for executor in self._executors:
+            executor.stop()
+        for executor in self._executors:
+            executor.join(max(0.0, deadline - time.monotonic()))
 
     def _begin_anew(self) -> None:
         """In a forked child: connect at the first use, and leave the parent's connections alone."""
@@ -409,14 +411,14 @@ class HazelcastClient(Face):
         self._threads_are = threading.local
         self._lock = threading.RLock()
         self._ended = threading.Event()
-        self._route.renew()
-        for runner in self._runners:
-            runner.renew()
-        self._operations.renew()
-        self._listeners.renew()
-        self._proxies.renew()
-        self._members.renew()
-        self._lifecycle.renew()
+        self._route.reset_after_fork()
+        for executor in self._executors:
+            executor.reset_after_fork()
+        self._operations.reset_after_fork()
+        self._listeners.reset_after_fork()
+        self._proxies.reset_after_fork()
+        self._members.reset_after_fork()
+        self._lifecycle.reset_after_fork()
         if self._route.state is State.CLOSED:
             self._ended.set()
         self._engine = self._new_engine()

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from flask_hazelcast_failover.client._official import OfficialClient
 
-__all__ = ["Companion", "OfficialClient"]
+__all__ = ["FleetHook", "OfficialClient"]
 
 
-class Companion(Protocol):
+class FleetHook(Protocol):
     """Accompanies a client. Called from threads of the client's and from those that use it."""
 
     def steer(self, index: int, *, holds: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from flask_hazelcast_failover._admin.sign_ins import FailedAttempts
+from flask_hazelcast_failover._admin.sign_ins import FailedSignIns
 from tests.support.apps import TOKEN, absent, make_app
 
 ALLOWED = 20
@@ -41,7 +41,7 @@ def test_probes_and_those_who_do_not_try_to_sign_in_do_not_count() -> None:
 
 def test_a_minute_later_the_address_is_heard_again() -> None:
     now = [100.0]
-    attempts = FailedAttempts(lambda: now[0])
+    attempts = FailedSignIns(lambda: now[0])
     for _ in range(ALLOWED):
         attempts.add("127.0.0.1")
     assert attempts.refused_for("127.0.0.1") == 60.0

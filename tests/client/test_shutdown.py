@@ -109,7 +109,7 @@ def test_nothing_opens_a_client_again_that_was_shut_down(blue: LocalCluster) -> 
         link = client._route.link
         assert link is not None
         client.shutdown()
-        client._route.publish(link)  # what a keeper does that has just found a cluster
+        client._route.publish(link)  # what a controller does that has just found a cluster
         with pytest.raises(HazelcastClientNotActiveError):
             users.size()
 

@@ -16,7 +16,7 @@ from flask_hazelcast_failover._fleet import fleet as fleet_module
 from flask_hazelcast_failover._fleet import server_name
 from flask_hazelcast_failover._fleet import store as boards
 from flask_hazelcast_failover._fleet.records import by_majority
-from flask_hazelcast_failover._fleet.store import Boards, Reading, map_name
+from flask_hazelcast_failover._fleet.store import FleetStore, StoreSnapshot, map_name
 from flask_hazelcast_failover.client._official import OfficialClient
 from flask_hazelcast_failover.client.events import Reason
 from flask_hazelcast_failover.testing import LocalCluster
@@ -144,7 +144,7 @@ def test_a_late_starter_goes_by_the_word_of_another_cluster_when_the_primary_can
 ) -> None:
     start(blue, green, FLEET="late-mute").client.switch_to("green")
 
-    def read_once(client: OfficialClient, *arguments: Any) -> Reading:
+    def read_once(client: OfficialClient, *arguments: Any) -> StoreSnapshot:
         if client._config.cluster_name == "blue":
             raise TimeoutError("no answer in time")
         time.sleep(0.3)  # later than the other
@@ -193,7 +193,7 @@ def test_a_switch_on_purpose_suspends_failback_for_late_starters_too(
     first = start(blue, green, **settings)
     first.client.switch_to("green")
     with monkeypatch.context() as busy:
-        busy.setattr(Boards, "read", lambda *_: [])
+        busy.setattr(FleetStore, "read", lambda *_: [])
         late = start(blue, green, **settings)
         time.sleep(1.5)  # several times what a failback would have taken
         assert (first.place, late.place) == (("green", 2), ("green", 1))
@@ -257,7 +257,7 @@ def test_a_failback_waits_until_all_can_follow_and_takes_them_along(
     eventually(lambda: (auto.place, manual.place) == (("green", 2), ("green", 2)))
     together(auto, manual, unable)
     blue.restart()
-    time.sleep(2.5)  # the keeper asks at least every second
+    time.sleep(2.5)  # the controller asks at least every second
     assert (auto.place, manual.place) == (("green", 2), ("green", 2))
     unable.client.shutdown()
     eventually(lambda: (auto.place, manual.place) == (("blue", 3), ("blue", 3)), within=6)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import time
 
-from flask_hazelcast_failover._fleet.initial_placement import Newcomer, word_of
-from flask_hazelcast_failover._fleet.records import Desired, Origin, WorkerRecord, by_majority, for_all
-from flask_hazelcast_failover._fleet.store import Reading
+from flask_hazelcast_failover._fleet.initial_placement import InitialPlacement, preferred_label
+from flask_hazelcast_failover._fleet.records import Desired, OrderSource, WorkerRecord, by_majority, for_all
+from flask_hazelcast_failover._fleet.store import StoreSnapshot
 from tests.support.switching import Outcome
 from tests.support.waiting import takes_less
 
 
-def found(desired: Desired, *places: str) -> Reading:
+def found(desired: Desired, *places: str) -> StoreSnapshot:
     workers = [WorkerRecord(f"w{n}", "host", n, place, 1) for n, place in enumerate(places)]
     entries = {f"worker/{worker.id}": worker.as_text() for worker in workers} | {"desired": desired.as_text()}
-    return Reading(list(entries.items()), 0.0)
+    return StoreSnapshot(list(entries.items()), 0.0)
 
 
-def newcomer(*unlikely: str, longest: float = 1.0) -> Newcomer:
-    return Newcomer(["blue", "green"], lambda: unlikely, longest)
+def newcomer(*unlikely: str, longest: float = 1.0) -> InitialPlacement:
+    return InitialPlacement(["blue", "green"], lambda: unlikely, longest)
 
 
-def seconds_held_up(by: Newcomer) -> float:
+def seconds_held_up(by: InitialPlacement) -> float:
     began = time.monotonic()
     assert by.hear("blue", None) is None
     return time.monotonic() - began
@@ -58,15 +58,15 @@ def test_nobody_is_held_up_for_a_great_part_of_what_he_would_wait_at_all() -> No
 
 def test_what_nobody_asked_for_follows_those_who_have_just_moved() -> None:
     moved = found(by_majority(None, "blue"), "green", "green", "blue")
-    assert word_of(moved, trusts_the_past=True) == "green"
+    assert preferred_label(moved, trusts_the_past=True) == "green"
 
 
 def test_what_somebody_asked_for_holds_while_the_others_are_on_their_way() -> None:
-    asked = for_all(None, "green", "an operator", Origin.COMMAND)
-    assert word_of(found(asked, "blue", "blue"), trusts_the_past=True) == "green"
+    asked = for_all(None, "green", "an operator", OrderSource.COMMAND)
+    assert preferred_label(found(asked, "blue", "blue"), trusts_the_past=True) == "green"
 
 
 def test_what_those_wanted_who_are_gone_holds_only_for_who_trusts_the_past() -> None:
     left = found(by_majority(None, "green"))
-    assert word_of(left, trusts_the_past=True) == "green"
-    assert word_of(left, trusts_the_past=False) is None
+    assert preferred_label(left, trusts_the_past=True) == "green"
+    assert preferred_label(left, trusts_the_past=False) is None

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_hazelcast_failover._fleet.policy import Destination, Place, Rules
+from flask_hazelcast_failover._fleet.policy import Destination, FleetPolicy, Location
 from flask_hazelcast_failover._fleet.records import (
     Desired,
     Order,
-    Origin,
+    OrderSource,
     WorkerRecord,
     by_majority,
     for_all,
@@ -29,12 +29,12 @@ class Process:
         self.worker = worker
         self.current = current
         self.reach = frozenset(reach)
-        self.rules = Rules()
+        self.rules = FleetPolicy()
         self.beats = 0
 
     @property
-    def place(self) -> Place:
-        return Place(self.worker, self.current, self.reach)
+    def place(self) -> Location:
+        return Location(self.worker, self.current, self.reach)
 
     def record(self) -> WorkerRecord:
         self.beats += 1
@@ -66,10 +66,10 @@ class Process:
 
 
 def command(generation: int, label: str) -> Desired:
-    return for_all(Desired(generation - 1, ORDER), label, "ann", Origin.COMMAND, holds=True)
+    return for_all(Desired(generation - 1, ORDER), label, "ann", OrderSource.COMMAND, holds=True)
 
 
-ORDER = Order(0, None, "nobody", Origin.NOBODY)
+ORDER = Order(0, None, "nobody", OrderSource.NOBODY)
 
 
 # What is wanted

@@ -1,4 +1,4 @@
-"""A keeper in a scripted world, run as the engine runs it in the real one.
+"""A controller in a scripted world, run as the engine runs it in the real one.
 
 After each event it is looked whether what must always hold still holds.
 """
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.controller import Keeper
+from flask_hazelcast_failover.client._controller.controller import FailoverController
 from flask_hazelcast_failover.client._controller.messages import (
+    AddressesVerified,
     AttemptEnded,
     Begin,
     Drained,
     LinkDown,
     Prepared,
-    Scouted,
 )
 from flask_hazelcast_failover.client.events import ClusterSwitched, Event, Reason
 from flask_hazelcast_failover.client.options import Failback, Options, Standby
@@ -31,7 +31,7 @@ _TOO_MUCH = 20_000
 
 
 class Stage:
-    """A keeper in a scripted world.
+    """A controller in a scripted world.
 
     :param labels: the clusters in order of priority; a label that begins with "dns" is a CNAME cluster
     """
@@ -46,34 +46,34 @@ class Stage:
             )
             for index, (label, cluster) in enumerate(zip(labels, self.clusters, strict=True))
         ]
-        self.keeper = Keeper(records, self.options, self.world, "worker")
+        self.controller = FailoverController(records, self.options, self.world, "worker")
         self._next_round = self.world.time
 
     # What happens.
 
     def begin(self) -> None:
-        """Have the keeper connect."""
+        """Have the controller connect."""
         self.world.posted.append(Begin())
         self.deliver()
 
     def deliver_one(self) -> None:
-        """Tell the keeper the next thing that happened."""
+        """Tell the controller the next thing that happened."""
         if self.world.posted:
             happening = self.world.posted.popleft()
             if isinstance(happening, Drained):
                 self.world.draining[happening.link] -= 1  # type: ignore[index]
-            self.keeper.handle(happening)
+            self.controller.handle(happening)
             if isinstance(happening, Prepared):
                 assert self.world.moving is not happening.link, "a move that neither ends nor goes on"
             self.check()
 
     def deliver(self) -> None:
-        """Tell the keeper everything that happened."""
+        """Tell the controller everything that happened."""
         for _ in range(_TOO_MUCH):
             if not self.world.posted:
                 return
             self.deliver_one()
-        raise AssertionError("the keeper goes round in circles")
+        raise AssertionError("the controller goes round in circles")
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> None:
         """Let time pass, and everything end that ends by itself."""
@@ -89,7 +89,7 @@ class Stage:
 
     def _step(self, over: float) -> bool:
         """Go to the next thing that is due; false when there is none in time."""
-        world, due = self.world, self.keeper.next_due()
+        world, due = self.world, self.controller.next_due()
         has_checks = self.options.health_check_interval > 0 and any(link.is_open for link in world.links)
         times = [task.due for task in world.tasks]
         times += [due] if due is not None else []
@@ -106,7 +106,7 @@ class Stage:
             self._next_round = world.time + self.options.health_check_interval
             world.check_health()
         if due is not None and due <= world.time:
-            self.keeper.handle()
+            self.controller.handle()
             self.check()
         return True
 
@@ -115,7 +115,7 @@ class Stage:
         self.set_mode(label, Mode.ABSENT)
 
     def set_mode(self, label: str, mode: Mode) -> None:
-        """Change how a cluster behaves, and tell the keeper what it sees of it."""
+        """Change how a cluster behaves, and tell the controller what it sees of it."""
         self.world.set_mode(self.index(label), mode)
         self.deliver()
 
@@ -142,10 +142,10 @@ class Stage:
 
     def check(self) -> None:
         """Look whether what must hold after every event does."""
-        world, keeper = self.world, self.keeper
-        assert keeper.active is world.route
-        assert keeper.state is world.state
-        assert keeper.epoch == world.epoch
+        world, controller = self.world, self.controller
+        assert controller.active is world.route
+        assert controller.state is world.state
+        assert controller.epoch == world.epoch
         assert world.shown is not None
         self._check_links()
         self._check_search()
@@ -157,10 +157,10 @@ class Stage:
 
     def _check_links(self) -> None:
         world = self.world
-        kept = [record.link for record in self.keeper.records if record.link is not None]
+        kept = [record.link for record in self.controller.records if record.link is not None]
         assert len(set(kept)) == len(kept)
         assert all(not own(link).is_discarded for link in kept), "kept and given up"
-        coming = {h.link for h in world.posted if isinstance(h, (AttemptEnded, Scouted, Drained))}
+        coming = {h.link for h in world.posted if isinstance(h, (AttemptEnded, AddressesVerified, Drained))}
         owned = {
             *kept,
             *coming,
@@ -189,20 +189,20 @@ class Stage:
         if world.state is not State.OFFLINE or world.moving is not None:
             return
         for index, (at, refusing) in world.ended.items():
-            if not world.pending("attempt", index) and self.keeper.records[index].link is None:
+            if not world.pending("attempt", index) and self.controller.records[index].link is None:
                 waited = world.time - max(at, world.offline_since)
                 assert waited <= (30.0 if refusing else 0.5) + slack, f"{index} not tried for {waited} s"
 
     def check_end(self) -> None:
         """Look whether all is as it must be once nothing changes any more."""
-        world, keeper = self.world, self.keeper
+        world, controller = self.world, self.controller
         assert not world.posted
-        assert world.shown == keeper.status()
+        assert world.shown == controller.status()
         assert all(len(asked.answers) == 1 for asked in world.asked), "a wish without an answer"
-        assert keeper.state in (State.CONNECTED, State.OFFLINE)
+        assert controller.state in (State.CONNECTED, State.OFFLINE)
         up = [index for index, cluster in enumerate(self.clusters) if cluster.mode is Mode.UP]
         if not up:
-            assert keeper.state is State.OFFLINE
+            assert controller.state is State.OFFLINE
             assert not world.live
             return
         assert world.route is not None and world.route.index in up, f"on {self.on}, reachable are {up}"
@@ -220,7 +220,7 @@ class Stage:
 
 
 def stage_of(*labels: str, **options: Any) -> Stage:
-    """A keeper with clusters that are all up, not yet begun."""
+    """A controller with clusters that are all up, not yet begun."""
     return Stage(list(labels), Options(**{"try_count": 3, **options}))
 
 

@@ -1,6 +1,6 @@
-"""A world for the keeper in which everything is said by a script: the clock, the clusters, what ends when.
+"""A world for the controller in which everything is said by a script: the clock, the clusters, what ends when.
 
-What the keeper must never ask for fails right where it does.
+What the controller must never ask for fails right where it does.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from uuid import UUID
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover.client._controller.cluster import Failures, KeptLink
+from flask_hazelcast_failover.client._controller.cluster import Failures, LinkView
 from flask_hazelcast_failover.client._controller.messages import (
+    AddressesVerified,
     AttemptEnded,
     Checked,
     Drained,
-    Happening,
     LinkDown,
+    Message,
     Prepared,
     ReadyAnswered,
     Resolved,
-    Scouted,
-    Wish,
+    SwitchRequest,
 )
 from flask_hazelcast_failover.client._known_cluster import KnownCluster
 from flask_hazelcast_failover.client._operations.route import Route
@@ -66,15 +66,15 @@ class ScriptedCluster:
 
 @dataclass(eq=False)
 class ScriptedLink:
-    """One connection of the keeper's."""
+    """One connection of the controller's."""
 
     index: int
     known: frozenset[UUID]
     places: frozenset[str]
     number: int
     epoch: int = 0
-    data: int = 0
-    stay: int = 0
+    data_id: int = 0
+    visit_id: int = 0
     is_open: bool = True
     is_discarded: bool = False
     is_prepared: bool = False
@@ -116,12 +116,12 @@ class Task:
 class Asked:
     """A wish and its answers: one in the end."""
 
-    wish: Wish
+    wish: SwitchRequest
     answers: list[Exception | None]
 
 
 class ScriptedWorld:
-    """The keeper's world. What the keeper may not ask for fails right there.
+    """The controller's world. What the controller may not ask for fails right there.
 
     :param creep: seconds that pass at each look at the clock, as on a slow machine
     """
@@ -131,7 +131,7 @@ class ScriptedWorld:
         self.options = options
         self.time = 100.0
         self.luck = 0.5
-        self.posted: deque[Happening] = deque()
+        self.posted: deque[Message] = deque()
         self.tasks: list[Task] = []
         self.links: list[ScriptedLink] = []
         self.route: ScriptedLink | None = None
@@ -217,7 +217,7 @@ class ScriptedWorld:
     def wish(self, index: int, *, holds: bool, reason: Reason = Reason.MANUAL) -> Asked:
         """Want to be on a cluster."""
         answers: list[Exception | None] = []
-        asked = Asked(Wish(index, reason, holds, answers.append), answers)
+        asked = Asked(SwitchRequest(index, reason, holds, answers.append), answers)
         self.asked.append(asked)
         self.posted.append(asked.wish)
         return asked
@@ -227,7 +227,7 @@ class ScriptedWorld:
         """Links that were opened and not given up yet."""
         return [link for link in self.links if not link.is_discarded]
 
-    # What the keeper asks for.
+    # What the controller asks for.
 
     def now(self) -> float:
         self.time += self._creep
@@ -259,7 +259,7 @@ class ScriptedWorld:
         def end() -> bool:
             link, why, _ = self._reached(index, began)
             if link is not None:
-                self.posted.append(Scouted(index, link, confirmed))
+                self.posted.append(AddressesVerified(index, link, confirmed))
             return link is not None or bool(why)
 
         self._begin("scout", index, self._patience(index), end)
@@ -271,7 +271,7 @@ class ScriptedWorld:
 
         self._begin("resolve", index, _QUICK, end)
 
-    def prepare(self, link: KeptLink) -> None:
+    def prepare(self, link: LinkView) -> None:
         link = own(link)
         if self.moving is not None:
             assert self.time >= self.moving_since + 30.0, (
@@ -290,7 +290,7 @@ class ScriptedWorld:
 
         self._begin("prepare", link.index, self.clusters[link.index].carry_time, end, link)
 
-    def ask_ready(self, link: KeptLink) -> None:
+    def ask_ready(self, link: LinkView) -> None:
         link = own(link)
         assert not any(task.link is link for task in self.pending("ready")), "asked twice at once"
 
@@ -306,7 +306,7 @@ class ScriptedWorld:
         self.gate.suspend()
         self.in_search = Counter(task.index for task in self.pending("attempt"))
 
-    def publish(self, link: KeptLink, status: ClientStatus) -> None:
+    def publish(self, link: LinkView, status: ClientStatus) -> None:
         link = own(link)
         self.show(status)
         assert not link.is_discarded, f"operations go to {link}, which was given up"
@@ -332,7 +332,7 @@ class ScriptedWorld:
         self.route, self.state = None, State.OFFLINE
         self.gate.offline(why)
 
-    def leave(self, link: KeptLink) -> None:
+    def leave(self, link: LinkView) -> None:
         link = own(link)
         assert link is not self.route and not link.is_discarded
         if link in (self.moving, *self.slow):
@@ -352,7 +352,7 @@ class ScriptedWorld:
             "drain", link.index, self.options.drain_timeout if self._busy(link) else _QUICK, end, link
         )
 
-    def discard(self, link: KeptLink) -> None:
+    def discard(self, link: LinkView) -> None:
         link = own(link)
         assert not link.is_discarded, f"{link} given up twice"
         assert link is not self.route, f"{link} is in use"
@@ -374,7 +374,7 @@ class ScriptedWorld:
         self.events.append(event)
         self._story.told(event)
 
-    def answer(self, wish: Wish, error: Exception | None) -> None:
+    def answer(self, wish: SwitchRequest, error: Exception | None) -> None:
         asked = next(asked for asked in self.asked if asked.wish is wish)
         wish.done(error)
         assert len(asked.answers) == 1, "a wish answered twice"
@@ -420,7 +420,7 @@ class ScriptedWorld:
         return self.clusters[link.index].busy if link.is_open else 0
 
 
-def own(link: KeptLink | None) -> ScriptedLink:
-    """A link of the keeper's as what it is here."""
+def own(link: LinkView | None) -> ScriptedLink:
+    """A link of the controller's as what it is here."""
     assert isinstance(link, ScriptedLink)
     return link

@@ -12,34 +12,34 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from flask_hazelcast_failover.client._process.serial_executor import Runner
+from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 from flask_hazelcast_failover.client.options import Options
 
-__all__ = ["Inbox", "Inboxes", "title_of"]
+__all__ = ["ListenerQueue", "ListenerQueues", "title_of"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
 
-class Inboxes:
+class ListenerQueues:
     """Makes an inbox for each listener.
 
     :param options: say how much may wait for each
-    :param runner: the thread that listeners are called on
+    :param executor: the thread that listeners are called on
     :param count_dropped: called for each event that is dropped
     """
 
-    def __init__(self, options: Options, runner: Runner, count_dropped: Callable[[], None]) -> None:
-        self.runner = runner
+    def __init__(self, options: Options, executor: SerialExecutor, count_dropped: Callable[[], None]) -> None:
+        self.executor = executor
         self.most_events = options.listener_queue_events
         self.most_bytes = options.listener_queue_bytes
         self.count_dropped = count_dropped
 
-    def new(self, title: str) -> Inbox:
+    def new(self, title: str) -> ListenerQueue:
         """An inbox for one listener.
 
         :param title: what to call the listener in the log
         """
-        return Inbox(self, title)
+        return ListenerQueue(self, title)
 
 
 class _Waiting(NamedTuple):
@@ -47,12 +47,12 @@ class _Waiting(NamedTuple):
     call: Callable[[], object]
 
 
-class Inbox:
+class ListenerQueue:
     """What waits for one listener. Many threads may put something in."""
 
     __slots__ = ("_bytes", "_dropped", "_inboxes", "_is_open", "_lock", "_title", "_waiting")
 
-    def __init__(self, inboxes: Inboxes, title: str) -> None:
+    def __init__(self, inboxes: ListenerQueues, title: str) -> None:
         self._inboxes = inboxes
         self._title = title
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class Inbox:
                 self._dropped += 1
             is_first = not fits and self._dropped == 1
         if fits:
-            self._inboxes.runner.submit(self._give_out)
+            self._inboxes.executor.submit(self._give_out)
             return True
         self._inboxes.count_dropped()
         if is_first:
@@ -100,7 +100,7 @@ class Inbox:
             dropped = self._clear()
         self._tell_end(dropped)
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew in a forked child, where nothing waits."""
         self._lock = threading.Lock()
         self._clear()

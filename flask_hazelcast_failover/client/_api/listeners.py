@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 from hazelcast.errors import OperationTimeoutError
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
-from flask_hazelcast_failover.client._api.listener_queue import Inbox, Inboxes, title_of
+from flask_hazelcast_failover.client._api.listener_queue import ListenerQueue, ListenerQueues, title_of
 from flask_hazelcast_failover.client._api.reliable_topics import ReliableListener, is_reliable_listener
-from flask_hazelcast_failover.client._connect.answers import Answers, CalledOff
+from flask_hazelcast_failover.client._connect.answers import Answers, Cancelled
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
-from flask_hazelcast_failover.client._connect.proxy_making import have_made
+from flask_hazelcast_failover.client._connect.proxy_making import make_proxies
 from flask_hazelcast_failover.client._official import LightFuture
-from flask_hazelcast_failover.client._operations.idempotency import Kind, Method
-from flask_hazelcast_failover.client._operations.operation import LOSSES, Operation
+from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
+from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, Operation
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client.status import State
 from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown, OperationOutcomeUnknown
@@ -40,7 +40,7 @@ _REMOVE = {
     "add_distributed_object_listener": "remove_distributed_object_listener",
 }
 # What a removal may end with when its link goes, and the listener with it.
-_GONE = (*LOSSES, ClientOfflineException, OperationOutcomeUnknown)
+_GONE = (*LOSS_ERRORS, ClientOfflineException, OperationOutcomeUnknown)
 
 
 class _Recipe(NamedTuple):
@@ -51,7 +51,7 @@ class _Recipe(NamedTuple):
     add: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    inbox: Inbox
+    inbox: ListenerQueue
 
 
 class _Registration(NamedTuple):
@@ -86,7 +86,7 @@ class Listeners:
     :param inboxes: what waits for each, until the listeners' thread has time
     """
 
-    def __init__(self, operations: Operations, inboxes: Inboxes) -> None:
+    def __init__(self, operations: Operations, inboxes: ListenerQueues) -> None:
         self._operations = operations
         self._inboxes = inboxes
         self._lock = threading.Lock()
@@ -135,7 +135,7 @@ class Listeners:
         operation = self._operations.operation(
             recipe.key,
             _REMOVE[recipe.add],
-            Method(Kind.UNLISTEN),
+            MethodTraits(Idempotency.UNLISTEN),
             lambda real, link: self._take_off(link, registration_id),
         )
         return self._operations.submit(operation).continue_with(_is_removed)
@@ -159,11 +159,11 @@ class Listeners:
         for recipe in gone:
             recipe.inbox.close()
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Go on in a forked child, with the same listeners."""
         self._lock = threading.Lock()
         for recipe in self._recipes.values():
-            recipe.inbox.renew()
+            recipe.inbox.reset_after_fork()
 
     def is_empty(self) -> bool:
         """Whether there is nothing to carry along."""
@@ -198,20 +198,20 @@ class Listeners:
         recipes = [recipe for recipe in self._all() if not self._goes_on(recipe, link)]
         registered = []
         try:
-            reals = have_made(link, {recipe.key for recipe in recipes}, answers)
+            reals = make_proxies(link, {recipe.key for recipe in recipes}, answers)
             for recipe in recipes:
                 future = self._carry(recipe, link, reals.get(recipe.key))
                 registered.append(future)
                 answers.expect(future)
             answers.wait()
-        except CalledOff:
+        except Cancelled:
             self.drop_from(link)
             raise
         for recipe, future in zip(recipes, registered, strict=True):
             if future.is_success():
                 continue
             error = future.exception()
-            if isinstance(error, (*LOSSES, OSError)):
+            if isinstance(error, (*LOSS_ERRORS, OSError)):
                 raise error
             _log_failure(recipe, link, error)
 
@@ -253,7 +253,7 @@ class Listeners:
     def call(self, receive: Callable[..., object] | None, *event: object) -> None:
         """Have a listener called in its turn, wherever the client is by then."""
         if receive is not None:
-            self._inboxes.runner.submit(partial(_call, receive, *event))
+            self._inboxes.executor.submit(partial(_call, receive, *event))
 
     def _complete(self, recipe: _Recipe, link: Link) -> None:
         def completed(done: Future[Any]) -> None:
@@ -269,7 +269,7 @@ class Listeners:
         return self._operations.operation(
             recipe.key,
             recipe.add,
-            Method(Kind.LISTEN),
+            MethodTraits(Idempotency.LISTEN),
             lambda real, link: self._register(recipe, real, link),
         )
 

@@ -17,18 +17,29 @@ from hazelcast.future import Future
 from hazelcast.proxy.base import Proxy
 
 from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._api.signatures import stands_in_for
+from flask_hazelcast_failover.client._api.signatures import mirrors
 from flask_hazelcast_failover.client._connect.link import STARTING, Link, ProxyKey, call_numbers, on_thread
 from flask_hazelcast_failover.client._identity import LockRequest
-from flask_hazelcast_failover.client._operations.idempotency import Bond, Fate, Kind, Method, method_of
-from flask_hazelcast_failover.client._operations.operation import LOSSES, Operation, bound, waits
+from flask_hazelcast_failover.client._operations.idempotency import (
+    Affinity,
+    Idempotency,
+    MethodTraits,
+    Outcome,
+    traits_of,
+)
+from flask_hazelcast_failover.client._operations.operation import (
+    LOSS_ERRORS,
+    Operation,
+    own_timeout,
+    with_holder,
+)
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client._operations.route import Route
 
 if TYPE_CHECKING:
     from flask_hazelcast_failover.client._api.proxy_source import ProxySource
 
-__all__ = ["Follower", "follower_class", "real_of", "unbind"]
+__all__ = ["FollowingProxy", "following_class", "real_proxy", "unbind"]
 
 _Call = Callable[..., Any]
 # The attributes of a follower that are not those of the real proxy.
@@ -39,10 +50,10 @@ _cached: Callable[[_Call], _Call] = functools.cache
 # there, the real proxy, and where it looks whether that still holds.
 _Bound = tuple[object, dict[int, Any], Any, Route, dict[int, int]]
 _NOWHERE = object()  # is never the active link
-_NOT_RUN, _UNKNOWN = Fate.NOT_RUN, Fate.UNKNOWN  # a step less on the way of every call
+_NOT_RUN, _UNKNOWN = Outcome.NOT_RUN, Outcome.UNKNOWN  # a step less on the way of every call
 
 
-class Follower:
+class FollowingProxy:
     """What every proxy of ours has: its key, and what it was last bound to."""
 
     def __init__(
@@ -65,7 +76,7 @@ class Follower:
         return f'{type(self).__name__.removeprefix("Blocking")}(name="{self.name}")'
 
 
-class _FutureFollower(Follower):
+class _FutureFollower(FollowingProxy):
     _blocking_class: type[Any]
     _blocking: Any = None  # made once; two at the same time do no harm
 
@@ -82,18 +93,18 @@ class _FutureFollower(Follower):
         ops = self.__dict__.get("_ops")
         if not name.startswith("_") or name.startswith("__") or ops is None or ops.route.link is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(real_of(self), name)
+        return getattr(real_proxy(self), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OWN or not name.startswith("_"):
             object.__setattr__(self, name, value)
         else:
-            setattr(real_of(self), name, value)
+            setattr(real_proxy(self), name, value)
 
 
-class _BlockingFollower(Follower):
-    def __init__(self, wrapped: Follower) -> None:
-        Follower.__init__(self, wrapped._source, wrapped._ops, wrapped._listeners, wrapped._key)
+class _BlockingFollower(FollowingProxy):
+    def __init__(self, wrapped: FollowingProxy) -> None:
+        FollowingProxy.__init__(self, wrapped._source, wrapped._ops, wrapped._listeners, wrapped._key)
         self._wrapped = wrapped
 
     def blocking(self) -> Any:
@@ -102,7 +113,7 @@ class _BlockingFollower(Follower):
 
 
 @_cached
-def follower_class(official: type[Any]) -> type[Any]:
+def following_class(official: type[Any]) -> type[Any]:
     """The following version of an official proxy class such as ``hazelcast.proxy.map.Map``."""
     blocking_name = f"Blocking{official.__name__}"
     official_blocking = getattr(inspect.getmodule(official), blocking_name)
@@ -117,36 +128,36 @@ def unbind(follower: Any) -> None:
     follower.blocking()._bound = _unbound(follower._ops)
 
 
-def real_of(follower: Any) -> Any:
+def real_proxy(follower: Any) -> Any:
     """The real proxy of the moment, asked for on the way of an operation that does nothing else."""
     follower._source.keep(follower)
     return follower._ops.run(
-        follower._ops.operation(follower._key, "get", Method(Kind.READ), lambda real, link: real)
+        follower._ops.operation(follower._key, "get", MethodTraits(Idempotency.READ), lambda real, link: real)
     )
 
 
 def _subclass(
-    official: type[Any], base: type[Any], structure: str, make: Callable[[str, Method], _Call]
+    official: type[Any], base: type[Any], structure: str, make: Callable[[str, MethodTraits], _Call]
 ) -> type[Any]:
     methods: dict[str, Any] = {"__module__": official.__module__, "__doc__": official.__doc__}
     for name, function in inspect.getmembers(official, inspect.isfunction):
         if name.startswith("_") or name == "blocking":
             continue
-        method = method_of(structure, name)
+        method = traits_of(structure, name)
         if name != "destroy":
             call = make(name, method)
         elif issubclass(official, Proxy):
             call = _destroy(name, method)  # a blocking call in both flavours
         else:
             call = _forgotten_after(make(name, method))  # CP objects: an operation like any other
-        methods[name] = stands_in_for(function)(call)
+        methods[name] = mirrors(function)(call)
     return type(official.__name__, (base, official), methods)
 
 
-def _blocking_method(name: str, method: Method) -> _Call:
-    if method.kind is Kind.LOCAL:
+def _blocking_method(name: str, method: MethodTraits) -> _Call:
+    if method.kind is Idempotency.LOCAL:
         return _local(name)
-    if method.kind in (Kind.LISTEN, Kind.UNLISTEN):
+    if method.kind in (Idempotency.LISTEN, Idempotency.UNLISTEN):
         future_method = _future_method(name, method)
         return lambda self, *args, **kwargs: future_method(self, *args, **kwargs).result()
     if method.waits or method.bond:
@@ -154,7 +165,7 @@ def _blocking_method(name: str, method: Method) -> _Call:
     return _quick_method(name, method)
 
 
-def _quick_method(name: str, method: Method) -> _Call:
+def _quick_method(name: str, method: MethodTraits) -> _Call:
     """A blocking method at little cost while nothing happens."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -176,7 +187,7 @@ def _quick_method(name: str, method: Method) -> _Call:
                     result = result.result()
                 return result
             lost = None
-        except LOSSES as error:
+        except LOSS_ERRORS as error:
             lost = self._ops.lost(_operation(self, name, method, args, kwargs), link, fate, error, None)
         finally:
             del calls[number]
@@ -185,12 +196,12 @@ def _quick_method(name: str, method: Method) -> _Call:
     return call
 
 
-def _future_method(name: str, method: Method) -> _Call:
-    if method.kind is Kind.LOCAL:
+def _future_method(name: str, method: MethodTraits) -> _Call:
+    if method.kind is Idempotency.LOCAL:
         return _local(name)
-    if method.kind is Kind.LISTEN:
+    if method.kind is Idempotency.LISTEN:
         return _listening_method(name)
-    if method.kind is Kind.UNLISTEN:
+    if method.kind is Idempotency.UNLISTEN:
         return lambda self, registration_id: self._listeners.remove(registration_id)
     return lambda self, *args, **kwargs: self._ops.submit(_operation(self, name, method, args, kwargs))
 
@@ -205,10 +216,10 @@ def _listening_method(name: str) -> _Call:
 
 
 def _local(name: str) -> _Call:
-    return lambda self, *args, **kwargs: getattr(real_of(self), name)(*args, **kwargs)
+    return lambda self, *args, **kwargs: getattr(real_proxy(self), name)(*args, **kwargs)
 
 
-def _destroy(name: str, method: Method) -> _Call:
+def _destroy(name: str, method: MethodTraits) -> _Call:
     def call(self: Any) -> bool:
         ops: Operations = self._ops
         with self._source.creator.destroying(self._key) as wait_for_those_who_make_it:
@@ -246,17 +257,22 @@ def _forgotten_after(destroy: _Call) -> _Call:
 
 
 def _operation(
-    self: Any, name: str, method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]
+    self: Any, name: str, method: MethodTraits, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Operation:
     ops: Operations = self._ops
     self._source.keep(self)
     position = _position(type(self), name, method.waits) if isinstance(method.waits, str) else 0
-    is_numbered = method.bond in (Bond.LOCK, Bond.UNLOCK) and bool(self._key.service)
+    is_numbered = method.bond in (Affinity.LOCK, Affinity.UNLOCK) and bool(self._key.service)
     start = _numbered(name, args, kwargs) if is_numbered else _plain(name, args, kwargs)
     operation = ops.operation(
-        self._key, name, method, start, waits=waits(method, args, kwargs, position), is_numbered=is_numbered
+        self._key,
+        name,
+        method,
+        start,
+        waits=own_timeout(method, args, kwargs, position),
+        is_numbered=is_numbered,
     )
-    return bound(operation, args, kwargs) if method.bond else operation
+    return with_holder(operation, args, kwargs) if method.bond else operation
 
 
 def _plain(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any, Link], Any]:

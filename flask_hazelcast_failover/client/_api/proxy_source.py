@@ -29,13 +29,13 @@ from hazelcast.proxy.topic import Topic
 from hazelcast.proxy.vector_collection import VectorCollection
 
 from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._api.proxies import follower_class, real_of, unbind
-from flask_hazelcast_failover.client._api.structure_creator import Creator
+from flask_hazelcast_failover.client._api.proxies import following_class, real_proxy, unbind
+from flask_hazelcast_failover.client._api.structure_creator import StructureCreator
 from flask_hazelcast_failover.client._connect.link import CLIENT, Link, ProxyKey, on_thread
 from flask_hazelcast_failover.client._official import proper_cp_name
-from flask_hazelcast_failover.client._operations.idempotency import Kind, Method
+from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
 from flask_hazelcast_failover.client._operations.operations import Operations
-from flask_hazelcast_failover.client._process.serial_executor import Runner
+from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 from flask_hazelcast_failover.client.status import State
 from flask_hazelcast_failover.errors import ClientShutDown
 
@@ -70,7 +70,7 @@ class ProxySource:
 
     :param operations: carries out what followers are asked for
     :param listeners: those of the structures
-    :param runner: the thread on which members are told of structures that were handed out
+    :param executor: the thread on which members are told of structures that were handed out
     :param links: the open links
     """
 
@@ -78,13 +78,13 @@ class ProxySource:
         self,
         operations: Operations,
         listeners: Listeners,
-        runner: Runner,
+        executor: SerialExecutor,
         links: Callable[[], Iterable[Link]],
     ) -> None:
         self._operations = operations
         self._listeners = listeners
         self._links = links
-        self.creator = Creator(operations.route, runner)
+        self.creator = StructureCreator(operations.route, executor)
         # Handed out or used, and not destroyed since; single steps of a dict.
         self._followers: dict[ProxyKey, Any] = {}
         # Destroyed or only listed, for as long as somebody holds them: a structure has one follower at a time.
@@ -133,7 +133,7 @@ class ProxySource:
         # They know of a structure once it is used.
         self._make_all()
         listed = self._operations.operation(
-            CLIENT, "get_distributed_objects", Method(Kind.READ), self._list_at
+            CLIENT, "get_distributed_objects", MethodTraits(Idempotency.READ), self._list_at
         )
         found: list[Any] = self._operations.run(listed)
         return found
@@ -143,7 +143,7 @@ class ProxySource:
         self._let_go(key)
         links = list(self._links())
         self._listeners.forget(key, links)
-        self._operations.bonds.forget(key, links)
+        self._operations.affinity.forget(key, links)
         for link in links:
             link.forget(key)
 
@@ -154,9 +154,9 @@ class ProxySource:
             if not self.is_used(key):
                 link.forget(key)  # destroyed since it was made there, while nobody looked at that link
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Go on in a forked child, with the same followers."""
-        self.creator.renew()
+        self.creator.reset_after_fork()
 
     def _make_all(self) -> None:
         for key, follower in list(self._followers.items()):
@@ -166,7 +166,7 @@ class ProxySource:
                 # Members without vector collections refuse them.
                 try:
                     if may and key in self._followers:
-                        real_of(follower)
+                        real_proxy(follower)
                 except OperationTimeoutError:
                     raise  # nor would they answer for the next one
                 except HazelcastError:
@@ -186,7 +186,7 @@ class ProxySource:
         return on_thread(listed)
 
     def _new(self, official: type[Any], key: ProxyKey) -> Any:
-        return follower_class(official)(self, self._operations, self._listeners, key)
+        return following_class(official)(self, self._operations, self._listeners, key)
 
     def _listed(self, service: str, name: str) -> Any:
         # Members know of it: nobody need make it.

@@ -31,7 +31,7 @@ def is_reliable_listener(listener: object) -> bool:
 class _Reached(NamedTuple):
     """Which data a listener read last, and the sequence there that comes next."""
 
-    data: int | None = None
+    data_id: int | None = None
     next: int = _FROM_NOW_ON
 
 
@@ -72,17 +72,17 @@ class ReliableListener(ReliableMessageListener[Any]):
     def goes_on_at(self, link: Link) -> bool:
         """Whether the listener goes on after its last message when it is registered on ``link``."""
         at = self._progress.at
-        return at.data == link.data and at.next != _FROM_NOW_ON
+        return at.data_id == link.data_id and at.next != _FROM_NOW_ON
 
     def settle_at(self, link: Link) -> None:
         """The client is on ``link`` now: where the data are others, what was reached before counts no more."""
-        if self._progress.at.data != link.data:
-            self._progress.at = _Reached(link.data, _FROM_NOW_ON)
+        if self._progress.at.data_id != link.data_id:
+            self._progress.at = _Reached(link.data_id, _FROM_NOW_ON)
 
     def retrieve_initial_sequence(self) -> int:
         if self._is_first and self._user:
             self._next = self._user.retrieve_initial_sequence()
-            self._progress.at = _Reached(self._link.data, self._next)
+            self._progress.at = _Reached(self._link.data_id, self._next)
         return self._next
 
     def store_sequence(self, sequence: int) -> None:
@@ -117,7 +117,7 @@ class ReliableListener(ReliableMessageListener[Any]):
             self._user.on_cancel()
 
     def _deliver(self, sequence: int, message: TopicMessage[Any]) -> None:
-        self._progress.at = _Reached(self._link.data, sequence + 1)
+        self._progress.at = _Reached(self._link.data_id, sequence + 1)
         try:
             if self._user:
                 self._user.store_sequence(sequence)

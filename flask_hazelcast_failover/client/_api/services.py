@@ -15,10 +15,10 @@ from hazelcast.core import MemberInfo
 from hazelcast.lifecycle import LifecycleService, LifecycleState
 from hazelcast.partition import PartitionService
 
-from flask_hazelcast_failover.client._api.listener_queue import Inbox, Inboxes, title_of
-from flask_hazelcast_failover.client._api.signatures import stands_in_for
+from flask_hazelcast_failover.client._api.listener_queue import ListenerQueue, ListenerQueues, title_of
+from flask_hazelcast_failover.client._api.signatures import mirrors
 from flask_hazelcast_failover.client._connect.link import CLIENT, Link
-from flask_hazelcast_failover.client._operations.idempotency import Kind, Method
+from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.status import State
@@ -34,12 +34,12 @@ _MemberListener = Callable[[MemberInfo], None]
 class _ToldOfMembers(NamedTuple):
     added: _MemberListener | None
     removed: _MemberListener | None
-    inbox: Inbox
+    inbox: ListenerQueue
 
 
 class _ToldOfStates(NamedTuple):
     receive: Callable[[str], None]
-    inbox: Inbox
+    inbox: ListenerQueue
 
 
 class FollowingClusterService(ClusterService):
@@ -51,7 +51,7 @@ class FollowingClusterService(ClusterService):
     def __init__(
         self,
         operations: Operations,
-        inboxes: Inboxes,
+        inboxes: ListenerQueues,
         given: Iterable[tuple[_MemberListener | None, _MemberListener | None]] = (),
     ) -> None:
         self._operations = operations
@@ -62,7 +62,7 @@ class FollowingClusterService(ClusterService):
         self._members: dict[UUID, MemberInfo] = {}  # those told of; under _lock
         self._followed: Link | None = None  # under _lock
 
-    @stands_in_for(ClusterService.add_listener)
+    @mirrors(ClusterService.add_listener)
     def add_listener(
         self,
         member_added: _MemberListener | None = None,
@@ -80,7 +80,7 @@ class FollowingClusterService(ClusterService):
                 member_added(member)
         return registration_id
 
-    @stands_in_for(ClusterService.remove_listener)
+    @mirrors(ClusterService.remove_listener)
     def remove_listener(self, registration_id: str) -> bool:
         with self._lock:
             told = self._listeners.pop(registration_id, None)
@@ -88,14 +88,14 @@ class FollowingClusterService(ClusterService):
             told.inbox.close()
         return told is not None
 
-    @stands_in_for(ClusterService.get_members)
+    @mirrors(ClusterService.get_members)
     def get_members(self, member_selector: Callable[[MemberInfo], bool] | None = None) -> list[MemberInfo]:
         if self._operations.route.state is State.CLOSED:
             return []
         operation = self._operations.operation(
             CLIENT,
             "cluster_service.get_members",
-            Method(Kind.READ),
+            MethodTraits(Idempotency.READ),
             lambda client, _: client.cluster_service.get_members(member_selector),
         )
         try:
@@ -109,16 +109,16 @@ class FollowingClusterService(ClusterService):
             members = [member for member in members if member_selector is None or member_selector(member)]
         return members
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Go on in a forked child, with the same listeners."""
         self._lock = threading.Lock()
         self._members = {}
         self._followed = None
         for told in self._listeners.values():
-            told.inbox.renew()
+            told.inbox.reset_after_fork()
 
     def follow(self, link: Link) -> None:
-        """Tell of a link that is about to become the active one. Called by the keeper, waits for nothing."""
+        """Tell of a link that is about to become the active one. Called by the controller, waits for nothing."""
         service = link.client.cluster_service
         if not link.follows_members:
             link.follows_members = True
@@ -160,16 +160,16 @@ class FollowingPartitions(PartitionService):
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    @stands_in_for(PartitionService.get_partition_owner)
+    @mirrors(PartitionService.get_partition_owner)
     def get_partition_owner(self, partition_id: int) -> UUID | None:
         owner: UUID | None = self._ask("get_partition_owner", partition_id)
         return owner
 
-    @stands_in_for(PartitionService.get_partition_id)
+    @mirrors(PartitionService.get_partition_id)
     def get_partition_id(self, key: Any) -> int:
         return int(self._ask("get_partition_id", key))
 
-    @stands_in_for(PartitionService.get_partition_count)
+    @mirrors(PartitionService.get_partition_count)
     def get_partition_count(self) -> int:
         return int(self._ask("get_partition_count"))
 
@@ -178,7 +178,9 @@ class FollowingPartitions(PartitionService):
             return getattr(client.partition_service, method)(*args)
 
         name = f"partition_service.{method}"
-        return self._operations.run(self._operations.operation(CLIENT, name, Method(Kind.READ), start))
+        return self._operations.run(
+            self._operations.operation(CLIENT, name, MethodTraits(Idempotency.READ), start)
+        )
 
 
 class FollowingLifecycle(LifecycleService):
@@ -187,7 +189,7 @@ class FollowingLifecycle(LifecycleService):
     def __init__(
         self,
         is_running: Callable[[], bool],
-        inboxes: Inboxes,
+        inboxes: ListenerQueues,
         given: Iterable[Callable[[str], None]] = (),
     ) -> None:
         self._is_running = is_running
@@ -197,25 +199,25 @@ class FollowingLifecycle(LifecycleService):
         self._listeners = {str(uuid.uuid4()): self._told(listener) for listener in given}
         self._connected = False  # as told; under _lock
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Go on in a forked child, with the same listeners."""
         self._lock = threading.Lock()
         self._connected = False
         for told in self._listeners.values():
-            told.inbox.renew()
+            told.inbox.reset_after_fork()
 
-    @stands_in_for(LifecycleService.is_running)
+    @mirrors(LifecycleService.is_running)
     def is_running(self) -> bool:
         return self._is_running()
 
-    @stands_in_for(LifecycleService.add_listener)
+    @mirrors(LifecycleService.add_listener)
     def add_listener(self, on_state_change: Callable[[str], None]) -> str:
         registration_id = str(uuid.uuid4())
         with self._lock:
             self._listeners[registration_id] = self._told(on_state_change)
         return registration_id
 
-    @stands_in_for(LifecycleService.remove_listener)
+    @mirrors(LifecycleService.remove_listener)
     def remove_listener(self, registration_id: str) -> bool:
         with self._lock:
             told = self._listeners.pop(registration_id, None)

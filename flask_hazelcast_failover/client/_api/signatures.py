@@ -6,13 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-__all__ = ["stands_in_for"]
+__all__ = ["mirrors"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
-def stands_in_for(
+def mirrors(
     official: Callable[_Parameters, _Result],
 ) -> Callable[[Callable[..., Any]], Callable[_Parameters, _Result]]:
     """Give a method the signature, the annotations and the doc string of the official one."""

@@ -10,11 +10,11 @@ from hazelcast.errors import HazelcastError, OperationTimeoutError, TargetDiscon
 from hazelcast.future import Future, ImmediateFuture
 from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 
-from flask_hazelcast_failover.client._api.signatures import stands_in_for
+from flask_hazelcast_failover.client._api.signatures import mirrors
 from flask_hazelcast_failover.client._connect.link import CLIENT, Call, Link, LinkEnded, Overdue, call_numbers
 from flask_hazelcast_failover.client._official import is_connection_problem, without_waiting
-from flask_hazelcast_failover.client._operations.idempotency import Kind, Method, method_of
-from flask_hazelcast_failover.client._operations.operation import LOSSES
+from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits, traits_of
+from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client.status import State
 from flask_hazelcast_failover.errors import ClientShutDown, ClusterChanged
@@ -30,10 +30,10 @@ class FollowingSql(SqlService):
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    @stands_in_for(SqlService.execute)
+    @mirrors(SqlService.execute)
     def execute(self, sql: str, *params: Any, **options: Any) -> Future[SqlResult]:
         # A query that was lost before its first row is repeated, every other statement is not.
-        method = Method(Kind.READ) if _is_query(sql) else method_of("SqlService", "execute")
+        method = MethodTraits(Idempotency.READ) if _is_query(sql) else traits_of("SqlService", "execute")
         waits = _own_time(options.get("timeout"))
 
         def start(client: Any, link: Link) -> Future[Any]:
@@ -175,7 +175,7 @@ class _Cursor(SqlResult):
             return future.result()
         except (Overdue, OperationTimeoutError) as error:
             raise OperationTimeoutError(f"{self._link.label} did not answer ({error.args[0]})") from None
-        except (LinkEnded, *LOSSES) as error:
+        except (LinkEnded, *LOSS_ERRORS) as error:
             raise self._changed(error) from None
         except HazelcastError as error:
             if is_connection_problem(error):

@@ -19,9 +19,9 @@ from hazelcast.future import Future
 
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
 from flask_hazelcast_failover.client._operations.route import Route
-from flask_hazelcast_failover.client._process.serial_executor import Runner
+from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 
-__all__ = ["Creator"]
+__all__ = ["StructureCreator"]
 
 _Counted = TypeVar("_Counted")
 
@@ -34,16 +34,16 @@ _PACE = 0.005
 _LOOK = 0.05
 
 
-class Creator:
+class StructureCreator:
     """Has members make structures: never after they were destroyed, and never in anybody's way.
 
     :param route: where operations go
-    :param runner: the thread to work on
+    :param executor: the thread to work on
     """
 
-    def __init__(self, route: Route, runner: Runner) -> None:
+    def __init__(self, route: Route, executor: SerialExecutor) -> None:
         self._route = route
-        self._runner = runner
+        self._executor = executor
         self._changed = threading.Condition()
         self._waiting: dict[ProxyKey, None] = {}  # in order; under _changed
         self._claims: dict[ProxyKey, int] = {}  # being made, by how many; under _changed
@@ -59,7 +59,7 @@ class Creator:
             self._is_working |= starts
         if starts:
             try:
-                self._runner.submit(self._work)
+                self._executor.submit(self._work)
             except RuntimeError:  # no thread can be started: it is made when it is used
                 self._stop_working()
 
@@ -97,22 +97,22 @@ class Creator:
         """Whether something is to be made, or being made."""
         return bool(self._waiting or self._claims)
 
-    def catch_up(self, seconds: float) -> None:
+    def wait_for_pending(self, seconds: float) -> None:
         """Wait until what was handed out so far is made, so many seconds at most."""
         with self._changed:
             before = {*self._waiting, *self._claims}
             self._changed.wait_for(lambda: not before & {*self._waiting, *self._claims}, seconds)
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew in a forked child, where nothing is under way."""
-        self.__init__(self._route, self._runner)  # type: ignore[misc]
+        self.__init__(self._route, self._executor)  # type: ignore[misc]
 
     def _wait_for_claims(self, key: ProxyKey, seconds: float) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: key not in self._claims, seconds):
                 raise OperationTimeoutError(f"{key.name!r} still is being made after {seconds:g} s")
 
-    # On the runner's thread.
+    # On the executor's thread.
 
     def _work(self) -> None:
         try:

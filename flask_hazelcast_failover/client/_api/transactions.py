@@ -20,9 +20,9 @@ from hazelcast.proxy import transactional_queue
 from hazelcast.transaction import Transaction
 
 from flask_hazelcast_failover.client._connect.link import CLIENT, Call, Link, Overdue, call_numbers
-from flask_hazelcast_failover.client._official import SteadyTransaction
-from flask_hazelcast_failover.client._operations.idempotency import method_of
-from flask_hazelcast_failover.client._operations.operation import LOSSES, waits
+from flask_hazelcast_failover.client._official import MonotonicTransaction
+from flask_hazelcast_failover.client._operations.idempotency import traits_of
+from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, own_timeout
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client.status import State
 from flask_hazelcast_failover.errors import ClientShutDown, ClusterChanged, OperationOutcomeUnknown
@@ -30,7 +30,7 @@ from flask_hazelcast_failover.errors import ClientShutDown, ClusterChanged, Oper
 __all__ = ["Transactions"]
 
 # What a request over the connection of a transaction fails with when that is gone.
-_LOST = (*LOSSES, OSError)
+_LOST = (*LOSS_ERRORS, OSError)
 # What such a request then raises.
 _ENDED = (ClientShutDown, ClusterChanged, OperationTimeoutError)
 
@@ -49,14 +49,14 @@ class Transactions:
                 made: Transaction = link.client.new_transaction(timeout, durability, transaction_type)
             except (
                 IllegalStateError
-            ) as error:  # no connection is left, and the keeper has not heard of it yet
+            ) as error:  # no connection is left, and the controller has not heard of it yet
                 raise ClientOfflineError from error
             return made
 
         return _LinkTransaction(self._operations, make)
 
 
-class _LinkTransaction(SteadyTransaction):
+class _LinkTransaction(MonotonicTransaction):
     """An official transaction whose requests end with its link, and say so clearly."""
 
     _link: Link
@@ -69,7 +69,7 @@ class _LinkTransaction(SteadyTransaction):
         self._waits = 0.0  # how long the method that is called may block on the member by itself, seconds
         # Fails, as the official client does, when nothing can be reached.
         operation = operations.operation(
-            CLIENT, "new_transaction", method_of("Transaction", "begin"), lambda _, link: self._adopt(link)
+            CLIENT, "new_transaction", traits_of("Transaction", "begin"), lambda _, link: self._adopt(link)
         )
         operations.run(operation)
 
@@ -80,7 +80,7 @@ class _LinkTransaction(SteadyTransaction):
         operation = self._operations.operation(
             CLIENT,
             "transaction.begin",
-            method_of("Transaction", "begin"),
+            traits_of("Transaction", "begin"),
             lambda _, link: self._begin_on(link),
         )
         self._operations.run(operation)
@@ -189,7 +189,7 @@ class TransactionalQueue(transactional_queue.TransactionalQueue[Any]):
     @contextmanager
     def _waiting(self, name: str, *timeout: float) -> Iterator[None]:
         transaction: _LinkTransaction = self.transaction
-        transaction._waits = waits(method_of("TransactionalQueue", name), timeout, {}, 0)
+        transaction._waits = own_timeout(traits_of("TransactionalQueue", name), timeout, {}, 0)
         try:
             yield
         finally:

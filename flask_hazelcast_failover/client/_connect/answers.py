@@ -9,13 +9,13 @@ from typing import Any
 
 from hazelcast.future import Future
 
-__all__ = ["Answers", "CalledOff"]
+__all__ = ["Answers", "Cancelled"]
 
 # How often whoever waits for answers looks whether they are still wanted, seconds.
 _PACE = 0.1
 
 
-class CalledOff(Exception):
+class Cancelled(Exception):
     """What was waited for is not wanted any more."""
 
 
@@ -42,7 +42,7 @@ class Answers:
         :raises CalledOff: nobody wants it any more
         """
         if not self._is_wanted():
-            raise CalledOff("it is not wanted any more")
+            raise Cancelled("it is not wanted any more")
         with self._changed:
             if not self._open:
                 self._latest = time.monotonic()
@@ -65,7 +65,7 @@ class Answers:
                 if left <= 0:
                     raise TimeoutError(f"no answer for {self._silence:g} s, {self._open} are missing")
                 self._changed.wait(min(left, _PACE))
-        raise CalledOff("it is not wanted any more")
+        raise Cancelled("it is not wanted any more")
 
     def _came(self, _: Future[Any]) -> None:
         with self._changed:

@@ -21,9 +21,9 @@ from types import TracebackType
 from hazelcast.config import Config
 
 from flask_hazelcast_failover.client._connect.attempt_addresses import AttemptAddresses, KnownMembers
-from flask_hazelcast_failover.client._connect.connect_slots import Turn, turns
+from flask_hazelcast_failover.client._connect.connect_slots import ConnectSlot, connect_slots
 from flask_hazelcast_failover.client._connect.host_lookup import hosts
-from flask_hazelcast_failover.client._connect.probe import Answer, Probe, Verdict
+from flask_hazelcast_failover.client._connect.probe import Probe, ProbeResult, Verdict
 from flask_hazelcast_failover.client._connect.tls import tls_context
 from flask_hazelcast_failover.client._identity import ClientIdentity
 from flask_hazelcast_failover.client._official import OfficialClient, Opening
@@ -125,11 +125,11 @@ class _Attempt:
         now = time.monotonic()
         # Where the configured addresses stay silent, the known ones have the rest of the attempt.
         self._ask_known_at = now + (deadline - now) * _SHARE_OF_CONFIGURED
-        self._said: dict[str, Answer] = {}  # address -> what came of it
+        self._said: dict[str, ProbeResult] = {}  # address -> what came of it
         self._lookups: list[threading.Thread] = []
         self._probes: list[Probe] = []
         self._members: list[_Member] = []
-        self._turn: Turn | None = None  # from the first member that answers on
+        self._slot: ConnectSlot | None = None  # from the first member that answers on
         self._opened_last = 0.0
         self._won: OfficialClient | None = None
         for address in addresses:
@@ -144,8 +144,8 @@ class _Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._selector.close()
-        if self._turn is not None:
-            self._turn.end()
+        if self._slot is not None:
+            self._slot.release()
         for probe in self._probes:
             probe.end()
         ending = [
@@ -211,7 +211,7 @@ class _Attempt:
         if _is_ip(host):
             self._probe(address, host)
             return
-        self._said[address] = Answer(Verdict.ABSENT, "timed out: the name was not looked up in time")
+        self._said[address] = ProbeResult(Verdict.ABSENT, "timed out: the name was not looked up in time")
         thread = threading.Thread(
             target=self._look_up, args=(address, host), name="hazelcast-failover-probe", daemon=True
         )
@@ -233,7 +233,7 @@ class _Attempt:
         self._pending -= 1
         self._pending_known += is_known * (len(looked.ips) - 1)
         if not looked.ips:
-            self._said[looked.address] = Answer(Verdict.ABSENT, looked.why or "name not found")
+            self._said[looked.address] = ProbeResult(Verdict.ABSENT, looked.why or "name not found")
             return
         del self._said[looked.address]
         for ip in looked.ips:
@@ -273,9 +273,9 @@ class _Attempt:
         now = time.monotonic()
         if not waiting or (is_opening and now < self._opened_last + self._patience(len(waiting))):
             return
-        if self._turn is None:
-            self._turn = turns.take(self._wake)
-        if not self._turn.has_begun:
+        if self._slot is None:
+            self._slot = connect_slots.queue(self._wake)
+        if not self._slot.is_ready:
             return
         member, self._opened_last = waiting[0], now
         config = self._build_config([self._dialled(member.probe)])
@@ -288,10 +288,10 @@ class _Attempt:
         return min(_HEDGE, (self._deadline - self._opened_last) / (waiting + 1))
 
     def _hedge(self) -> float:
-        """Seconds until the next member has its turn."""
+        """Seconds until the next member may be opened."""
         waiting = sum(1 for member in self._members if member.opening is None and member.why is None)
-        if not waiting or self._turn is None or not self._turn.has_begun:
-            return float("inf")  # an answer or our turn will wake us
+        if not waiting or self._slot is None or not self._slot.is_ready:
+            return float("inf")  # an answer or our slot will wake us
         return max(0.001, self._opened_last + self._patience(waiting) - time.monotonic())
 
     def _dialled(self, probe: Probe) -> str:
@@ -305,15 +305,15 @@ class _Attempt:
         member = next(member for member in self._members if member.opening is opening)
         if opening.error is not None:
             verdict = Verdict.REFUSING if opening.is_unsupported else Verdict.ABSENT
-            self._give_up(member, Answer(verdict, opening.error))
+            self._give_up(member, ProbeResult(verdict, opening.error))
             return None
         cluster = self._places.cluster if member.probe.address in self._places.known else None
         if cluster is not None and opening.client.cluster_id != cluster.id:
-            self._give_up(member, Answer(Verdict.REFUSING, "joined another cluster meanwhile"))
+            self._give_up(member, ProbeResult(Verdict.REFUSING, "joined another cluster meanwhile"))
             return None
         return opening.client
 
-    def _give_up(self, member: _Member, answer: Answer) -> None:
+    def _give_up(self, member: _Member, answer: ProbeResult) -> None:
         member.why = answer.why
         self._said[member.name] = answer
 
@@ -343,7 +343,7 @@ class _Attempt:
             # The official client would need 0.1 s and more to notice.
             self._selector.unregister(key.fileobj)
             why = "closed by the other side after authenticating"
-            self._give_up(key.data, Answer(Verdict.ABSENT, why))
+            self._give_up(key.data, ProbeResult(Verdict.ABSENT, why))
 
     def _failure(self) -> AttemptFailed:
         for probe in self._probes:
@@ -353,7 +353,7 @@ class _Attempt:
             if member.why is None:
                 has_begun = member.opening is not None
                 why = "timed out: authenticated, but no member list came" if has_begun else _BUSY
-                self._give_up(member, Answer(Verdict.ABSENT, why))
+                self._give_up(member, ProbeResult(Verdict.ABSENT, why))
         why = "; ".join(f"{name}: {answer.why}" for name, answer in sorted(self._said.items()))
         return AttemptFailed(why, Verdict.REFUSING if self._is_refused_everywhere() else Verdict.ABSENT)
 

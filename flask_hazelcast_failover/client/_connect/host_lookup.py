@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from flask_hazelcast_failover.client._process.single_flight import Lookups
+from flask_hazelcast_failover.client._process.single_flight import SingleFlight
 
 __all__ = ["hosts"]
 
@@ -16,8 +16,8 @@ def _ipv4_addresses(host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-hosts: Lookups[str, tuple[str, ...]] = Lookups(_ipv4_addresses)
+hosts: SingleFlight[str, tuple[str, ...]] = SingleFlight(_ipv4_addresses)
 """Host name -> IPv4 addresses, by the system's resolver, which cannot be given a time."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=hosts.renew)
+    os.register_at_fork(after_in_child=hosts.reset_after_fork)

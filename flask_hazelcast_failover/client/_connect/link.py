@@ -86,20 +86,22 @@ class Link:
         self.label = label
         self.index = index
         self.client = client
-        # Set by the keeper's thread before the link is published, not changed afterwards:
+        # Set by the controller's thread before the link is published, not changed afterwards:
         self.epoch = 0
-        self.data = 0  # the same number means: the same cluster with the same data
-        self.stay = 0  # the same number means: and the client has not been anywhere else since
-        # Each thread writes and deletes its own numbers, the keeper and the watch read: single steps of a
+        self.data_id = 0  # the same number means: the same cluster with the same data
+        self.visit_id = 0  # the same number means: and the client has not been anywhere else since
+        # Each thread writes and deletes its own numbers, the controller and the health monitor read: single steps of a
         # dict. A bare future may wait for as long as the client's operations usually may.
         self.calls: dict[int, Call | Future[Any]] = {}
-        self._seen: dict[int, float] = {}  # number -> when the watch first saw it; of the watch's thread
+        self._seen: dict[
+            int, float
+        ] = {}  # number -> when the health monitor first saw it; of the health monitor's thread
         self._reals: dict[ProxyKey, Any] = {CLIENT: client}  # likewise
         # Listener id -> how it is registered here; under the lock of Listeners.
         self.registrations: dict[str, Any] = {}
         # Who holds a lock here, how often; under the lock of Bonds. Shared with the link that takes this one's place.
         self.locks: dict[Any, int] = {}
-        self.follows_members = False  # set once, by the keeper
+        self.follows_members = False  # set once, by the controller
         self._lock = threading.Lock()
         self._makings: dict[ProxyKey, list[_Making]] = {}  # under _lock
         # Told of each proxy that is made here; set once, by whoever opened the link.
@@ -122,14 +124,14 @@ class Link:
     def continue_from(self, former: Link) -> None:
         """Take the place of a link to the same cluster with the same data, whose locks the members still know.
 
-        Called by the keeper's thread before the link is published.
+        Called by the controller's thread before the link is published.
         """
         if self.continues(former):
             self.locks = former.locks
 
     def continues(self, former: Link) -> bool:
         """Whether the members take requests over this link for those of a former one, on the same data."""
-        return former.stay == self.stay and former.client.identity == self.client.identity
+        return former.visit_id == self.visit_id and former.client.identity == self.client.identity
 
     def is_connected(self) -> bool:
         """Whether a connection to at least one member is open."""
@@ -183,11 +185,11 @@ class Link:
         return [key for key in list(self._reals) if key != CLIENT]
 
     def end_overdue(self, now: float, usual: float) -> None:
-        """End the operations that wait for longer than they may. For the watch's thread.
+        """End the operations that wait for longer than they may. For the health monitor's thread.
 
         Looking at the clock here saves every operation from doing so.
 
-        :param now: seconds, by the watch's own time
+        :param now: seconds, by the health monitor's own time
         :param usual: how many seconds a call without a limit of its own may wait
         """
         calls = self.calls.copy()

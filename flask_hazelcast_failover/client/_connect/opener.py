@@ -15,10 +15,10 @@ from flask_hazelcast_failover.client._connect.attempt import AttemptFailed, atte
 from flask_hazelcast_failover.client._connect.attempt_addresses import AttemptAddresses, KnownMembers
 from flask_hazelcast_failover.client._connect.link import Link
 from flask_hazelcast_failover.client._connect.probe import Verdict
-from flask_hazelcast_failover.client._connect.proxy_making import warm
+from flask_hazelcast_failover.client._connect.proxy_making import make_proxies_in_use
 from flask_hazelcast_failover.client._identity import ClientIdentity
 from flask_hazelcast_failover.client._known_cluster import KnownCluster
-from flask_hazelcast_failover.client._process.single_flight import Lookups
+from flask_hazelcast_failover.client._process.single_flight import SingleFlight
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.failover import ClusterConfig, CNAMEResolver
@@ -63,7 +63,7 @@ class Opener:
         self._resolvers: dict[int, CNAMEResolver] = {
             index: cluster.new_resolver() for index, cluster in enumerate(clusters) if cluster.is_dns
         }
-        self._lookups: Lookups[int, object] = Lookups(self._ask_dns)
+        self._lookups: SingleFlight[int, object] = SingleFlight(self._ask_dns)
 
     def open(self, index: int, known: KnownCluster | None = None) -> Link:
         """Open a link to a cluster: where it is configured to be, which DNS is asked first, or where it was last known.
@@ -132,7 +132,7 @@ class Opener:
             raise AttemptFailed("closed right after connecting", Verdict.ABSENT)
         active = self._active_link()
         if active is not None:
-            warm(link, active)
+            make_proxies_in_use(link, active)
         return link
 
     def _configured(
@@ -153,7 +153,7 @@ class Opener:
         return self._looked_up(index, now + (deadline - now) / 3 if led_to else deadline)
 
     def _looked_up(self, index: int, deadline: float) -> _Found:
-        """Ask DNS, and tell the keeper what it said; nothing for a name that never had an answer."""
+        """Ask DNS, and tell the controller what it said; nothing for a name that never had an answer."""
         resolver = self._resolvers[index]
         why: str | None = None
         try:

@@ -29,7 +29,7 @@ from flask_hazelcast_failover.client._official import (
 )
 from flask_hazelcast_failover.client._process.lifecycle import close_in_child
 
-__all__ = ["Answer", "Probe", "Verdict"]
+__all__ = ["Probe", "ProbeResult", "Verdict"]
 
 _TLS_ALERT = b"\x15\x03"
 # The system sends packets that were dropped again after 1 s, 3 s, 7 s …: too seldom for a host that comes back, seconds.
@@ -47,7 +47,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeResult:
     """What an address answered. ``connection`` is open when it is a member that takes us."""
 
     verdict: Verdict
@@ -83,7 +83,7 @@ class Probe:
         self.ip = ip
         self.port = int(port)
         # What to say if it ends now; final once done is called.
-        self.answer = Answer(Verdict.ABSENT, "timed out")
+        self.answer = ProbeResult(Verdict.ABSENT, "timed out")
         self._config = config
         self._context = context
         self._deadline = deadline
@@ -112,7 +112,7 @@ class Probe:
         try:
             answer = self._ask()
         except Exception as error:  # of a token provider, or of what nobody thought of
-            answer = Answer(Verdict.REFUSING, f"{type(error).__name__} while connecting")
+            answer = ProbeResult(Verdict.REFUSING, f"{type(error).__name__} while connecting")
         with self._lock:
             # Once it was told to end nobody may be there any more to close what was opened after all.
             if (answer.connection is None or self._ended) and self._connection is not None:
@@ -121,27 +121,29 @@ class Probe:
             self.answer = answer
         self._done(self)
 
-    def _ask(self) -> Answer:
+    def _ask(self) -> ProbeResult:
         try:
             plain = self._connected()
         except ConnectionRefusedError:
-            return Answer(Verdict.ABSENT, "refused")
+            return ProbeResult(Verdict.ABSENT, "refused")
         except TimeoutError:
-            return Answer(Verdict.ABSENT, "timed out")
+            return ProbeResult(Verdict.ABSENT, "timed out")
         except OSError as error:
-            return Answer(Verdict.ABSENT, f"not reachable ({error.strerror or error})")
-        self.answer = Answer(*_blame(TimeoutError(), self._config))
+            return ProbeResult(Verdict.ABSENT, f"not reachable ({error.strerror or error})")
+        self.answer = ProbeResult(*_blame(TimeoutError(), self._config))
         request = encode_authentication(self._config, self.host, self.port)
         try:
             connection = self._secured(plain)
             reply = _authenticate(connection, request, self._deadline)
         except Exception as error:
-            return Answer(*_blame(error, self._config))
+            return ProbeResult(*_blame(error, self._config))
         if reply.is_welcome and self._expected not in (None, reply.cluster_id):
-            return Answer(Verdict.REFUSING, "a member of another cluster than the one that was here last")
+            return ProbeResult(
+                Verdict.REFUSING, "a member of another cluster than the one that was here last"
+            )
         if reply.is_welcome:
-            return Answer(Verdict.MEMBER, "a member", connection)
-        return Answer(*_refusal(reply, self._config))
+            return ProbeResult(Verdict.MEMBER, "a member", connection)
+        return ProbeResult(*_refusal(reply, self._config))
 
     def _connected(self) -> socket.socket:
         while True:

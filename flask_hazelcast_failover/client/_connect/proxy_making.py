@@ -12,7 +12,7 @@ from hazelcast.future import Future
 from flask_hazelcast_failover.client._connect.answers import Answers
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
 
-__all__ = ["have_made", "warm"]
+__all__ = ["make_proxies", "make_proxies_in_use"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
@@ -22,7 +22,7 @@ _THREADS = 64
 _WARMING = 0.5
 
 
-def have_made(link: Link, keys: Collection[ProxyKey], answers: Answers) -> dict[ProxyKey, Future[Any]]:
+def make_proxies(link: Link, keys: Collection[ProxyKey], answers: Answers) -> dict[ProxyKey, Future[Any]]:
     """Have the real proxies made that a link lacks, and wait for them.
 
     :param answers: how long to wait; may expect other answers too
@@ -41,11 +41,11 @@ def have_made(link: Link, keys: Collection[ProxyKey], answers: Answers) -> dict[
     return made
 
 
-def warm(link: Link, active: Link) -> None:
+def make_proxies_in_use(link: Link, active: Link) -> None:
     """Make the proxies that are in use on the active link, so that a switch need not."""
     keys = {key for key in active.proxy_keys() if key.service}
     end = time.monotonic() + _WARMING
     try:
-        have_made(link, keys, Answers(_WARMING, lambda: time.monotonic() < end))
+        make_proxies(link, keys, Answers(_WARMING, lambda: time.monotonic() < end))
     except Exception as failure:
         _logger.debug("not every proxy was made on %s beforehand: %s", link.label, failure)

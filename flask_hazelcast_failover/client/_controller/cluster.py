@@ -1,4 +1,4 @@
-"""What the keeper knows of one cluster."""
+"""What the controller knows of one cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flask_hazelcast_failover.client._known_cluster import KnownCluster
 from flask_hazelcast_failover.client.status import ClusterStatus, Condition
 from flask_hazelcast_failover.failover import ClusterConfig
 
-__all__ = ["ClusterRecord", "Failures", "KeptLink", "failed_too_often"]
+__all__ = ["ClusterRecord", "Failures", "LinkView", "failed_too_often"]
 
 # Between two attempts at a cluster that is merely absent, seconds, half of it by chance.
 _ABSENT_PAUSE = 0.5
@@ -24,7 +24,7 @@ _REFUSING_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 # A member that answers pings, and no checks, is lost only after so many times as many failures.
 _PINGS_ONLY = 6
 
-_data_numbers = count(1).__next__
+_data_ids = count(1).__next__
 
 
 class Failures(NamedTuple):
@@ -43,12 +43,12 @@ class Failures(NamedTuple):
         return self.silent >= limit or self.silent + self.pings_only >= _PINGS_ONLY * limit
 
 
-class KeptLink(Protocol):
-    """What the keeper uses of a link."""
+class LinkView(Protocol):
+    """What the controller uses of a link."""
 
     epoch: int
-    data: int
-    stay: int
+    data_id: int
+    visit_id: int
 
     def known_cluster(self) -> KnownCluster:
         """The cluster as it is now, to be found again."""
@@ -65,12 +65,12 @@ class KeptLink(Protocol):
 
 @dataclass
 class ClusterRecord:
-    """One cluster. Written and read by the keeper's thread only."""
+    """One cluster. Written and read by the controller's thread only."""
 
     config: ClusterConfig
     index: int
     addresses: tuple[str, ...]
-    link: KeptLink | None = None
+    link: LinkView | None = None
     attempt: int | None = None  # number of the attempt under way
     tries: int = 0  # attempts that failed in this search
     began: float | None = None  # when the first attempt of this search began
@@ -83,7 +83,7 @@ class ClusterRecord:
     known: KnownCluster | None = None  # as last seen; replaced as a whole, so that other threads may read it
     identity: ClientIdentity | None = None  # by what its members know this client while operations go there
     left_identity: ClientIdentity | None = None  # the one before, once operations go elsewhere
-    data: int = field(default_factory=_data_numbers)
+    data_id: int = field(default_factory=_data_ids)
     restarted: bool = False
     is_slow: bool = False  # whether its link is made ready for so long that others are tried as well
     announced: bool = False  # whether the link was told to subscribers
@@ -109,15 +109,15 @@ class ClusterRecord:
         """Whether there is no link, and no attempt now or later."""
         return self.link is None and self.attempt is None and self.dial_at is None
 
-    def connected(self, link: KeptLink, now: float) -> None:
+    def connected(self, link: LinkView, now: float) -> None:
         """A link was opened."""
         members, known = link.members(), link.known_cluster()
         if self.members and members.isdisjoint(self.members):
             self.restarted = True
-            self.data = _data_numbers()
+            self.data_id = _data_ids()
         elif self.known is not None and self.known.id != known.id:
-            self.data = _data_numbers()  # members of it have joined another cluster meanwhile
-        link.data = self.data
+            self.data_id = _data_ids()  # members of it have joined another cluster meanwhile
+        link.data_id = self.data_id
         self.members = members
         self.known = known
         self.link = link
@@ -133,10 +133,10 @@ class ClusterRecord:
         self.announced = False
         self._healthy()
 
-    def replaced(self, link: KeptLink, now: float) -> None:
+    def replaced(self, link: LinkView, now: float) -> None:
         """The name of the cluster has moved, and ``link`` with it, to other members."""
-        self.data = _data_numbers()
-        link.data = self.data
+        self.data_id = _data_ids()
+        link.data_id = self.data_id
         self.members = link.members()
         self.known = link.known_cluster()
         self.link = link
@@ -144,7 +144,7 @@ class ClusterRecord:
         self.strangers = 0
         self._healthy()
 
-    def used(self, link: KeptLink) -> None:
+    def used(self, link: LinkView) -> None:
         """Operations go to the cluster: members know the client by this link, also when it is opened again."""
         self.identity = link.known_cluster().identity
         self.left_identity = None
@@ -154,7 +154,7 @@ class ClusterRecord:
         self.left_identity = self.identity or self.left_identity
         self.identity = None
 
-    def is_left(self, link: KeptLink) -> bool:
+    def is_left(self, link: LinkView) -> bool:
         """Whether a link goes by an identity whose locks are to be given back."""
         return self.left_identity is not None and link.known_cluster().identity == self.left_identity
 
@@ -236,7 +236,7 @@ class ClusterRecord:
             (failed.since for failed in self.failures.values() if failed.since is not None), default=None
         )
 
-    def condition(self, active: KeptLink | None) -> Condition:
+    def condition(self, active: LinkView | None) -> Condition:
         """What to show of it."""
         if self.link is not None:
             return Condition.ACTIVE if self.link is active else Condition.STANDBY
@@ -244,7 +244,7 @@ class ClusterRecord:
             return Condition.CONNECTING
         return Condition.DOWN if self.last_error is not None else Condition.IDLE
 
-    def status(self, active: KeptLink | None) -> ClusterStatus:
+    def status(self, active: LinkView | None) -> ClusterStatus:
         """The cluster as ``status()`` shows it."""
         return ClusterStatus(
             label=self.label,
@@ -260,7 +260,7 @@ class ClusterRecord:
             last_error="; ".join(filter(None, (self.last_error, self.dns_error))) or None,
         )
 
-    def _remember(self, link: KeptLink) -> None:
+    def _remember(self, link: LinkView) -> None:
         """Keep who the members are and where; a link that is going down may know none any more."""
         known = link.known_cluster()
         if known.addresses:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import World
+from flask_hazelcast_failover.client._controller.effects import Effects
 from flask_hazelcast_failover.client.options import Options
 
-__all__ = ["Dialler"]
+__all__ = ["ConnectScheduler"]
 
 # Between two attempts of a search, at most, seconds.
 _LONGEST_DELAY = 1.0
@@ -14,14 +14,14 @@ _LONGEST_DELAY = 1.0
 _DOUBLINGS = 64
 
 
-class Dialler:
-    """Begins attempts, now or by and by. Of the keeper's thread.
+class ConnectScheduler:
+    """Begins attempts, now or by and by. Of the controller's thread.
 
     :param options: the client's options
     :param world: carries attempts out
     """
 
-    def __init__(self, options: Options, world: World) -> None:
+    def __init__(self, options: Options, world: Effects) -> None:
         self._options = options
         self._world = world
         self._attempts = 0

@@ -1,7 +1,7 @@
 """What happens when the primary dies: the one place that decides where operations go.
 
-The keeper owns what state the clusters are in. It gets events, one after the other on one thread,
-and has its ``World`` carry out what it decides, without blocking; what takes time comes back as an
+The controller owns what state the clusters are in. It gets events, one after the other on one thread,
+and has its ``Effects`` carry out what it decides, without blocking; what takes time comes back as an
 event. Nothing here sleeps, connects or knows the official client, so that a test can drive it.
 
 The way of a failover: ``LinkDown`` → ``_lose`` suspends operations and begins a search → ``_search``
@@ -15,26 +15,31 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord, KeptLink, failed_too_often
-from flask_hazelcast_failover.client._controller.connect_scheduler import Dialler
-from flask_hazelcast_failover.client._controller.effects import World
-from flask_hazelcast_failover.client._controller.event_publisher import Chronicle
-from flask_hazelcast_failover.client._controller.failback import WayBack, forgive, has_moved, renew_addresses
+from flask_hazelcast_failover.client._controller.cluster import ClusterRecord, LinkView, failed_too_often
+from flask_hazelcast_failover.client._controller.connect_scheduler import ConnectScheduler
+from flask_hazelcast_failover.client._controller.effects import Effects
+from flask_hazelcast_failover.client._controller.event_publisher import EventPublisher
+from flask_hazelcast_failover.client._controller.failback import (
+    FailbackPolicy,
+    has_moved,
+    renew_addresses,
+    reset_relapses,
+)
 from flask_hazelcast_failover.client._controller.messages import (
+    AddressesVerified,
     AttemptEnded,
     Begin,
     Checked,
     Drained,
-    Happening,
     LinkDown,
+    Message,
     Prepared,
     ReadyAnswered,
     Resolved,
-    Scouted,
-    Wish,
+    SwitchRequest,
 )
-from flask_hazelcast_failover.client._controller.pending_switch import Move, Moves
-from flask_hazelcast_failover.client._controller.requests import Wishes
+from flask_hazelcast_failover.client._controller.pending_switch import PendingSwitch, PendingSwitches
+from flask_hazelcast_failover.client._controller.requests import RequestQueue
 from flask_hazelcast_failover.client._controller.search import Search
 from flask_hazelcast_failover.client._controller.standbys import Standbys
 from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
@@ -42,10 +47,10 @@ from flask_hazelcast_failover.client.options import Failback, Options
 from flask_hazelcast_failover.client.status import ClientStatus, State
 from flask_hazelcast_failover.errors import ClientShutDown
 
-__all__ = ["Keeper"]
+__all__ = ["FailoverController"]
 
 
-class Keeper:
+class FailoverController:
     """Decides every switch. All of it belongs to one thread.
 
     :param records: the clusters in order of priority
@@ -54,9 +59,11 @@ class Keeper:
     :param worker: id of this process
     """
 
-    def __init__(self, records: Sequence[ClusterRecord], options: Options, world: World, worker: str) -> None:
+    def __init__(
+        self, records: Sequence[ClusterRecord], options: Options, world: Effects, worker: str
+    ) -> None:
         self.records = records
-        self.active: KeptLink | None = None
+        self.active: LinkView | None = None
         self.current: ClusterRecord | None = None  # where operations went last
         self.state = State.IDLE
         self.epoch = 0
@@ -68,13 +75,13 @@ class Keeper:
         self._tries = options.try_count or 3
         self._search_now: Search | None = None
         self._looked_at = 0.0  # when the search last looked at the clusters
-        self._moves = Moves()
+        self._moves = PendingSwitches()
         self._left_at: tuple[Reason, float] | None = None  # why and when operations had to stop
-        self._wishes = Wishes(world)
-        self._dialler = Dialler(options, world)
+        self._wishes = RequestQueue(world)
+        self._dialler = ConnectScheduler(options, world)
         self._standbys = Standbys(records, options, world)
-        self._way_back = WayBack(options, world)
-        self._chronicle = Chronicle(records, world)
+        self._way_back = FailbackPolicy(options, world)
+        self._chronicle = EventPublisher(records, world)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Begin: lambda _: self._begin(),
             LinkDown: self._link_down,
@@ -82,13 +89,13 @@ class Keeper:
             Prepared: self._prepared,
             Drained: self._drained,
             Checked: self._checked,
-            Wish: self._wished,
+            SwitchRequest: self._wished,
             ReadyAnswered: self._ready_answered,
             Resolved: lambda event: renew_addresses(self.records[event.index], event, self._world),
-            Scouted: self._scouted,
+            AddressesVerified: self._scouted,
         }
 
-    def handle(self, happening: Happening | None = None) -> None:
+    def handle(self, happening: Message | None = None) -> None:
         """Take one event in, or none when only time has passed, and do what is due."""
         if happening is not None:
             self._handlers[type(happening)](happening)
@@ -206,7 +213,7 @@ class Keeper:
                 self._wishes.unreachable(record.label, why)
         self._search()
 
-    def _connected(self, record: ClusterRecord, link: KeptLink) -> None:
+    def _connected(self, record: ClusterRecord, link: LinkView) -> None:
         record.connected(link, self._world.now())
         wish = self._wishes.dialled
         if wish is not None and wish.index == record.index:
@@ -227,12 +234,12 @@ class Keeper:
     def _move(
         self,
         record: ClusterRecord,
-        link: KeptLink,
+        link: LinkView,
         reason: Reason,
-        wish: Wish | None = None,
-        replacing: KeptLink | None = None,
+        wish: SwitchRequest | None = None,
+        replacing: LinkView | None = None,
     ) -> None:
-        self._moves.now = Move(link, record, reason, self._world.now(), wish, replacing)
+        self._moves.now = PendingSwitch(link, record, reason, self._world.now(), wish, replacing)
         self._world.prepare(link)
 
     def _prepared(self, event: Prepared) -> None:
@@ -256,14 +263,14 @@ class Keeper:
                     self._standbys.leave(other.link)
             self._arrive(move)
 
-    def _fail(self, move: Move, why: str) -> None:
+    def _fail(self, move: PendingSwitch, why: str) -> None:
         self._moves.end(move)
         if move.replacing is not None:
             self._standbys.discard(move.link)
         if move.wish is not None:
             self._wishes.refuse(move.wish, move.record.label, why)
 
-    def _arrive(self, move: Move) -> None:
+    def _arrive(self, move: PendingSwitch) -> None:
         now, record, before, previous = self._world.now(), move.record, self.active, self.current
         if move.replacing is not None:
             record.replaced(move.link, now)
@@ -272,9 +279,9 @@ class Keeper:
             reason, since = (reason if move.wish else self._left_at[0]), self._left_at[1]
         self.epoch += 1
         move.link.epoch = self.epoch
-        if previous is not record or move.link.data != self._data:
+        if previous is not record or move.link.data_id != self._data:
             self._stay += 1
-        self._data, move.link.stay = move.link.data, self._stay
+        self._data, move.link.visit_id = move.link.data_id, self._stay
         if previous is not None and previous is not record:
             previous.left()
         record.used(move.link)
@@ -323,11 +330,11 @@ class Keeper:
             self._lose(record, event.link, Reason.HEALTH_CHECK, failed, record.since())
 
     def _lose(
-        self, record: ClusterRecord, link: KeptLink, reason: Reason, why: str, since: float | None = None
+        self, record: ClusterRecord, link: LinkView, reason: Reason, why: str, since: float | None = None
     ) -> None:
         """Take a cluster for lost, ``since`` the first sign of it (monotonic seconds), now if ``None``."""
         since = self._world.now() if since is None else since
-        forgive(record, self._world.now())
+        reset_relapses(record, self._world.now())
         record.lost(why, since)
         was_active = link is self.active
         if was_active:
@@ -354,9 +361,9 @@ class Keeper:
         self._world.show(self.status())
         self._world.suspend()
 
-    # Wishes: a switch or a reset on purpose.
+    # RequestQueue: a switch or a reset on purpose.
 
-    def _wished(self, wish: Wish) -> None:
+    def _wished(self, wish: SwitchRequest) -> None:
         self._wishes.add(wish)
         self._begin()
 
@@ -364,7 +371,7 @@ class Keeper:
         while self._is_at_rest() and (wish := self._wishes.take()) is not None:
             self._serve(wish)
 
-    def _serve(self, wish: Wish) -> None:
+    def _serve(self, wish: SwitchRequest) -> None:
         record = self.records[wish.index]
         if record.link is not None and record.link is self.active:
             self._wishes.grant(wish)
@@ -409,7 +416,7 @@ class Keeper:
             if event.ready and self._may_fail_back() and self._way_back.is_fit(self._higher(), record):
                 self._move(record, event.link, Reason.FAILBACK)
 
-    def _scouted(self, event: Scouted) -> None:
+    def _scouted(self, event: AddressesVerified) -> None:
         record = self.records[event.index]
         here = record.link
         is_of_use = here is not None and not self._standbys.is_draining(here) and event.link.is_connected()

@@ -1,4 +1,4 @@
-"""The seam between deciding and doing: what the keeper has done for it.
+"""The seam between deciding and doing: what the controller has done for it.
 
 ``engine.Engine`` does it on real clusters; a test does it with a clock and clusters of its own.
 """
@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from flask_hazelcast_failover.client._controller.cluster import KeptLink
-from flask_hazelcast_failover.client._controller.messages import Wish
+from flask_hazelcast_failover.client._controller.cluster import LinkView
+from flask_hazelcast_failover.client._controller.messages import SwitchRequest
 from flask_hazelcast_failover.client._known_cluster import KnownCluster
 from flask_hazelcast_failover.client.events import Event
 from flask_hazelcast_failover.client.status import ClientStatus
 
-__all__ = ["World"]
+__all__ = ["Effects"]
 
 
-class World(Protocol):
-    """What the keeper has done for it. Nothing here blocks."""
+class Effects(Protocol):
+    """What the controller has done for it. Nothing here blocks."""
 
     def now(self) -> float:
         """The time, monotonic seconds."""
@@ -34,25 +34,25 @@ class World(Protocol):
     def resolve(self, index: int) -> None:
         """Look a cluster's name up again; ends with ``Resolved``."""
 
-    def prepare(self, link: KeptLink) -> None:
+    def prepare(self, link: LinkView) -> None:
         """Make proxies and register listeners on a link; ends with ``Prepared``."""
 
-    def ask_ready(self, link: KeptLink) -> None:
+    def ask_ready(self, link: LinkView) -> None:
         """Run the ready check on a link; ends with ``ReadyAnswered``."""
 
     def suspend(self) -> None:
         """Let operations wait."""
 
-    def publish(self, link: KeptLink, status: ClientStatus) -> None:
+    def publish(self, link: LinkView, status: ClientStatus) -> None:
         """Send operations to a link, and let everybody see it in the same moment."""
 
     def offline(self, why: str) -> None:
         """Let operations fail at once."""
 
-    def leave(self, link: KeptLink) -> None:
+    def leave(self, link: LinkView) -> None:
         """Take listeners off a link and let operations on it finish; ends with ``Drained``."""
 
-    def discard(self, link: KeptLink) -> None:
+    def discard(self, link: LinkView) -> None:
         """End the operations on a link and close it."""
 
     def show(self, status: ClientStatus) -> None:
@@ -61,5 +61,5 @@ class World(Protocol):
     def announce(self, event: Event, why: str = "") -> None:
         """Tell subscribers; ``why`` is for the log."""
 
-    def answer(self, wish: Wish, error: Exception | None) -> None:
+    def answer(self, wish: SwitchRequest, error: Exception | None) -> None:
         """Tell whoever waits how their wish ended."""

@@ -1,12 +1,12 @@
-"""What is told of the keeper's decisions: events to subscribers, switches to the history."""
+"""What is told of the controller's decisions: events to subscribers, switches to the history."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord, KeptLink
-from flask_hazelcast_failover.client._controller.effects import World
+from flask_hazelcast_failover.client._controller.cluster import ClusterRecord, LinkView
+from flask_hazelcast_failover.client._controller.effects import Effects
 from flask_hazelcast_failover.client.events import (
     ClusterConnected,
     ClusterLost,
@@ -17,19 +17,19 @@ from flask_hazelcast_failover.client.events import (
 )
 from flask_hazelcast_failover.client.status import Switch
 
-__all__ = ["Chronicle"]
+__all__ = ["EventPublisher"]
 
 _HISTORY = 100
 
 
-class Chronicle:
-    """Tells everything once and in order. Of the keeper's thread.
+class EventPublisher:
+    """Tells everything once and in order. Of the controller's thread.
 
     :param records: the clusters in order of priority
     :param world: announces events
     """
 
-    def __init__(self, records: Sequence[ClusterRecord], world: World) -> None:
+    def __init__(self, records: Sequence[ClusterRecord], world: Effects) -> None:
         self.history: deque[Switch] = deque(maxlen=_HISTORY)
         self._records = records
         self._world = world
@@ -55,7 +55,7 @@ class Chronicle:
         """Operations are about to go to another cluster."""
         self.history.append(Switch.of(switch))
 
-    def arrived(self, record: ClusterRecord, active: KeptLink, switch: ClusterSwitched | None) -> None:
+    def arrived(self, record: ClusterRecord, active: LinkView, switch: ClusterSwitched | None) -> None:
         """Operations go to a cluster; a switch unless it is the first one or the same again."""
         if self._exhausted_at is not None and record.lost_at is None:
             record.lost_at = self._exhausted_at  # it was never there before
@@ -69,7 +69,7 @@ class Chronicle:
         for other in self._records:
             self.connected(other, active)
 
-    def connected(self, record: ClusterRecord, active: KeptLink | None) -> None:
+    def connected(self, record: ClusterRecord, active: LinkView | None) -> None:
         """A cluster can be used."""
         if record.link is None or record.announced:
             return

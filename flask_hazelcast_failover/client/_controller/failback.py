@@ -1,4 +1,4 @@
-"""Two slower decisions of the keeper: when a cluster is fit to return to, and where a name leads now."""
+"""Two slower decisions of the controller: when a cluster is fit to return to, and where a name leads now."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import World
-from flask_hazelcast_failover.client._controller.messages import Resolved, Scouted
+from flask_hazelcast_failover.client._controller.effects import Effects
+from flask_hazelcast_failover.client._controller.messages import AddressesVerified, Resolved
 from flask_hazelcast_failover.client.events import AddressesChanged
 from flask_hazelcast_failover.client.options import Options
 
-__all__ = ["WayBack", "fitness_wait", "forgive", "has_moved", "renew_addresses"]
+__all__ = ["FailbackPolicy", "fitness_wait", "has_moved", "renew_addresses", "reset_relapses"]
 
 _LONGEST_WAIT = 3600.0
 # How often the ready check is asked at most, seconds.
@@ -22,14 +22,14 @@ _REFRESH_OF_ZERO = 1.0
 _STRANGERS = 2
 
 
-class WayBack:
-    """Says which cluster of higher priority to return to, and when. Of the keeper's thread.
+class FailbackPolicy:
+    """Says which cluster of higher priority to return to, and when. Of the controller's thread.
 
     :param options: the client's options
     :param world: runs the ready check
     """
 
-    def __init__(self, options: Options, world: World) -> None:
+    def __init__(self, options: Options, world: Effects) -> None:
         self._after = options.failback_after
         self._check = options.ready_check
         self._pace = max(_READY_PACE, options.health_check_interval)
@@ -77,14 +77,14 @@ def fitness_wait(record: ClusterRecord, failback_after: float) -> float:
     return min(_LONGEST_WAIT, failback_after * 2.0 ** min(record.relapses, 64))
 
 
-def forgive(record: ClusterRecord, now: float) -> None:
+def reset_relapses(record: ClusterRecord, now: float) -> None:
     """Forget the relapses of a cluster that was healthy for an hour before it was lost."""
     if record.fit_since is not None and now - record.fit_since >= _LONGEST_WAIT:
         record.relapses = 0
         record.returned = False
 
 
-def renew_addresses(record: ClusterRecord, event: Resolved, world: World) -> None:
+def renew_addresses(record: ClusterRecord, event: Resolved, world: Effects) -> None:
     """Take in what DNS said of a cluster."""
     if record.config.dns is not None:
         record.resolve_at = world.now() + (record.config.dns.refresh_interval or _REFRESH_OF_ZERO)
@@ -101,7 +101,7 @@ def renew_addresses(record: ClusterRecord, event: Resolved, world: World) -> Non
         world.scout(record.index, record.confirmed)
 
 
-def has_moved(record: ClusterRecord, scouted: Scouted) -> bool:
+def has_moved(record: ClusterRecord, scouted: AddressesVerified) -> bool:
     """Whether a cluster's name has led to members of another cluster twice running."""
     if record.link is not None and scouted.link.members() & record.link.members():
         record.strangers = 0

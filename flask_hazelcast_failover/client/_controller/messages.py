@@ -1,4 +1,4 @@
-"""What the keeper is told: one frozen value for each thing that ended or is asked for."""
+"""What the controller is told: one frozen value for each thing that ended or is asked for."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
-from flask_hazelcast_failover.client._controller.cluster import Failures, KeptLink
+from flask_hazelcast_failover.client._controller.cluster import Failures, LinkView
 from flask_hazelcast_failover.client.events import Reason
 
 __all__ = [
+    "AddressesVerified",
     "AttemptEnded",
     "Begin",
     "Checked",
     "Drained",
     "Failures",
-    "Happening",
     "LinkDown",
+    "Message",
     "Prepared",
     "ReadyAnswered",
     "Resolved",
-    "Scouted",
-    "Wish",
+    "SwitchRequest",
 ]
 
 
@@ -35,7 +35,7 @@ class Begin:
 class LinkDown:
     """The last connection of a link was closed."""
 
-    link: KeptLink
+    link: LinkView
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class AttemptEnded:
 
     index: int
     attempt: int
-    link: KeptLink | None
+    link: LinkView | None
     why: str = ""
     refusing: bool = False
     preferred: int | None = None
@@ -57,7 +57,7 @@ class AttemptEnded:
 class Prepared:
     """A link can become the active one, or why not."""
 
-    link: KeptLink
+    link: LinkView
     why: str | None = None
 
 
@@ -68,7 +68,7 @@ class Drained:
     ``epoch`` is the one that it was left in: it may have been the active one again since.
     """
 
-    link: KeptLink
+    link: LinkView
     epoch: int
     operations: int
 
@@ -81,7 +81,7 @@ class Checked:
     since the last report took, seconds.
     """
 
-    link: KeptLink
+    link: LinkView
     failures: Mapping[UUID, Failures]
     latency: float | None
 
@@ -90,7 +90,7 @@ class Checked:
 class ReadyAnswered:
     """What the ready check said of a link."""
 
-    link: KeptLink
+    link: LinkView
     ready: bool
 
 
@@ -104,19 +104,19 @@ class Resolved:
 
 
 @dataclass(frozen=True)
-class Scouted:
+class AddressesVerified:
     """A second link to a cluster, to where its name led.
 
     ``confirmed``: how many answers of DNS had led to the cluster's own members by then.
     """
 
     index: int
-    link: KeptLink
+    link: LinkView
     confirmed: int
 
 
 @dataclass(frozen=True)
-class Wish:
+class SwitchRequest:
     """Somebody wants to be on a cluster.
 
     ``holds``: stay there, without failback. ``done`` is called with the error, or ``None``.
@@ -128,6 +128,15 @@ class Wish:
     done: Callable[[Exception | None], None] = field(compare=False)
 
 
-Happening: TypeAlias = (
-    Begin | LinkDown | AttemptEnded | Prepared | Drained | Checked | ReadyAnswered | Resolved | Scouted | Wish
+Message: TypeAlias = (
+    Begin
+    | LinkDown
+    | AttemptEnded
+    | Prepared
+    | Drained
+    | Checked
+    | ReadyAnswered
+    | Resolved
+    | AddressesVerified
+    | SwitchRequest
 )

@@ -7,31 +7,31 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import World
-from flask_hazelcast_failover.client._controller.messages import Wish
+from flask_hazelcast_failover.client._controller.effects import Effects
+from flask_hazelcast_failover.client._controller.messages import SwitchRequest
 from flask_hazelcast_failover.errors import ClientOfflineException
 
-__all__ = ["Answer", "Wishes"]
+__all__ = ["Answer", "RequestQueue"]
 
 
-class Wishes:
-    """The wishes that somebody waits for, in order. Each is answered once. Of the keeper's thread.
+class RequestQueue:
+    """The wishes that somebody waits for, in order. Each is answered once. Of the controller's thread.
 
     :param world: tells whoever waits
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Effects) -> None:
         self.held = False  # moved on purpose: no failback until reset
-        self.dialled: Wish | None = None  # the one whose cluster is being dialled
+        self.dialled: SwitchRequest | None = None  # the one whose cluster is being dialled
         self._world = world
-        self._queue: deque[Wish] = deque()
-        self._answers: list[tuple[Wish, Exception | None]] = []
+        self._queue: deque[SwitchRequest] = deque()
+        self._answers: list[tuple[SwitchRequest, Exception | None]] = []
 
-    def add(self, wish: Wish) -> None:
+    def add(self, wish: SwitchRequest) -> None:
         """Take a wish in, after those before."""
         self._queue.append(wish)
 
-    def take(self) -> Wish | None:
+    def take(self) -> SwitchRequest | None:
         """The next wish to carry out, if there is one."""
         return self._queue.popleft() if self._queue else None
 
@@ -45,12 +45,12 @@ class Wishes:
             self._queue.appendleft(self.dialled)
             self.dialled = None
 
-    def grant(self, wish: Wish) -> None:
+    def grant(self, wish: SwitchRequest) -> None:
         """Operations go where somebody wanted to be."""
         self.held = wish.holds
         self._answers.append((wish, None))
 
-    def refuse(self, wish: Wish, label: str, why: str) -> None:
+    def refuse(self, wish: SwitchRequest, label: str, why: str) -> None:
         """The cluster cannot be reached, and nothing has changed."""
         self._answers.append((wish, ClientOfflineException(f"{label} cannot be reached: {why}")))
 
@@ -69,7 +69,7 @@ class Wishes:
         for wish, error in answers:
             self._world.answer(wish, error)
 
-    def close(self, under_way: Iterable[Wish | None], farewell: Callable[[], Exception]) -> None:
+    def close(self, under_way: Iterable[SwitchRequest | None], farewell: Callable[[], Exception]) -> None:
         """Answer everybody who still waits: nothing more will happen.
 
         :param under_way: the wishes that are being carried out
@@ -97,7 +97,7 @@ class Answer:
         self._given.set()
 
     def wait(self) -> None:
-        """Wait until the keeper has answered, and raise the error if there was one."""
+        """Wait until the controller has answered, and raise the error if there was one."""
         self._given.wait()
         if self._error is not None:
             raise self._error

@@ -10,21 +10,21 @@ from typing import NamedTuple
 from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
 from flask_hazelcast_failover.client.options import Options, Standby
 
-__all__ = ["Dialling", "Outcome", "Search"]
+__all__ = ["ConnectOrder", "Search", "SearchStep"]
 
 
 # How long the best of several clusters is waited for when any is better than none, seconds.
 _OFFLINE_PATIENCE = 0.5
 
 
-class Dialling(Enum):
+class ConnectOrder(Enum):
     """How a search goes through its clusters."""
 
     ALL_AT_ONCE = "dial all of them at once"
     ONE_BY_ONE = "dial the next one when the attempts at the one before are used up"
 
 
-class Outcome(NamedTuple):
+class SearchStep(NamedTuple):
     """What a look at the clusters came to: one to take, some to dial, or the end."""
 
     found: ClusterRecord | None
@@ -45,22 +45,22 @@ class Search:
     order: tuple[int, ...]
     tries: int
     patience: float
-    dialling: Dialling
+    dialling: ConnectOrder
 
     @classmethod
     def thorough(cls, order: Sequence[ClusterRecord], tries: int, options: Options) -> Search:
         """The search after the start or a loss, in which every cluster gets all its attempts."""
         hot = options.standby is Standby.HOT
-        dialling = Dialling.ALL_AT_ONCE if hot else Dialling.ONE_BY_ONE
+        dialling = ConnectOrder.ALL_AT_ONCE if hot else ConnectOrder.ONE_BY_ONE
         return cls(_indexes(order), tries, options.connect_timeout, dialling)
 
     @classmethod
     def quick(cls, order: Sequence[ClusterRecord], options: Options) -> Search:
         """The search when one cluster is there again after none was: any is better than none."""
         patience = min(options.connect_timeout, _OFFLINE_PATIENCE)
-        return cls(_indexes(order), 1, patience, Dialling.ALL_AT_ONCE)
+        return cls(_indexes(order), 1, patience, ConnectOrder.ALL_AT_ONCE)
 
-    def look(self, records: Sequence[ClusterRecord], now: float) -> Outcome:
+    def look(self, records: Sequence[ClusterRecord], now: float) -> SearchStep:
         """Decide with what is known now."""
         dial: list[ClusterRecord] = []
         is_held_up = False
@@ -68,17 +68,17 @@ class Search:
             if record.is_slow:
                 continue  # it is being made ready beside the others
             if record.link is not None:
-                return Outcome(None if is_held_up else record, dial, is_over=False)
+                return SearchStep(None if is_held_up else record, dial, is_over=False)
             if record.tries >= self.tries:
                 continue
             if record.attempt is None and (record.dial_at is None or record.dial_at <= now):
                 dial.append(record)
-            if self.dialling is Dialling.ONE_BY_ONE:
-                return Outcome(None, dial, is_over=False)
+            if self.dialling is ConnectOrder.ONE_BY_ONE:
+                return SearchStep(None, dial, is_over=False)
             began = now if record.began is None else record.began
             is_held_up = is_held_up or now < began + self.patience
         is_over = not any(self.may_come(record) or record.is_slow for record in records)
-        return Outcome(None, dial, is_over)
+        return SearchStep(None, dial, is_over)
 
     def passed_over(self, records: Sequence[ClusterRecord], taken: ClusterRecord) -> list[ClusterRecord]:
         """The clusters that would have been better than the one that is taken, and are not there."""

@@ -13,15 +13,15 @@ from flask_hazelcast_failover.client._official.authentication import (
     encode_authentication,
 )
 from flask_hazelcast_failover.client._official.checks import CheckRequest, machine_error
-from flask_hazelcast_failover.client._official.client_facade import Face, proper_cp_name
+from flask_hazelcast_failover.client._official.client_facade import ClientFacade, proper_cp_name
 from flask_hazelcast_failover.client._official.listeners.listening import size_of
 from flask_hazelcast_failover.client._official.official_client import OfficialClient, Opening
 from flask_hazelcast_failover.client._official.resending import is_connection_problem
-from flask_hazelcast_failover.client._official.transport.clock import SteadyTransaction
+from flask_hazelcast_failover.client._official.transport.clock import MonotonicTransaction
 from flask_hazelcast_failover.client._official.transport.futures import LightFuture
 from flask_hazelcast_failover.client._official.transport.reactor import (
+    fix_waker_race,
     is_reactor_thread,
-    put_waker_right,
     without_waiting,
 )
 
@@ -30,19 +30,19 @@ __all__ = [
     "NOT_ALLOWED",
     "SERIALIZATION_MISMATCH",
     "CheckRequest",
-    "Face",
+    "ClientFacade",
     "LightFuture",
+    "MonotonicTransaction",
     "OfficialClient",
     "Opening",
     "Reply",
-    "SteadyTransaction",
     "decode_authentication",
     "encode_authentication",
+    "fix_waker_race",
     "is_connection_problem",
     "is_reactor_thread",
     "machine_error",
     "proper_cp_name",
-    "put_waker_right",
     "size_of",
     "without_waiting",
 ]

@@ -18,7 +18,7 @@ from hazelcast.errors import (
 from hazelcast.protocol.client_message import ClientMessageBuilder, InboundMessage
 from hazelcast.protocol.codec import client_authentication_codec, client_authentication_custom_codec
 
-from flask_hazelcast_failover.client._official.transport.reactor import CarefulReader
+from flask_hazelcast_failover.client._official.transport.reactor import CheckedReader
 
 __all__ = [
     "CREDENTIALS_FAILED",
@@ -77,7 +77,7 @@ def decode_authentication(answer: bytes) -> Reply | None:
     Raises whatever decoding raises when the answer is not a member's.
     """
     messages: list[InboundMessage] = []
-    reader: Any = CarefulReader(ClientMessageBuilder(messages.append))
+    reader: Any = CheckedReader(ClientMessageBuilder(messages.append))
     reader.read(answer)
     reader.process()
     if not messages:

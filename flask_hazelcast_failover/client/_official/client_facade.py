@@ -11,10 +11,10 @@ from hazelcast.lifecycle import LifecycleService
 from hazelcast.partition import PartitionService
 from hazelcast.sql import SqlService
 
-__all__ = ["Face", "proper_cp_name"]
+__all__ = ["ClientFacade", "proper_cp_name"]
 
 
-class Face(_HazelcastClient):
+class ClientFacade(_HazelcastClient):
     """The official client's public methods over services of our own, with no connection behind them.
 
     The official methods only hand requests on to these services, so that signatures, types and doc

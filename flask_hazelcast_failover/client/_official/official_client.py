@@ -25,23 +25,23 @@ from flask_hazelcast_failover.client._official.checks import CheckRequest
 from flask_hazelcast_failover.client._official.cluster_view import ClusterView
 from flask_hazelcast_failover.client._official.cp_sessions import share_sessions
 from flask_hazelcast_failover.client._official.listeners.listening import Receive, listen, measure_reads
-from flask_hazelcast_failover.client._official.listeners.near_caches import TrueNearCaches
-from flask_hazelcast_failover.client._official.listeners.registration import Registering
-from flask_hazelcast_failover.client._official.listeners.slow_members import Patience, ask_any
+from flask_hazelcast_failover.client._official.listeners.near_caches import ConsistentNearCaches
+from flask_hazelcast_failover.client._official.listeners.registration import ListenerRegistration
+from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, ask_any
 from flask_hazelcast_failover.client._official.resending import (
     FutureGuard,
     GuardedContext,
-    count_once,
+    count_or_raise,
     may_resend,
-    publish_surely,
+    publish_or_raise,
 )
-from flask_hazelcast_failover.client._official.transport.clock import go_by_steady_clock
+from flask_hazelcast_failover.client._official.transport.clock import use_monotonic_clock
 from flask_hazelcast_failover.client._official.transport.reactor import (
     ReactorClock,
-    let_each_greenlet_be_a_thread,
-    put_waker_right,
-    read_carefully,
-    sleep_until_needed,
+    fix_waker_race,
+    sleep_until_event,
+    support_late_gevent_patch,
+    use_checked_reader,
 )
 from flask_hazelcast_failover.client._official.transport.traffic import excuse_uploads
 from flask_hazelcast_failover.client._official.versions import UnsupportedVersion, check_classes, check_parts
@@ -67,7 +67,7 @@ class OfficialClient(_HazelcastClient):
 
     def __init__(self, config: Config) -> None:
         check_classes()
-        let_each_greenlet_be_a_thread()
+        support_late_gevent_patch()
         config.async_start = False
         config.reconnect_mode = ReconnectMode.ASYNC
         config.cluster_connect_timeout = 0
@@ -77,22 +77,22 @@ class OfficialClient(_HazelcastClient):
     def _start(self) -> None:
         check_parts(self)
         close_in_child(self, OfficialClient.release_files)
-        go_by_steady_clock(self)
+        use_monotonic_clock(self)
         excuse_uploads(self._connection_manager._heartbeat_manager)
         share_sessions(self._proxy_session_manager)
-        put_waker_right(self._reactor)
-        sleep_until_needed(self._reactor)
+        fix_waker_race(self._reactor)
+        sleep_until_event(self._reactor)
         self._clock = ReactorClock(self._reactor)
-        read_carefully(self._reactor)
+        use_checked_reader(self._reactor)
         manager: Any = self._connection_manager
         manager.connect_to_all_cluster_members = self._connect_to_members
         manager._trigger_cluster_reconnection = self._stay_lost
         invocations: Any = self._invocation_service
         invocations._should_retry = partial(may_resend, invocations._should_retry)
         loop: Any = self._reactor._loop
-        self._patience = Patience(self._reactor.add_timer, lambda: loop._is_live)
+        self._patience = SlowMembers(self._reactor.add_timer, lambda: loop._is_live)
         listeners: Any = self._listener_service
-        self._registering = registering = Registering(listeners, invocations.invoke, self._patience)
+        self._registering = registering = ListenerRegistration(listeners, invocations.invoke, self._patience)
         listeners.register_listener = registering.official_register
         schemas: Any = self._compact_schema_service
         schemas.send_schema_and_retry = partial(
@@ -100,7 +100,7 @@ class OfficialClient(_HazelcastClient):
         )
         listeners._register_on_connection = registering.register_on
         listeners.deregister_listener = registering.deregister
-        self._true_near_caches = TrueNearCaches(self, registering)
+        self._true_near_caches = ConsistentNearCaches(self, registering)
         self._view = ClusterView(self)
         if self._former is not None:
             manager.client_uuid = self._former.uuid
@@ -118,7 +118,7 @@ class OfficialClient(_HazelcastClient):
             raise ConnectionError("closed by the other side before a member list came")
 
     def _stay_lost(self) -> None:
-        """In place of reconnecting: the keeper opens a new client when it wants the cluster back."""
+        """In place of reconnecting: the controller opens a new client when it wants the cluster back."""
         # A constructor that still waits for a member list waits in vain.
         self._internal_cluster_service._initial_list_fetched.set()
 
@@ -225,11 +225,11 @@ class OfficialClient(_HazelcastClient):
         proxy = self._proxy_manager.get_or_create(service, name)
         if service == PN_COUNTER_SERVICE:
             proxy._get_max_configured_replica_count()  # asked for once, by whoever adds first
-            proxy._check_invocation_result = partial(count_once, proxy)
+            proxy._check_invocation_result = partial(count_or_raise, proxy)
         if service == RELIABLE_TOPIC_SERVICE:
             measure_reads(proxy._ringbuffer)
             for add in ("_add_with_backoff", "_add_messages_with_backoff"):
-                setattr(proxy, add, partial(publish_surely, getattr(proxy, add)))
+                setattr(proxy, add, partial(publish_or_raise, getattr(proxy, add)))
         return proxy
 
     def create(self, service: str, name: str) -> Future[Any]:

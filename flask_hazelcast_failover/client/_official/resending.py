@@ -24,10 +24,10 @@ from flask_hazelcast_failover.client._official.checks import CheckInvocation
 __all__ = [
     "FutureGuard",
     "GuardedContext",
-    "count_once",
+    "count_or_raise",
     "is_connection_problem",
     "may_resend",
-    "publish_surely",
+    "publish_or_raise",
 ]
 
 FutureGuard = Callable[[], Future[Any]]
@@ -49,7 +49,7 @@ def may_resend(official: Callable[[Any, Exception], bool], invocation: Any, erro
     return official(invocation, error)
 
 
-def publish_surely(add: Callable[[Any], Future[Any]], messages: Any) -> Future[None]:
+def publish_or_raise(add: Callable[[Any], Future[Any]], messages: Any) -> Future[None]:
     """The official reliable topic returns the error of a message that it could not publish."""
 
     def published(future: Future[Any]) -> None:
@@ -60,7 +60,7 @@ def publish_surely(add: Callable[[Any], Future[Any]], messages: Any) -> Future[N
     return add(messages).continue_with(published)
 
 
-def count_once(proxy: Any, future: Future[Any], delegated_future: Future[Any], **rest: Any) -> None:
+def count_or_raise(proxy: Any, future: Future[Any], delegated_future: Future[Any], **rest: Any) -> None:
     """The official counter adds on another member what may have been added on one that is gone."""
     error = None if future.is_success() else future.exception()
     if isinstance(error, TargetDisconnectedError):

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
-from flask_hazelcast_failover.client._operations.idempotency import Bond
+from flask_hazelcast_failover.client._operations.idempotency import Affinity
 from flask_hazelcast_failover.client._operations.permits import Permits
 from flask_hazelcast_failover.errors import ClusterChanged
 
-__all__ = ["Bonds", "Holder", "holder_of"]
+__all__ = ["ClusterAffinity", "Holder", "holder_of"]
 
 
 class Holder(NamedTuple):
@@ -48,7 +48,7 @@ class _Lock(NamedTuple):
         return self.link() is link or (bool(holder.key.service) and self.held is link.locks)
 
 
-class Bonds:
+class ClusterAffinity:
     """Which threads are in a section, which locks they hold, which sequences they know."""
 
     def __init__(self) -> None:
@@ -62,35 +62,35 @@ class Bonds:
 
     def check_section(self, link: Link, stay: int | None) -> None:
         """Refuse an operation of a section that was entered before the client has moved."""
-        if stay is not None and link.stay != stay:
+        if stay is not None and link.visit_id != stay:
             raise ClusterChanged(
                 f"the client has moved (now on {link.label}, in epoch {link.epoch}) since this"
                 " same_cluster() section began: begin it again"
             )
 
-    def before(self, bond: Bond, holder: Holder, link: Link) -> None:
+    def before(self, bond: Affinity, holder: Holder, link: Link) -> None:
         """Refuse an operation on what belongs to a cluster that was left."""
-        if bond is Bond.UNLOCK:
+        if bond is Affinity.UNLOCK:
             self._check_lock(holder, link)
-        elif bond is Bond.GIVES_PERMITS:
+        elif bond is Affinity.GIVES_PERMITS:
             self._check_permits(holder, link)
-        elif bond is Bond.TAKES_SEQUENCE:
+        elif bond is Affinity.TAKES_SEQUENCE:
             self._check_sequence(holder, link)
 
-    def after(self, bond: Bond, holder: Holder, link: Link, result: object) -> None:
+    def after(self, bond: Affinity, holder: Holder, link: Link, result: object) -> None:
         """Remember what an operation has tied to ``link``."""
         with self._lock:
-            if bond is Bond.GIVES_SEQUENCE:
+            if bond is Affinity.GIVES_SEQUENCE:
                 self._know_sequence(holder, link)
-            elif bond is Bond.UNLOCK:
+            elif bond is Affinity.UNLOCK:
                 self._gave_back(holder, link)
-            elif bond is Bond.LOCK and (result is None or result):
+            elif bond is Affinity.LOCK and (result is None or result):
                 self._took(holder, link)
-            elif bond is Bond.TAKES_PERMITS and (result is None or result):
+            elif bond is Affinity.TAKES_PERMITS and (result is None or result):
                 self._permits.take(holder.key, holder.thread, link, holder.permits)
-            elif bond is Bond.DRAINS_PERMITS and isinstance(result, int) and result:
+            elif bond is Affinity.DRAINS_PERMITS and isinstance(result, int) and result:
                 self._permits.take(holder.key, holder.thread, link, result)
-            elif bond is Bond.GIVES_PERMITS:
+            elif bond is Affinity.GIVES_PERMITS:
                 self._permits.give_back(holder.key, holder.thread, link, holder.permits)
 
     def forget(self, key: ProxyKey, links: Iterable[Link]) -> None:
@@ -145,15 +145,15 @@ class Bonds:
 
     def _know_sequence(self, holder: Holder, link: Link) -> None:
         key, thread = holder.key, holder.thread
-        self._known[key, thread] = self._sequences[key] = link.data
+        self._known[key, thread] = self._sequences[key] = link.data_id
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
     def _check_sequence(self, holder: Holder, link: Link) -> None:
         key, thread = holder.key, holder.thread
         with self._lock:
-            data = self._known.get((key, thread), self._sequences.get(key, link.data))
-            if data == link.data:
+            data = self._known.get((key, thread), self._sequences.get(key, link.data_id))
+            if data == link.data_id:
                 self._know_sequence(holder, link)
                 return
         raise ClusterChanged(
@@ -162,13 +162,13 @@ class Bonds:
         )
 
 
-def holder_of(bond: Bond, key: ProxyKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Holder:
+def holder_of(bond: Affinity, key: ProxyKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Holder:
     """Who is bound when the calling thread calls a method with these arguments."""
     thread = threading.get_ident()
-    if bond in (Bond.TAKES_PERMITS, Bond.GIVES_PERMITS):
+    if bond in (Affinity.TAKES_PERMITS, Affinity.GIVES_PERMITS):
         permits = args[0] if args else kwargs.get("permits", 1)
         return Holder(key, thread, permits=permits if isinstance(permits, int) else 0)
-    if bond not in (Bond.LOCK, Bond.UNLOCK) or not key.service:
+    if bond not in (Affinity.LOCK, Affinity.UNLOCK) or not key.service:
         return Holder(key, thread)  # a FencedLock is the lock itself
     # A key of a map need not be hashable.
     return Holder(key, thread, repr(args[0] if args else kwargs.get("key")))

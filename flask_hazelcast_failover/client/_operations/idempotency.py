@@ -13,10 +13,19 @@ from enum import Enum
 
 from flask_hazelcast_failover.client.options import Repeat
 
-__all__ = ["TABLE", "Bond", "Fate", "Kind", "Method", "Next", "method_of", "repeats"]
+__all__ = [
+    "TABLE",
+    "Affinity",
+    "Idempotency",
+    "MethodTraits",
+    "Outcome",
+    "RepeatOn",
+    "may_repeat",
+    "traits_of",
+]
 
 
-class Kind(Enum):
+class Idempotency(Enum):
     """What doing a method twice means."""
 
     READ = "changes nothing"
@@ -29,7 +38,7 @@ class Kind(Enum):
     BOUND = "belongs to a transaction or a cursor, and ends with it"
 
 
-class Bond(Enum):
+class Affinity(Enum):
     """What ties a method's arguments or answer to the cluster that it ran on."""
 
     LOCK = "its caller holds a lock afterwards"
@@ -41,14 +50,14 @@ class Bond(Enum):
     TAKES_SEQUENCE = "its argument is a sequence of one ring buffer"
 
 
-class Fate(Enum):
+class Outcome(Enum):
     """What is known of an operation that was lost."""
 
     NOT_RUN = "it surely did not run"
     UNKNOWN = "it may have run"
 
 
-class Next(Enum):
+class RepeatOn(Enum):
     """Where a lost operation would go next."""
 
     SAME = "the cluster that it was lost on, with its data"
@@ -56,19 +65,19 @@ class Next(Enum):
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodTraits:
     """One row of the table.
 
     ``waits`` is how long the method itself may block on the member: ``0.0`` seconds, ``math.inf``, or
     the name of the argument that says it.
     """
 
-    kind: Kind
+    kind: Idempotency
     waits: float | str = 0.0
-    bond: Bond | None = None
+    bond: Affinity | None = None
 
 
-def method_of(structure: str, name: str) -> Method:
+def traits_of(structure: str, name: str) -> MethodTraits:
     """The row of a method, ``ONCE`` for one that the table does not know.
 
     :param structure: name of the official class, such as ``"Map"``
@@ -77,24 +86,24 @@ def method_of(structure: str, name: str) -> Method:
     return TABLE.get(structure, {}).get(name, _UNKNOWN)
 
 
-def repeats(kind: Kind, policy: Repeat, fate: Fate, where: Next) -> bool:
+def may_repeat(kind: Idempotency, policy: Repeat, fate: Outcome, where: RepeatOn) -> bool:
     """Whether an operation that was lost is done again."""
-    if fate is Fate.NOT_RUN:
+    if fate is Outcome.NOT_RUN:
         return True
-    if kind in (Kind.LISTEN, Kind.UNLISTEN):
+    if kind in (Idempotency.LISTEN, Idempotency.UNLISTEN):
         return True
     if policy is Repeat.NONE:
         return False
-    if kind is Kind.READ:
+    if kind is Idempotency.READ:
         return True
     if policy is Repeat.READS:
         return False
-    if kind is Kind.REPEATABLE_ELSEWHERE:
-        return where is Next.ELSEWHERE
-    return kind is Kind.REPEATABLE
+    if kind is Idempotency.REPEATABLE_ELSEWHERE:
+        return where is RepeatOn.ELSEWHERE
+    return kind is Idempotency.REPEATABLE
 
 
-_UNKNOWN = Method(Kind.ONCE)
+_UNKNOWN = MethodTraits(Idempotency.ONCE)
 
 
 def _rows(
@@ -107,33 +116,33 @@ def _rows(
     unlisten: str = "",
     local: str = "",
     bound: str = "",
-    special: Mapping[str, Method] | None = None,
-) -> dict[str, Method]:
-    rows: dict[str, Method] = {}
+    special: Mapping[str, MethodTraits] | None = None,
+) -> dict[str, MethodTraits]:
+    rows: dict[str, MethodTraits] = {}
     for kind, names in (
-        (Kind.READ, read),
-        (Kind.REPEATABLE, repeatable),
-        (Kind.REPEATABLE_ELSEWHERE, elsewhere),
-        (Kind.ONCE, once),
-        (Kind.LISTEN, listen),
-        (Kind.UNLISTEN, unlisten),
-        (Kind.LOCAL, local),
-        (Kind.BOUND, bound),
+        (Idempotency.READ, read),
+        (Idempotency.REPEATABLE, repeatable),
+        (Idempotency.REPEATABLE_ELSEWHERE, elsewhere),
+        (Idempotency.ONCE, once),
+        (Idempotency.LISTEN, listen),
+        (Idempotency.UNLISTEN, unlisten),
+        (Idempotency.LOCAL, local),
+        (Idempotency.BOUND, bound),
     ):
-        rows.update({name: Method(kind) for name in names.split()})
+        rows.update({name: MethodTraits(kind) for name in names.split()})
     rows.update(special or {})
     return rows
 
 
-_COMMON = {"blocking": Method(Kind.LOCAL), "destroy": Method(Kind.REPEATABLE)}
+_COMMON = {"blocking": MethodTraits(Idempotency.LOCAL), "destroy": MethodTraits(Idempotency.REPEATABLE)}
 
 _LOCKS = {
-    "lock": Method(Kind.ONCE, waits=math.inf, bond=Bond.LOCK),
-    "try_lock": Method(Kind.ONCE, waits="timeout", bond=Bond.LOCK),
-    "unlock": Method(Kind.ONCE, bond=Bond.UNLOCK),
+    "lock": MethodTraits(Idempotency.ONCE, waits=math.inf, bond=Affinity.LOCK),
+    "try_lock": MethodTraits(Idempotency.ONCE, waits="timeout", bond=Affinity.LOCK),
+    "unlock": MethodTraits(Idempotency.ONCE, bond=Affinity.UNLOCK),
 }
 
-TABLE: Mapping[str, Mapping[str, Method]] = {
+TABLE: Mapping[str, Mapping[str, MethodTraits]] = {
     "Map": _COMMON
     | _rows(
         read="get get_all contains_key contains_value size is_empty is_locked key_set values"
@@ -147,9 +156,9 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
         unlisten="remove_entry_listener",
         special=_LOCKS
         | {
-            "force_unlock": Method(Kind.ONCE),
-            "try_put": Method(Kind.ONCE, waits="timeout"),
-            "try_remove": Method(Kind.ONCE, waits="timeout"),
+            "force_unlock": MethodTraits(Idempotency.ONCE),
+            "try_put": MethodTraits(Idempotency.ONCE, waits="timeout"),
+            "try_remove": MethodTraits(Idempotency.ONCE, waits="timeout"),
         },
     ),
     "ReplicatedMap": _COMMON
@@ -169,7 +178,7 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
         once="put put_all remove",
         listen="add_entry_listener",
         unlisten="remove_entry_listener",
-        special=_LOCKS | {"force_unlock": Method(Kind.ONCE)},
+        special=_LOCKS | {"force_unlock": MethodTraits(Idempotency.ONCE)},
     ),
     "Queue": _COMMON
     | _rows(
@@ -180,10 +189,10 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
         listen="add_listener",
         unlisten="remove_listener",
         special={
-            "put": Method(Kind.ONCE, waits=math.inf),
-            "take": Method(Kind.ONCE, waits=math.inf),
-            "offer": Method(Kind.ONCE, waits="timeout"),
-            "poll": Method(Kind.ONCE, waits="timeout"),
+            "put": MethodTraits(Idempotency.ONCE, waits=math.inf),
+            "take": MethodTraits(Idempotency.ONCE, waits=math.inf),
+            "offer": MethodTraits(Idempotency.ONCE, waits="timeout"),
+            "poll": MethodTraits(Idempotency.ONCE, waits="timeout"),
         },
     ),
     "List": _COMMON
@@ -208,12 +217,12 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
     | _rows(
         read="capacity size remaining_capacity",
         special={
-            "add": Method(Kind.ONCE, bond=Bond.GIVES_SEQUENCE),
-            "add_all": Method(Kind.ONCE, bond=Bond.GIVES_SEQUENCE),
-            "head_sequence": Method(Kind.READ, bond=Bond.GIVES_SEQUENCE),
-            "tail_sequence": Method(Kind.READ, bond=Bond.GIVES_SEQUENCE),
-            "read_one": Method(Kind.READ, waits=math.inf, bond=Bond.TAKES_SEQUENCE),
-            "read_many": Method(Kind.READ, waits="min_count", bond=Bond.TAKES_SEQUENCE),
+            "add": MethodTraits(Idempotency.ONCE, bond=Affinity.GIVES_SEQUENCE),
+            "add_all": MethodTraits(Idempotency.ONCE, bond=Affinity.GIVES_SEQUENCE),
+            "head_sequence": MethodTraits(Idempotency.READ, bond=Affinity.GIVES_SEQUENCE),
+            "tail_sequence": MethodTraits(Idempotency.READ, bond=Affinity.GIVES_SEQUENCE),
+            "read_one": MethodTraits(Idempotency.READ, waits=math.inf, bond=Affinity.TAKES_SEQUENCE),
+            "read_many": MethodTraits(Idempotency.READ, waits="min_count", bond=Affinity.TAKES_SEQUENCE),
         },
     ),
     "Topic": _COMMON | _rows(once="publish publish_all", listen="add_listener", unlisten="remove_listener"),
@@ -257,9 +266,9 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
     | _rows(
         read="get_count",
         special={
-            "count_down": Method(Kind.ONCE),
-            "try_set_count": Method(Kind.ONCE),
-            "await_latch": Method(Kind.READ, waits="timeout"),
+            "count_down": MethodTraits(Idempotency.ONCE),
+            "try_set_count": MethodTraits(Idempotency.ONCE),
+            "await_latch": MethodTraits(Idempotency.READ, waits="timeout"),
         },
     ),
     "FencedLock": _COMMON
@@ -273,10 +282,10 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
         read="available_permits",
         once="init increase_permits reduce_permits",
         special={
-            "acquire": Method(Kind.ONCE, waits=math.inf, bond=Bond.TAKES_PERMITS),
-            "try_acquire": Method(Kind.ONCE, waits="timeout", bond=Bond.TAKES_PERMITS),
-            "drain_permits": Method(Kind.ONCE, bond=Bond.DRAINS_PERMITS),
-            "release": Method(Kind.ONCE, bond=Bond.GIVES_PERMITS),
+            "acquire": MethodTraits(Idempotency.ONCE, waits=math.inf, bond=Affinity.TAKES_PERMITS),
+            "try_acquire": MethodTraits(Idempotency.ONCE, waits="timeout", bond=Affinity.TAKES_PERMITS),
+            "drain_permits": MethodTraits(Idempotency.ONCE, bond=Affinity.DRAINS_PERMITS),
+            "release": MethodTraits(Idempotency.ONCE, bond=Affinity.GIVES_PERMITS),
         },
     ),
     # A query is a READ, which only its text tells.
@@ -296,10 +305,10 @@ TABLE: Mapping[str, Mapping[str, Method]] = {
     "TransactionalQueue": _rows(
         bound="size",
         special={
-            "offer": Method(Kind.BOUND, waits="timeout"),
-            "peek": Method(Kind.BOUND, waits="timeout"),
-            "poll": Method(Kind.BOUND, waits="timeout"),
-            "take": Method(Kind.BOUND, waits=math.inf),
+            "offer": MethodTraits(Idempotency.BOUND, waits="timeout"),
+            "peek": MethodTraits(Idempotency.BOUND, waits="timeout"),
+            "poll": MethodTraits(Idempotency.BOUND, waits="timeout"),
+            "take": MethodTraits(Idempotency.BOUND, waits=math.inf),
         },
     ),
     "TransactionalSet": _rows(bound="add remove size"),

@@ -15,12 +15,12 @@ from hazelcast.errors import (
 
 from flask_hazelcast_failover.client._connect.link import Link, LinkEnded, Overdue, ProxyKey
 from flask_hazelcast_failover.client._operations.affinity import Holder, holder_of
-from flask_hazelcast_failover.client._operations.idempotency import Fate, Method
+from flask_hazelcast_failover.client._operations.idempotency import MethodTraits, Outcome
 
-__all__ = ["LOSSES", "OF_SEVERAL_REQUESTS", "Loss", "Operation", "bound", "waits"]
+__all__ = ["LOSS_ERRORS", "MULTI_REQUEST_METHODS", "LostOperation", "Operation", "own_timeout", "with_holder"]
 
 # What a real proxy raises when its link, or the member that was asked, is gone or too slow.
-LOSSES = (
+LOSS_ERRORS = (
     ClientOfflineError,
     HazelcastClientNotActiveError,
     LinkEnded,
@@ -30,7 +30,7 @@ LOSSES = (
 )
 
 # Made of several requests: the first may have run when the official client refuses to send the last.
-OF_SEVERAL_REQUESTS = frozenset(
+MULTI_REQUEST_METHODS = frozenset(
     {
         ("Executor", "execute_on_all_members"),
         ("Executor", "execute_on_members"),
@@ -50,7 +50,7 @@ class Operation(NamedTuple):
 
     key: ProxyKey
     name: str
-    method: Method
+    method: MethodTraits
     start: Callable[[Any, Link], Any]  # gets the real proxy and the link that it belongs to
     limit: float  # seconds to wait for a live cluster's answer
     thread: int  # the id of who called it
@@ -65,7 +65,7 @@ class Operation(NamedTuple):
         return f"{self.key.structure}.{self.name} on {self.key.name!r}"
 
 
-class Loss(NamedTuple):
+class LostOperation(NamedTuple):
     """An operation that was lost: where and when last, since when, and on which data it may have run."""
 
     link: Link
@@ -75,12 +75,12 @@ class Loss(NamedTuple):
     doubts: frozenset[int] = frozenset()
 
     @property
-    def fate(self) -> Fate:
+    def fate(self) -> Outcome:
         """What is known of the operation."""
-        return Fate.UNKNOWN if self.doubts else Fate.NOT_RUN
+        return Outcome.UNKNOWN if self.doubts else Outcome.NOT_RUN
 
 
-def waits(method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], position: int) -> float:
+def own_timeout(method: MethodTraits, args: tuple[Any, ...], kwargs: dict[str, Any], position: int) -> float:
     """How long a call may block on the member, in seconds, beyond the time for an answer.
 
     :param position: where the argument that says it stands among the positional ones
@@ -95,7 +95,7 @@ def waits(method: Method, args: tuple[Any, ...], kwargs: dict[str, Any], positio
     return max(0.0, float(given))
 
 
-def bound(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
+def with_holder(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
     """The operation with who holds the lock, or uses the sequence, that it is about."""
     bond = operation.method.bond
     if bond is None:

@@ -26,12 +26,23 @@ from flask_hazelcast_failover.client._connect.link import (
     call_numbers,
 )
 from flask_hazelcast_failover.client._official import is_reactor_thread
-from flask_hazelcast_failover.client._operations.affinity import Bonds
-from flask_hazelcast_failover.client._operations.idempotency import Fate, Kind, Method, Next, repeats
-from flask_hazelcast_failover.client._operations.operation import LOSSES, OF_SEVERAL_REQUESTS, Loss, Operation
-from flask_hazelcast_failover.client._operations.pending import Pending
+from flask_hazelcast_failover.client._operations.affinity import ClusterAffinity
+from flask_hazelcast_failover.client._operations.idempotency import (
+    Idempotency,
+    MethodTraits,
+    Outcome,
+    RepeatOn,
+    may_repeat,
+)
+from flask_hazelcast_failover.client._operations.operation import (
+    LOSS_ERRORS,
+    MULTI_REQUEST_METHODS,
+    LostOperation,
+    Operation,
+)
+from flask_hazelcast_failover.client._operations.pending import PendingOperation
 from flask_hazelcast_failover.client._operations.route import Route
-from flask_hazelcast_failover.client._process.serial_executor import Runner
+from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 from flask_hazelcast_failover.client.options import Options, Repeat
 from flask_hazelcast_failover.errors import (
     ClientOfflineException,
@@ -60,26 +71,32 @@ class Operations:
 
     :param route: where operations go
     :param options: the client's options
-    :param runner: tells callers who do not wait how their operations ended
-    :param waiter: waits for a link on behalf of those callers
+    :param completion_executor: tells callers who do not wait how their operations ended
+    :param waiting_executor: waits for a link on behalf of those callers
     """
 
-    def __init__(self, route: Route, options: Options, runner: Runner, waiter: Runner) -> None:
+    def __init__(
+        self,
+        route: Route,
+        options: Options,
+        completion_executor: SerialExecutor,
+        waiting_executor: SerialExecutor,
+    ) -> None:
         self.route = route
         self.limit = options.operation_timeout
-        self.bonds = Bonds()
-        self.sections = self.bonds.sections  # looked at before every operation, so one step away
+        self.affinity = ClusterAffinity()
+        self.sections = self.affinity.sections  # looked at before every operation, so one step away
         self.counters = Counters()
         self._options = options
-        self._runner = runner
-        self._waiter = waiter
+        self._completion_executor = completion_executor
+        self._waiting_executor = waiting_executor
         self._lock = threading.Lock()  # guards counters
 
     def operation(
         self,
         key: ProxyKey,
         name: str,
-        method: Method,
+        method: MethodTraits,
         start: Callable[[Any, Link], Any],
         *,
         waits: float = 0.0,
@@ -92,7 +109,7 @@ class Operations:
             key, name, method, start, self.limit + waits, thread, time.monotonic(), section, is_numbered
         )
 
-    def run(self, operation: Operation, lost: Loss | None = None) -> Any:
+    def run(self, operation: Operation, lost: LostOperation | None = None) -> Any:
         """Carry an operation out and wait for its result.
 
         :param lost: what happened to it already
@@ -106,18 +123,18 @@ class Operations:
             link = self._next_link_of_caller(operation, lost)
             number = call_numbers()
             link.calls[number] = STARTING
-            fate = Fate.NOT_RUN
+            fate = Outcome.NOT_RUN
             try:
                 if self.route.link is not link:
                     continue
                 real = self.real(link, operation, number)
                 self.check(operation, link, lost)
                 result = operation.start(real, link)
-                fate = Fate.UNKNOWN
+                fate = Outcome.UNKNOWN
                 if isinstance(result, Future):
                     link.calls[number] = Call(result, operation.limit)
                     result = result.result()
-            except LOSSES as error:
+            except LOSS_ERRORS as error:
                 lost = self.lost(operation, link, fate, error, lost)
             else:
                 self.done(operation, link, result)
@@ -131,7 +148,7 @@ class Operations:
         sections, thread = self.sections, threading.get_ident()
         outer = sections.get(thread)
         link = self.route.active(time.monotonic() + self._options.wait_timeout)
-        sections[thread] = outer if outer is not None else link.stay
+        sections[thread] = outer if outer is not None else link.visit_id
         try:
             yield
         finally:
@@ -140,7 +157,7 @@ class Operations:
 
     def submit(self, operation: Operation) -> Future[Any]:
         """Start an operation; the future ends as ``run`` would."""
-        pending = Pending(self, operation)
+        pending = PendingOperation(self, operation)
         link = self.route.link
         if link is None or (link.real(operation.key) is None and is_reactor_thread()):
             self.wait_later(pending.resume)
@@ -150,40 +167,42 @@ class Operations:
 
     def submit_later(self, operation: Operation) -> Future[Any]:
         """Start an operation from a thread that may not wait at all."""
-        pending = Pending(self, operation)
+        pending = PendingOperation(self, operation)
         self.wait_later(pending.resume)
         return pending.future
 
     def later(self, task: Callable[[], object]) -> None:
         """Do something that calls the caller back, on a thread where that holds up nobody else."""
-        self._runner.submit(task)
+        self._completion_executor.submit(task)
 
     def wait_later(self, task: Callable[[], object]) -> None:
         """Do something that may wait for a link, on a thread where that holds up no operation that has ended."""
-        self._waiter.submit(task)
+        self._waiting_executor.submit(task)
 
     def lost(
         self,
         operation: Operation,
         link: Link,
-        fate: Fate,
+        fate: Outcome,
         error: Exception,
-        before: Loss | None,
+        before: LostOperation | None,
         at: float | None = None,
-    ) -> Loss:
-        """Say what is known of an operation that failed with one of ``LOSSES``.
+    ) -> LostOperation:
+        """Say what is known of an operation that failed with one of ``LOSS_ERRORS``.
 
         :param at: when it failed, monotonic seconds; now if ``None``
         """
         if isinstance(error, (Overdue, OperationTimeoutError)):
             raise self._timed_out(operation, link, error) from None
-        is_whole = (operation.key.structure, operation.name) not in OF_SEVERAL_REQUESTS
+        is_whole = (operation.key.structure, operation.name) not in MULTI_REQUEST_METHODS
         if type(error) is ClientOfflineError and is_whole:
-            fate = Fate.NOT_RUN  # the official client refused to send it
+            fate = Outcome.NOT_RUN  # the official client refused to send it
         at = time.monotonic() if at is None else at
         since = before.since if before else at
         doubts = before.doubts if before else frozenset()
-        return Loss(link, error, at, since, doubts if fate is Fate.NOT_RUN else doubts | {link.data})
+        return LostOperation(
+            link, error, at, since, doubts if fate is Outcome.NOT_RUN else doubts | {link.data_id}
+        )
 
     def real(self, link: Link, operation: Operation, number: int) -> Any:
         """The real proxy for an operation that was counted in as ``number``; waits until it is made."""
@@ -195,12 +214,12 @@ class Operations:
             link.calls[number] = STARTING
         return real
 
-    def check(self, operation: Operation, link: Link, lost: Loss | None) -> None:
+    def check(self, operation: Operation, link: Link, lost: LostOperation | None) -> None:
         """Refuse what may not run on ``link``, right before it is started there."""
         if operation.section is not None:
             self._check_section(operation, link, lost)
         if operation.method.bond is not None and operation.holder is not None:
-            self.bonds.before(operation.method.bond, operation.holder, link)
+            self.affinity.before(operation.method.bond, operation.holder, link)
         if lost is not None:
             with self._lock:
                 self.counters.repeated += 1
@@ -208,9 +227,9 @@ class Operations:
     def done(self, operation: Operation, link: Link, result: object) -> None:
         """Remember what an operation that has succeeded has tied to ``link``."""
         if operation.method.bond is not None and operation.holder is not None:
-            self.bonds.after(operation.method.bond, operation.holder, link, result)
+            self.affinity.after(operation.method.bond, operation.holder, link, result)
 
-    def next_link(self, operation: Operation, lost: Loss | None) -> Link:
+    def next_link(self, operation: Operation, lost: LostOperation | None) -> Link:
         """Where the operation goes (again), or the error that says why it does not. May wait."""
         if lost is None:
             return self._await(operation.began + self._options.wait_timeout, None)
@@ -218,23 +237,23 @@ class Operations:
         try:
             link = self._beyond(lost, lost.since + self._options.wait_timeout)
         except ClientOfflineException:
-            if self._may_repeat(operation, lost.fate, Next.SAME):
+            if self._may_repeat(operation, lost.fate, RepeatOn.SAME):
                 raise
             raise self._unknown(operation, lost) from None
-        where = Next.SAME if link.data in lost.doubts else Next.ELSEWHERE
+        where = RepeatOn.SAME if link.data_id in lost.doubts else RepeatOn.ELSEWHERE
         is_resent = self._may_be_resent(operation) and link is not lost.link and link.continues(lost.link)
         if not (is_resent or self._may_repeat(operation, lost.fate, where)):
             raise self._unknown(operation, lost)
         return link
 
-    def refuse_what_may_not_be_repeated(self, operation: Operation, lost: Loss) -> None:
+    def refuse_what_may_not_be_repeated(self, operation: Operation, lost: LostOperation) -> None:
         """Raise at once what no cluster can change.
 
         :raises OperationOutcomeUnknown: it may have run, and is not repeated anywhere
         """
         if self._may_be_resent(operation) and not self._is_live(lost):
             return  # it depends on whether the client comes back to where it was
-        if lost.fate is Fate.UNKNOWN and not self._may_repeat(operation, lost.fate, Next.ELSEWHERE):
+        if lost.fate is Outcome.UNKNOWN and not self._may_repeat(operation, lost.fate, RepeatOn.ELSEWHERE):
             raise self._unknown(operation, lost)
 
     def count_dropped_event(self) -> None:
@@ -242,14 +261,14 @@ class Operations:
         with self._lock:
             self.counters.dropped_events += 1
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Go on in a forked child, where nothing is under way and nothing is held."""
-        self.bonds = Bonds()
-        self.sections = self.bonds.sections
+        self.affinity = ClusterAffinity()
+        self.sections = self.affinity.sections
         self.counters = Counters()
         self._lock = threading.Lock()
 
-    def _next_link_of_caller(self, operation: Operation, lost: Loss | None) -> Link:
+    def _next_link_of_caller(self, operation: Operation, lost: LostOperation | None) -> Link:
         link = self.route.link
         if lost is None and link is not None:
             return link
@@ -260,7 +279,7 @@ class Operations:
             )
         return self.next_link(operation, lost)
 
-    def _beyond(self, lost: Loss, deadline: float) -> Link:
+    def _beyond(self, lost: LostOperation, deadline: float) -> Link:
         """The link after a loss: another one, or the same if only one of its members was lost."""
         if self._is_live(lost):
             if time.monotonic() > deadline:
@@ -284,7 +303,7 @@ class Operations:
             with self._lock:
                 self.counters.waiting -= 1
 
-    def _is_live(self, lost: Loss) -> bool:
+    def _is_live(self, lost: LostOperation) -> bool:
         """Whether only a member was lost, and the link goes on."""
         return lost.link.is_connected() and not isinstance(lost.error, LinkEnded)
 
@@ -292,15 +311,19 @@ class Operations:
         """Whether members take it for the same request when the same client, connected again, sends it again."""
         return operation.is_numbered and self._options.repeat is Repeat.REPEATABLE
 
-    def _may_repeat(self, operation: Operation, fate: Fate, where: Next) -> bool:
-        return repeats(operation.method.kind, self._options.repeat, fate, where)
+    def _may_repeat(self, operation: Operation, fate: Outcome, where: RepeatOn) -> bool:
+        return may_repeat(operation.method.kind, self._options.repeat, fate, where)
 
-    def _check_section(self, operation: Operation, link: Link, lost: Loss | None) -> None:
+    def _check_section(self, operation: Operation, link: Link, lost: LostOperation | None) -> None:
         try:
-            self.bonds.check_section(link, operation.section)
+            self.affinity.check_section(link, operation.section)
         except ClusterChanged:
             kind = operation.method.kind
-            if lost is None or lost.fate is Fate.NOT_RUN or kind in (Kind.READ, Kind.REPEATABLE):
+            if (
+                lost is None
+                or lost.fate is Outcome.NOT_RUN
+                or kind in (Idempotency.READ, Idempotency.REPEATABLE)
+            ):
                 raise
             raise self._unknown(operation, lost) from None
 
@@ -308,13 +331,13 @@ class Operations:
         self, operation: Operation, link: Link, error: Exception
     ) -> OperationTimeoutError | OperationOutcomeUnknown:
         told = f"{operation.title}: {link.label} did not answer ({error.args[0]})"
-        if operation.method.kind is Kind.ONCE:
+        if operation.method.kind is Idempotency.ONCE:
             with self._lock:
                 self.counters.unknown += 1
             return OperationOutcomeUnknown(f"{told}; it may or may not have run there")
         return OperationTimeoutError(told)
 
-    def _unknown(self, operation: Operation, lost: Loss) -> OperationOutcomeUnknown:
+    def _unknown(self, operation: Operation, lost: LostOperation) -> OperationOutcomeUnknown:
         with self._lock:
             self.counters.unknown += 1
         return OperationOutcomeUnknown(

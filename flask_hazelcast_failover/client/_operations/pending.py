@@ -9,22 +9,24 @@ from hazelcast.future import Future
 
 from flask_hazelcast_failover.client._connect.link import STARTING, Call, Link, call_numbers
 from flask_hazelcast_failover.client._official import without_waiting
-from flask_hazelcast_failover.client._operations.idempotency import Fate
-from flask_hazelcast_failover.client._operations.operation import LOSSES, Loss, Operation
-from flask_hazelcast_failover.client._process.thread_identity import acting_for
+from flask_hazelcast_failover.client._operations.idempotency import Outcome
+from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, LostOperation, Operation
+from flask_hazelcast_failover.client._process.thread_identity import impersonate
 
 if TYPE_CHECKING:
     from flask_hazelcast_failover.client._operations.operations import Operations
 
-__all__ = ["Pending"]
+__all__ = ["PendingOperation"]
 
 
-class Pending:
+class PendingOperation:
     """An operation whose caller holds a future."""
 
     def __init__(self, operations: Operations, operation: Operation) -> None:
         self.future: Future[Any] = Future()
-        self._lost: Loss | None = None  # written by the runner's thread, before the waiter is given this
+        self._lost: LostOperation | None = (
+            None  # written by the runner's thread, before the waiter is given this
+        )
         self._operations = operations
         self._operation = operation
 
@@ -35,7 +37,7 @@ class Pending:
             if link.real(self._operation.key) is None:
                 self._obtain(link)
             else:
-                with acting_for(self._operation.thread):
+                with impersonate(self._operation.thread):
                     self.send(link)
         except Exception as error:
             self._fail(error)
@@ -49,13 +51,13 @@ class Pending:
         number = self._counted_in(link)
         if number is None:
             return
-        fate = Fate.NOT_RUN
+        fate = Outcome.NOT_RUN
         try:
             real = operations.real(link, operation, number)
             operations.check(operation, link, self._lost)
             started = operation.start(real, link)
-            fate = Fate.UNKNOWN
-        except LOSSES as error:
+            fate = Outcome.UNKNOWN
+        except LOSS_ERRORS as error:
             del link.calls[number]
             self._settle_later(link, fate, error)
             return
@@ -89,8 +91,8 @@ class Pending:
             if link.calls.pop(number, None) is None:
                 return
             error = None if future.is_success() else future.exception()
-            if isinstance(error, LOSSES):
-                self._settle_later(link, Fate.NOT_RUN, error)
+            if isinstance(error, LOSS_ERRORS):
+                self._settle_later(link, Outcome.NOT_RUN, error)
             elif error is not None:
                 self._operations.later(lambda: self._fail(error))
             else:
@@ -114,17 +116,17 @@ class Pending:
             return
         error = started.exception()
         assert error is not None
-        if isinstance(error, LOSSES):
-            self._settle_later(link, Fate.UNKNOWN, error)
+        if isinstance(error, LOSS_ERRORS):
+            self._settle_later(link, Outcome.UNKNOWN, error)
         else:
             self.future.set_exception(error, started.traceback())  # type: ignore[arg-type]
 
-    def _settle_later(self, link: Link, fate: Fate, error: Exception) -> None:
-        # Deciding may wait for a switch, and callbacks of the caller's must not hold up the keeper.
+    def _settle_later(self, link: Link, fate: Outcome, error: Exception) -> None:
+        # Deciding may wait for a switch, and callbacks of the caller's must not hold up the controller.
         at = time.monotonic()
         self._operations.later(lambda: self._settle(link, fate, error, at))
 
-    def _settle(self, link: Link, fate: Fate, error: Exception, at: float) -> None:
+    def _settle(self, link: Link, fate: Outcome, error: Exception, at: float) -> None:
         operations, operation = self._operations, self._operation
         try:
             self._lost = operations.lost(operation, link, fate, error, self._lost, at)

@@ -25,7 +25,7 @@ class Held:
     link: ref[Link]
     label: str
     epoch: int
-    data: int
+    data_id: int
     count: int
 
     def is_good_on(self, link: Link, key: ProxyKey) -> bool:
@@ -33,7 +33,7 @@ class Held:
         if self.link() is link:
             return True
         # Those that belong to no session outlive the connection that they were taken over.
-        return self.data == link.data and isinstance(link.real(key), SessionlessSemaphore)
+        return self.data_id == link.data_id and isinstance(link.real(key), SessionlessSemaphore)
 
 
 class Permits:
@@ -53,7 +53,7 @@ class Permits:
                 one.count += count
                 break
         else:
-            held.append(Held(thread, ref(link), link.label, link.epoch, link.data, count))
+            held.append(Held(thread, ref(link), link.label, link.epoch, link.data_id, count))
         if len(held) > _REMEMBERED:
             self._reduce(key, held[:1], held[0].count)
         self._count_on(link, key)

@@ -1,4 +1,4 @@
-"""Where operations go now: the one thing that the keeper publishes and every operation reads."""
+"""Where operations go now: the one thing that the controller publishes and every operation reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Route:
         self._connect = connect
         self._describe = describe
         self._changed = threading.Condition()
-        # Written under _changed, by the keeper and by closing. Read without it where a stale value
+        # Written under _changed, by the controller and by closing. Read without it where a stale value
         # does no harm: an operation counts itself in and then looks at `link` again.
         self.link: Link | None = None
         self.state = State.IDLE
@@ -59,7 +59,7 @@ class Route:
         """Let operations fail for good: nothing opens a closed route again."""
         self._set(State.CLOSED, None)
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew in a forked child. A closed route stays closed."""
         was_closed = self.state is State.CLOSED
         self.__init__(self._connect, self._describe)  # type: ignore[misc]

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from flask_hazelcast_failover.client._process.environment import is_patched
 
-__all__ = ["close_in_child", "forget", "look_after", "watch_for_forks"]
+__all__ = ["close_in_child", "hook_uwsgi_forks", "register", "unregister"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 _Connection = TypeVar("_Connection")
@@ -45,13 +45,13 @@ def _closer_of_socket(connection: Any) -> list[_Closer]:
     return [connection.close]
 
 
-def look_after(client: _Living) -> None:
+def register(client: _Living) -> None:
     """Tell a client when its process was forked or ends, for as long as it is used."""
     _living.add(client)
-    watch_for_forks()
+    hook_uwsgi_forks()
 
 
-def forget(client: _Living) -> None:
+def unregister(client: _Living) -> None:
     """Tell a client nothing more."""
     _living.discard(client)
 
@@ -68,7 +68,7 @@ def close_in_child(
     return connection
 
 
-def watch_for_forks() -> None:
+def hook_uwsgi_forks() -> None:
     """Hear of forks that Python is not told of: uWSGI's, which has a hook of its own for one function."""
     uwsgi = sys.modules.get("uwsgi")
     before = getattr(uwsgi, "post_fork_hook", None)

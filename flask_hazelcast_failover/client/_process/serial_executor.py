@@ -7,14 +7,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from flask_hazelcast_failover.client._process.thread_identity import acting_thread
+from flask_hazelcast_failover.client._process.thread_identity import impersonating_thread
 
-__all__ = ["Runner"]
+__all__ = ["SerialExecutor"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 
-class Runner:
+class SerialExecutor:
     """Does tasks one after the other on one daemon thread.
 
     :param name: the thread's name
@@ -35,7 +35,7 @@ class Runner:
                 self._start()
             self._changed.notify()
 
-    def catch_up(self, timeout: float) -> None:
+    def flush(self, timeout: float) -> None:
         """Wait until what was submitted so far is done, ``timeout`` seconds at most."""
         if self._thread is None or self.is_current():
             return
@@ -49,14 +49,14 @@ class Runner:
             self._stopped = True
             self._changed.notify()
 
-    def rest(self, timeout: float) -> None:
+    def pause(self, timeout: float) -> None:
         """End the thread once it has nothing to do; the next task starts another."""
         self.stop()
         self.join(timeout)
         with self._changed:
             self._stopped = False
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew without a thread, as a forked child has to."""
         self.__init__(self._name)  # type: ignore[misc]
 
@@ -71,7 +71,7 @@ class Runner:
         return threading.current_thread() is self._thread
 
     def _start(self) -> None:
-        thread = acting_thread(self._work, self._name)
+        thread = impersonating_thread(self._work, self._name)
         try:
             thread.start()
         except RuntimeError:

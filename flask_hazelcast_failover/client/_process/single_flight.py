@@ -13,13 +13,13 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as StillWaiting
 from typing import Generic, TypeVar
 
-__all__ = ["Lookups"]
+__all__ = ["SingleFlight"]
 
 Key = TypeVar("Key", bound=Hashable)
 Found = TypeVar("Found")
 
 
-class Lookups(Generic[Key, Found]):
+class SingleFlight(Generic[Key, Found]):
     """Answers shared by all who ask for the same key at the same time.
 
     :param look_up: what to run on the thread
@@ -39,7 +39,7 @@ class Lookups(Generic[Key, Found]):
         :raises Exception: whatever the lookup raised
         """
         if self._threads_are is not threading.local:
-            self.renew()  # greenlets have come since the import: they would stop each other at this lock
+            self.reset_after_fork()  # greenlets have come since the import: they would stop each other at this lock
         with self._lock:
             if key not in self._under_way:
                 answer: Future[Found] = Future()
@@ -61,7 +61,7 @@ class Lookups(Generic[Key, Found]):
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew in a forked child, which has none of the threads."""
         self.__init__(self._look_up)  # type: ignore[misc]
 

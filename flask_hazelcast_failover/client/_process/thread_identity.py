@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["acting_for", "acting_thread"]
+__all__ = ["impersonate", "impersonating_thread"]
 
 
 class _Acting:
@@ -23,7 +23,7 @@ class _Acting:
         return own if self._acts_for is None else self._acts_for
 
 
-def acting_thread(target: Callable[[], object], name: str) -> threading.Thread:
+def impersonating_thread(target: Callable[[], object], name: str) -> threading.Thread:
     """Make a daemon thread that may act for another one; it is not started yet."""
     # Of the class that there is now: gevent puts one of its own in its place, and who joins a greenlet notices
     # its end only with that one.
@@ -37,7 +37,7 @@ def _class_over(base: type[threading.Thread]) -> type[threading.Thread]:
 
 
 @contextmanager
-def acting_for(thread: int) -> Iterator[None]:
+def impersonate(thread: int) -> Iterator[None]:
     """Have the official client take the calling thread for the one with the id ``thread``."""
     current = threading.current_thread()
     if not isinstance(current, _Acting):

@@ -1,6 +1,6 @@
-"""One life of a client in one process: the keeper's thread, and everything the keeper has done for it.
+"""One life of a client in one process: the controller's thread, and everything the controller has done for it.
 
-The engine is the keeper's ``World`` on real clusters. Nothing in it blocks the keeper: attempts,
+The engine is the controller's ``World`` on real clusters. Nothing in it blocks the controller: attempts,
 lookups, preparing, draining and closing each get a thread of their own and end as an event.
 """
 
@@ -21,24 +21,24 @@ from hazelcast.lifecycle import LifecycleState
 from flask_hazelcast_failover.client._api.listeners import Listeners
 from flask_hazelcast_failover.client._api.proxy_source import ProxySource
 from flask_hazelcast_failover.client._api.services import FollowingClusterService, FollowingLifecycle
-from flask_hazelcast_failover.client._connect.answers import CalledOff
+from flask_hazelcast_failover.client._connect.answers import Cancelled
 from flask_hazelcast_failover.client._connect.attempt import AttemptFailed
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
 from flask_hazelcast_failover.client._connect.opener import Opener, close
 from flask_hazelcast_failover.client._connect.probe import Verdict
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord, KeptLink
-from flask_hazelcast_failover.client._controller.controller import Keeper
+from flask_hazelcast_failover.client._controller.cluster import ClusterRecord, LinkView
+from flask_hazelcast_failover.client._controller.controller import FailoverController
 from flask_hazelcast_failover.client._controller.messages import (
+    AddressesVerified,
     AttemptEnded,
     Begin,
     Drained,
-    Happening,
     LinkDown,
+    Message,
     Prepared,
     ReadyAnswered,
     Resolved,
-    Scouted,
-    Wish,
+    SwitchRequest,
 )
 from flask_hazelcast_failover.client._known_cluster import KnownCluster
 from flask_hazelcast_failover.client._official import OfficialClient, is_reactor_thread
@@ -61,7 +61,7 @@ _chance = random.SystemRandom()
 
 # How often a link that is left is looked at for operations in flight, seconds.
 _DRAIN_PACE = 0.005
-# How long the keeper's thread sleeps at most: what is due may be further away than a lock can wait, seconds.
+# How long the controller's thread sleeps at most: what is due may be further away than a lock can wait, seconds.
 _LONGEST_SLEEP = 3600.0
 
 
@@ -71,7 +71,7 @@ class Engine:
     :param clusters: in order of priority
     :param options: the client's options, with ``try_count`` filled in
     :param worker: id of this process
-    :param route: where operations read what the keeper publishes
+    :param route: where operations read what the controller publishes
     """
 
     def __init__(
@@ -108,42 +108,42 @@ class Engine:
         self._ready_checks = ReadyChecks(
             options.ready_check, lambda link, ready: self.post(ReadyAnswered(link, ready))
         )
-        self._keeper = Keeper(records, options, self, worker)
-        self.latest = self._keeper.status()  # replaced as a whole by the keeper's thread
+        self._controller = FailoverController(records, options, self, worker)
+        self.latest = self._controller.status()  # replaced as a whole by the controller's thread
         self._changed = threading.Condition()
-        self._happenings: deque[Happening] = deque()  # under _changed
+        self._happenings: deque[Message] = deque()  # under _changed
         self._stopped = False  # under _changed
         self._started = False  # under _changed
         self._farewell: Callable[[], Exception] = ClientShutDown  # under _changed
-        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-controller", daemon=True)
         self._links: dict[Link, None] = {}  # open ones; single steps of a dict by any thread
         self._preparation = Preparation(listeners, options.connect_timeout)
         self._helpers: dict[threading.Thread, None] = {}  # running; likewise
-        self._published: Link | None = None  # the last one; of the keeper's thread
-        self._watch = HealthMonitor(options, self.open_links, self.post)
+        self._published: Link | None = None  # the last one; of the controller's thread
+        self._health_monitor = HealthMonitor(options, self.open_links, self.post)
 
     # For the client.
 
     def remember(self, before: ClientStatus) -> None:
         """Show why the clusters could not be reached before. To be called before ``begin()``."""
-        for record, cluster in zip(self._keeper.records, before.clusters, strict=True):
+        for record, cluster in zip(self._controller.records, before.clusters, strict=True):
             record.last_error = cluster.last_error
-        self.latest = self._keeper.status()
+        self.latest = self._controller.status()
 
     def begin(self) -> None:
-        """Start the threads, once, and have the keeper connect."""
+        """Start the threads, once, and have the controller connect."""
         with self._changed:
             if self._started or self._stopped:
                 return
             self._started = True
         self._thread.start()
-        self._watch.start()
+        self._health_monitor.start()
         self._lifecycle.fire(LifecycleState.STARTING)
         self._lifecycle.fire(LifecycleState.STARTED)
         self.post(Begin())
 
-    def post(self, happening: Happening) -> None:
-        """Tell the keeper. A wish that comes too late is answered so at once."""
+    def post(self, happening: Message) -> None:
+        """Tell the controller. A wish that comes too late is answered so at once."""
         with self._changed:
             too_late = self._stopped
             self._happenings.append(happening)
@@ -161,12 +161,12 @@ class Engine:
             self._farewell = farewell
             started, self._stopped = self._started, True
             self._changed.notify()
-        self._watch.stop()
+        self._health_monitor.stop()
         if not started:
-            self._keeper.close(self._farewell)
+            self._controller.close(self._farewell)
             self._answer_the_late()
             return
-        for thread in (self._thread, self._watch):
+        for thread in (self._thread, self._health_monitor):
             thread.join(max(0.0, deadline - time.monotonic()))
         self._opener.join(deadline)
         self._answer_the_late()
@@ -193,13 +193,13 @@ class Engine:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self._watch.stop()
+        self._health_monitor.stop()
 
     def abandon_in_child(self) -> None:
         """In a forked child: touch nothing of the parent's, whose locks may be held by threads that are gone."""
         # Greenlets are copied with the process: the parent's are to end.
         self._stopped = True
-        self._watch.abandon()
+        self._health_monitor.abandon()
         self._links.clear()
 
     def connected_clusters(self) -> dict[str, OfficialClient]:
@@ -215,7 +215,7 @@ class Engine:
 
         :raises ClientOfflineException: it cannot be reached
         """
-        known = self._keeper.records[index].known
+        known = self._controller.records[index].known
         try:
             # Besides a link that is open: the members must not take the one for the other.
             link = self._kept(self._opener.open(index, known and replace(known, identity=None)))
@@ -225,7 +225,7 @@ class Engine:
             ) from failure
         self.discard(link)
 
-    # The keeper's thread.
+    # The controller's thread.
 
     def _run(self) -> None:
         while True:
@@ -235,28 +235,28 @@ class Engine:
                     self.post(happening)  # somebody may wait for it
                 break
             try:
-                self._keeper.handle(happening)
+                self._controller.handle(happening)
             except Exception:
                 if not self._stopped:  # else the interpreter is ending, and starts no more threads
                     _logger.exception("unexpected failure while handling %r", happening)
-        self._keeper.close(self._farewell)
+        self._controller.close(self._farewell)
 
     def _answer_the_late(self) -> None:
         with self._changed:
             late, self._happenings = self._happenings, deque()
         for happening in late:
-            if isinstance(happening, Wish):
+            if isinstance(happening, SwitchRequest):
                 happening.done(self._farewell())
 
-    def _next(self) -> Happening | None:
+    def _next(self) -> Message | None:
         with self._changed:
-            due = self._keeper.next_due()
+            due = self._controller.next_due()
             if not self._happenings and not self._stopped:
                 left = _LONGEST_SLEEP if due is None else due - time.monotonic()
                 self._changed.wait(min(_LONGEST_SLEEP, max(0.0, left)))
             return self._happenings.popleft() if self._happenings else None
 
-    # The keeper's world.
+    # The controller's world.
 
     def now(self) -> float:
         return time.monotonic()
@@ -287,7 +287,7 @@ class Engine:
             try:
                 # The answer that made us look: asking again here would make us look again.
                 link = self._kept(self._opener.open_where_known(index))
-                self.post(Scouted(index, link, confirmed))
+                self.post(AddressesVerified(index, link, confirmed))
             except Exception as failure:
                 _logger.debug("nobody of use where %s leads: %s", self._clusters[index].label, failure)
 
@@ -296,14 +296,14 @@ class Engine:
     def resolve(self, index: int) -> None:
         self._spawn(lambda: self._opener.look_up(index), "resolve")
 
-    def prepare(self, link: KeptLink) -> None:
+    def prepare(self, link: LinkView) -> None:
         link = _own(link)
         link.client.forget_near_caches()
         active = self._route.link
         token = self._preparation.begin(link)
 
         def run() -> None:
-            with suppress(CalledOff):
+            with suppress(Cancelled):
                 self.post(Prepared(link, self._preparation.carry_out(link, active, token)))
 
         if active is None and not self._preparation.is_needed():
@@ -311,7 +311,7 @@ class Engine:
         else:
             self._spawn(run, "prepare")
 
-    def ask_ready(self, link: KeptLink) -> None:
+    def ask_ready(self, link: LinkView) -> None:
         self._spawn(partial(self._ready_checks.ask, _own(link)), "ready")
 
     def suspend(self) -> None:
@@ -319,11 +319,11 @@ class Engine:
         if self._links:
             self._lifecycle.fire(LifecycleState.DISCONNECTED)
 
-    def publish(self, link: KeptLink, status: ClientStatus) -> None:
+    def publish(self, link: LinkView, status: ClientStatus) -> None:
         link = _own(link)
         # Told first, so that who listens from now on hears what happens from now on.
         self._members.follow(link)
-        if self._published is not None and self._published.stay == link.stay:
+        if self._published is not None and self._published.visit_id == link.visit_id:
             link.continue_from(self._published)
         self._published = link
         if self._route.link is None:
@@ -335,7 +335,7 @@ class Engine:
     def offline(self, why: str) -> None:
         self._route.offline(why)
 
-    def leave(self, link: KeptLink) -> None:
+    def leave(self, link: LinkView) -> None:
         link = _own(link)
         self._preparation.call_off(link)
         epoch = link.epoch
@@ -352,7 +352,7 @@ class Engine:
 
         self._spawn(run, "drain")
 
-    def discard(self, link: KeptLink) -> None:
+    def discard(self, link: LinkView) -> None:
         link = _own(link)
         self._links.pop(link, None)
         self._preparation.call_off(link)
@@ -365,7 +365,7 @@ class Engine:
     def announce(self, event: Event, why: str = "") -> None:
         self._tell(event, why)
 
-    def answer(self, wish: Wish, error: Exception | None) -> None:
+    def answer(self, wish: SwitchRequest, error: Exception | None) -> None:
         wish.done(error)
 
     # What these threads do.
@@ -408,7 +408,7 @@ class Engine:
         return thread
 
 
-def _own(link: KeptLink) -> Link:
+def _own(link: LinkView) -> Link:
     if not isinstance(link, Link):
         raise TypeError(f"expected a Link, not {type(link).__name__}")
     return link

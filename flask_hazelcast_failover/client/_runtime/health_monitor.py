@@ -90,7 +90,7 @@ class HealthMonitor:
 
     :param options: the client's options
     :param links: gives the links to check, and to end overdue operations on
-    :param post: tells the keeper how the members of a link are, or that the link can be read no more
+    :param post: tells the controller how the members of a link are, or that the link can be read no more
     """
 
     def __init__(

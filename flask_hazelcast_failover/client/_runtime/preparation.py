@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._connect.answers import CalledOff
+from flask_hazelcast_failover.client._connect.answers import Cancelled
 from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client._connect.proxy_making import warm
+from flask_hazelcast_failover.client._connect.proxy_making import make_proxies_in_use
 from flask_hazelcast_failover.client._runtime.health_monitor import is_responsive
 
 __all__ = ["Preparation"]
@@ -49,13 +49,13 @@ class Preparation:
             if active is not None and not is_responsive(link, self._timeout):
                 return "it does not answer"
             if active is not None:
-                warm(link, active)
+                make_proxies_in_use(link, active)
             self._listeners.carry_to(link, self._timeout, is_wanted=lambda: self._links.get(link) is token)
-        except CalledOff:
+        except Cancelled:
             raise
         except Exception as failure:
             return f"its listeners cannot be registered: {failure}"
         if link not in self._links:
             self._listeners.drop_from(link)
-            raise CalledOff("called off when it was ready")
+            raise Cancelled("called off when it was ready")
         return None

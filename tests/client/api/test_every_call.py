@@ -14,7 +14,7 @@ from hazelcast.predicate import sql
 from hazelcast.projection import single_attribute
 from hazelcast.serialization.api import IdentifiedDataSerializable
 
-from flask_hazelcast_failover.client._operations.idempotency import TABLE, Kind, method_of
+from flask_hazelcast_failover.client._operations.idempotency import TABLE, Idempotency, traits_of
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.switching import client_on
 
@@ -267,13 +267,13 @@ def client(clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[Any]:
         yield client
 
 
-def play(proxy: Any, structure: str, twice: frozenset[Kind] = frozenset()) -> list[Answer]:
+def play(proxy: Any, structure: str, twice: frozenset[Idempotency] = frozenset()) -> list[Answer]:
     """Make the calls of a script, those of some classes twice."""
     answers = []
     for name, *arguments in SCRIPTS[structure]:
         given = [argument.copy() if isinstance(argument, list) else argument for argument in arguments]
         answer = Answer((name, *arguments), outcome(proxy, structure, name, given))
-        if method_of(structure, name).kind in twice:
+        if traits_of(structure, name).kind in twice:
             answer = answer._replace(second=outcome(proxy, structure, name, given))
         answers.append(answer)
     return answers
@@ -326,17 +326,17 @@ def test_every_call_comes_to_what_the_official_proxy_comes_to_before_and_after_a
 
 @pytest.mark.parametrize("structure", SCRIPTS)
 def test_what_is_called_repeatable_is_twice_as_once(structure: str, client: Any) -> None:
-    repeatable = frozenset({Kind.READ, Kind.REPEATABLE, Kind.REPEATABLE_ELSEWHERE})
+    repeatable = frozenset({Idempotency.READ, Idempotency.REPEATABLE, Idempotency.REPEATABLE_ELSEWHERE})
     once = play(of(client, structure, "blocking"), structure)
     twice = play(of(client, structure, "blocking"), structure, repeatable)
     assert [answer.first for answer in twice] == [answer.first for answer in once]
     for answer in twice:
-        if method_of(structure, answer.call[0]).kind in (Kind.READ, Kind.REPEATABLE):
+        if traits_of(structure, answer.call[0]).kind in (Idempotency.READ, Idempotency.REPEATABLE):
             assert answer.second == answer.first, f"{answer.call}: its answer tells"
 
 
 @pytest.mark.parametrize("structure", SCRIPTS)
 def test_no_method_is_left_out(structure: str) -> None:
-    asks = {Kind.READ, Kind.REPEATABLE, Kind.REPEATABLE_ELSEWHERE, Kind.ONCE}
+    asks = {Idempotency.READ, Idempotency.REPEATABLE, Idempotency.REPEATABLE_ELSEWHERE, Idempotency.ONCE}
     methods = {name for name, method in TABLE[structure].items() if method.kind in asks}
     assert methods - APART == {name for name, *_ in SCRIPTS[structure]}

@@ -331,7 +331,7 @@ def test_what_waits_its_turn_is_not_delivered_after_a_switch_or_a_removal(
         topic.publish("held up")
         assert reached.wait(5)
         topic.publish("behind it")
-        eventually(lambda: len(client._listener_runner._tasks) >= 2)
+        eventually(lambda: len(client._listener_executor._tasks) >= 2)
         heard.clear()
         client.switch_to("green")
         release.set()
@@ -343,7 +343,7 @@ def test_what_waits_its_turn_is_not_delivered_after_a_switch_or_a_removal(
         topic.publish("held up again")
         assert reached.wait(5)
         topic.publish("behind it")
-        eventually(lambda: len(client._listener_runner._tasks) >= 2)
+        eventually(lambda: len(client._listener_executor._tasks) >= 2)
         heard.clear()
         assert topic.remove_listener(id_) is True
         release.set()

@@ -13,9 +13,9 @@ from hazelcast.invocation import Invocation
 from hazelcast.protocol.codec import client_ping_codec
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
-from flask_hazelcast_failover.client._connect.answers import Answers, CalledOff
+from flask_hazelcast_failover.client._connect.answers import Answers, Cancelled
 from flask_hazelcast_failover.client._official import LightFuture
-from flask_hazelcast_failover.client._official.listeners.slow_members import Patience, ask_any
+from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, ask_any
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.fair_time import fair_time
@@ -87,8 +87,8 @@ class TestSilence:
         answers.expect(Future())
         waiting = Outcome(answers.wait)
         wanted[0] = False
-        assert isinstance(waiting.wait().error, CalledOff)
-        with pytest.raises(CalledOff):
+        assert isinstance(waiting.wait().error, Cancelled)
+        with pytest.raises(Cancelled):
             answers.expect(Future())
 
 
@@ -216,7 +216,7 @@ class TestSlowLinks:
             wanted = [True]
             carrying = Outcome(lambda: client._listeners.carry_to(link, 60.0, lambda: wanted[0]))
             wanted[0] = False
-            assert isinstance(carrying.wait().error, CalledOff)
+            assert isinstance(carrying.wait().error, Cancelled)
 
 
 class TestSilentMembers:
@@ -233,7 +233,7 @@ class TestSilentMembers:
         def add_timer(delay: float, call: Callable[[], None]) -> None:
             threading.Timer(delay, call).start()
 
-        patience = Patience(add_timer, lambda: True)
+        patience = SlowMembers(add_timer, lambda: True)
         future = ask_any(invoke, lambda: client_ping_codec.encode_request(), patience, lambda: [member])
         for _ in range(15):
             patience.heard(member)

@@ -15,7 +15,7 @@ from hazelcast.future import Future, combine_futures
 from hazelcast.predicate import sql as sql_predicate
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
-from flask_hazelcast_failover.client._api.proxies import follower_class
+from flask_hazelcast_failover.client._api.proxies import following_class
 from flask_hazelcast_failover.client._operations.idempotency import TABLE
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.client.operations.test_idempotency import STRUCTURES
@@ -62,7 +62,7 @@ def test_a_method_looks_like_the_official_one(name: str, method: str) -> None:
     if method == "blocking":
         return  # its own test below
     official = STRUCTURES[name]
-    follower = follower_class(official)
+    follower = following_class(official)
     for ours, theirs in ((follower, official), (follower._blocking_class, blocking_version(official))):
         assert inspect.signature(getattr(ours, method)) == inspect.signature(getattr(theirs, method))
         assert getattr(ours, method).__annotations__ == getattr(theirs, method).__annotations__

@@ -248,7 +248,7 @@ def test_a_commit_under_way_when_the_client_is_shut_down_may_have_happened(relay
 def test_one_is_made_again_when_the_last_connection_goes_just_then(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The official client hears of a lost connection before the keeper does."""
+    """The official client hears of a lost connection before the controller does."""
     with client_on(blue) as client:
         official = client.connected_clusters()["blue"]
         make, failed = official.new_transaction, list[None]()

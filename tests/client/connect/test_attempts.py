@@ -20,7 +20,7 @@ from hazelcast.connection import ConnectionManager, _Reader
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.client._connect import probe as probing
 from flask_hazelcast_failover.client._connect.probe import Verdict
-from flask_hazelcast_failover.client._official.transport.reactor import CarefulReader
+from flask_hazelcast_failover.client._official.transport.reactor import CheckedReader
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.attempts import HTTP, failure, opened
@@ -216,7 +216,7 @@ class TestPeersThatDoNotLetUsIn:
         frame = (size + 6).to_bytes(4, "little") + (0xE000).to_bytes(2, "little") + bytes(size)
         messages: list[int] = []
         builder = SimpleNamespace(on_message=lambda message: messages.append(len(message.start_frame.buf)))
-        reader: Any = CarefulReader(builder)
+        reader: Any = CheckedReader(builder)
         flood, step = frame * 1000, 128_000
         for start in range(0, len(flood), step):
             reader.read(flood[start : start + step])

@@ -1,4 +1,4 @@
-"""What the keeper decides when clusters die: one story at a time, in a scripted world. Times are the script's."""
+"""What the controller decides when clusters die: one story at a time, in a scripted world. Times are the script's."""
 
 from itertools import pairwise
 
@@ -24,12 +24,12 @@ def test_the_first_connection_is_no_switch() -> None:
     stage = stage_of("blue", "green")
     stage.begin()
     stage.run(0.2)
-    assert stage.on == "blue" and stage.keeper.epoch == 1
+    assert stage.on == "blue" and stage.controller.epoch == 1
     assert stage.world.events == [
         ClusterConnected("blue", active=True),
         ClusterConnected("green", active=False),
     ]
-    assert stage.keeper.status().history == ()
+    assert stage.controller.status().history == ()
 
 
 def test_a_start_lands_on_a_lower_cluster_when_the_higher_ones_have_used_up_their_attempts() -> None:
@@ -46,7 +46,7 @@ def test_a_start_waits_for_a_silent_primary_no_longer_than_one_attempt_may_take(
     stage.clusters[0].mode = Mode.SILENT
     stage.begin()
     stage.run(2.9)
-    assert stage.on is None and stage.keeper.state is State.SWITCHING
+    assert stage.on is None and stage.controller.state is State.SWITCHING
     stage.run(0.2)
     assert stage.on == "green"
 
@@ -58,27 +58,27 @@ def test_the_first_connection_goes_where_the_other_processes_are() -> None:
     stage.world.tasks = [task for task in stage.world.tasks if task.index != 0]
     stage.world.posted.append(AttemptEnded(0, 1, link, preferred=1))
     stage.run(0.2)
-    assert stage.on == "green" and stage.keeper.epoch == 1
+    assert stage.on == "green" and stage.controller.epoch == 1
 
 
 def test_a_killed_primary_is_tried_three_times_and_then_left_for_the_standby() -> None:
     stage = started("blue", "green")
     stage.kill("blue")
-    assert stage.keeper.state is State.SWITCHING
+    assert stage.controller.state is State.SWITCHING
     stage.run(0.5)
     assert stage.on == "green"
     assert dials(stage)[:3] == ["blue", "blue", "blue"]
     lost, switched = stage.world.events
     assert lost == ClusterLost("blue", active=True, reason=Reason.CONNECTION_LOST)
     assert isinstance(switched, ClusterSwitched) and switched.epoch == 2 and 0 < switched.duration < 0.5
-    assert [switch.current for switch in stage.keeper.status().history] == ["green"]
+    assert [switch.current for switch in stage.controller.status().history] == ["green"]
 
 
 def test_a_primary_that_is_back_at_once_is_used_again_and_that_is_no_switch() -> None:
     stage = started("blue", "green")
     stage.world.cut(0)
     stage.run(0.5)
-    assert stage.on == "blue" and stage.keeper.epoch == 2
+    assert stage.on == "blue" and stage.controller.epoch == 2
     assert switches(stage) == [] and len(stage.told(ClusterRecovered)) == 1
 
 
@@ -95,10 +95,10 @@ def test_one_member_of_three_that_fails_makes_a_cluster_impaired_and_no_more() -
     stage = started("blue", "green")
     stage.clusters[0].failing = 1
     stage.run(20.0)
-    assert stage.on == "blue" and stage.keeper.status().clusters[0].impaired
+    assert stage.on == "blue" and stage.controller.status().clusters[0].impaired
     stage.clusters[0].failing = 0
     stage.run(2.0)
-    assert not stage.keeper.status().clusters[0].impaired
+    assert not stage.controller.status().clusters[0].impaired
 
 
 def test_half_of_the_members_that_fail_are_enough() -> None:
@@ -136,7 +136,7 @@ def test_a_target_that_is_lost_in_the_middle_of_a_move_changes_nothing() -> None
     asked = stage.wish("green")
     stage.kill("green")
     stage.run(1.0)
-    assert stage.on == "blue" and switches(stage) == [] and stage.keeper.epoch == 1
+    assert stage.on == "blue" and switches(stage) == [] and stage.controller.epoch == 1
     assert isinstance(asked.answers[0], ClientOfflineException)
 
 
@@ -165,7 +165,7 @@ def test_a_cluster_that_returns_in_the_middle_of_a_switch_does_not_stop_it() -> 
     stage.world.restart(0)
     stage.run(1.0)
     assert stage.on == "green"
-    blue = stage.keeper.status().clusters[0]
+    blue = stage.controller.status().clusters[0]
     assert blue.state is Condition.STANDBY and blue.restarted
 
 
@@ -176,7 +176,7 @@ def test_a_restarted_cluster_that_is_connected_for_a_switch_on_purpose_is_shown_
     stage.world.restart(0)
     stage.wish("blue")
     stage.run(1.0)
-    assert stage.on == "blue" and stage.keeper.status().clusters[0].restarted
+    assert stage.on == "blue" and stage.controller.status().clusters[0].restarted
 
 
 def test_whoever_moves_on_purpose_to_a_cluster_shown_as_restarted_has_seen_it() -> None:
@@ -187,7 +187,7 @@ def test_whoever_moves_on_purpose_to_a_cluster_shown_as_restarted_has_seen_it() 
     stage.run(2.0)
     stage.wish("blue")
     stage.run(1.0)
-    assert stage.on == "blue" and not stage.keeper.status().clusters[0].restarted
+    assert stage.on == "blue" and not stage.controller.status().clusters[0].restarted
 
 
 def test_cold_standby_asks_one_cluster_after_the_other_in_order() -> None:
@@ -223,7 +223,7 @@ def test_a_search_makes_no_more_attempts_at_a_cluster_than_it_may() -> None:
     stage = stage_of("blue", "green", try_count=2, connect_timeout=3.0)
     stage.clusters[0].mode, stage.clusters[1].mode = Mode.ABSENT, Mode.SILENT
     stage.begin()
-    stage.run(20.0, until=lambda: stage.keeper.state is State.OFFLINE)
+    stage.run(20.0, until=lambda: stage.controller.state is State.OFFLINE)
     assert dials(stage).count("blue") == 2 and dials(stage).count("green") == 2
 
 
@@ -231,8 +231,8 @@ def test_a_search_of_thousands_of_attempts_comes_to_its_end() -> None:
     stage = stage_of("blue", try_count=1500, retry_delay=0.0)
     stage.clusters[0].mode = Mode.ABSENT
     stage.begin()
-    stage.run(600.0, until=lambda: stage.keeper.state is State.OFFLINE)
-    assert stage.keeper.state is State.OFFLINE and len(dials(stage)) == 1500
+    stage.run(600.0, until=lambda: stage.controller.state is State.OFFLINE)
+    assert stage.controller.state is State.OFFLINE and len(dials(stage)) == 1500
 
 
 def test_nothing_reachable_is_told_once_and_ends_by_itself_on_the_best_cluster() -> None:
@@ -240,7 +240,7 @@ def test_nothing_reachable_is_told_once_and_ends_by_itself_on_the_best_cluster()
     stage.kill("blue")
     stage.kill("green")
     stage.run(60.0)
-    assert stage.keeper.state is State.OFFLINE
+    assert stage.controller.state is State.OFFLINE
     (exhausted,) = stage.told(ClustersExhausted)
     assert exhausted == ClustersExhausted({"blue": "refused", "green": "refused"})
     stage.world.set_mode(0, Mode.UP)
@@ -267,7 +267,7 @@ def test_the_pauses_between_attempts_double_up_to_a_second_and_are_drawn_by_chan
     stage.clusters[0].mode = Mode.ABSENT
     stage.world.luck = luck
     stage.begin()
-    stage.run(10.0, until=lambda: stage.keeper.state is State.OFFLINE)
+    stage.run(10.0, until=lambda: stage.controller.state is State.OFFLINE)
     times = [at for at, _ in stage.world.dials]
     attempt = 0.01  # what one takes
     pauses = [round(later - at - attempt, 3) for at, later in pairwise(times)]

@@ -1,4 +1,4 @@
-"""The keeper against every story that hypothesis can think of, in a scripted world.
+"""The controller against every story that hypothesis can think of, in a scripted world.
 
 What must hold after each event is in `tests/support/stage.py` and `tests/support/scripted_world.py`; what must hold
 once the world has come to rest is in `check_end` there and in `settle` here. More stories: KEEPER_MODEL_EXAMPLES=5000.
@@ -60,7 +60,7 @@ class Callers:
 
 
 class KeeperModel(RuleBasedStateMachine):
-    """The keeper, and a world that does anything at any time."""
+    """The controller, and a world that does anything at any time."""
 
     stage: Stage
     callers: Callers
@@ -132,7 +132,7 @@ class KeeperModel(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.stage.world.posted)
     def deliver_one(self) -> None:
-        """The keeper gets round to one event."""
+        """The controller gets round to one event."""
         self.stage.deliver_one()
 
     @rule(index=_clusters, holds=st.booleans(), soon=st.booleans())
@@ -185,7 +185,7 @@ class KeeperModel(RuleBasedStateMachine):
             cluster.busy, cluster.dns_error = 0, None
         stage.deliver()
         stays = self._stays()
-        returns = stage.keeper.state is State.OFFLINE and not self._is_busy()
+        returns = stage.controller.state is State.OFFLINE and not self._is_busy()
         stage.run(_AT_REST)
         stage.check_end()
         self.callers.check_all_know()
@@ -205,7 +205,7 @@ class KeeperModel(RuleBasedStateMachine):
         waiting = self.stage.world.wish(0, holds=True)
         self.stage.deliver_one()
         self.callers.call()
-        self.stage.keeper.close()
+        self.stage.controller.close()
         self.stage.world.gate.close()
         assert len(waiting.answers) == 1
         self.callers.check_all_know()
@@ -224,7 +224,7 @@ class KeeperModel(RuleBasedStateMachine):
 
     def _check_failback(self, up: list[int]) -> None:
         stage = self.stage
-        wait = max(fitness_wait(record, stage.options.failback_after) for record in stage.keeper.records)
+        wait = max(fitness_wait(record, stage.options.failback_after) for record in stage.controller.records)
         if up and wait < _LONGEST_WAIT:
             stage.run(wait + 5.0)
             assert stage.world.route is not None and stage.world.route.index == up[0], "did not come back"

@@ -1,4 +1,4 @@
-"""What the keeper decides of its own accord or when asked: moves, the way back, names that lead elsewhere."""
+"""What the controller decides of its own accord or when asked: moves, the way back, names that lead elsewhere."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def test_a_way_back_is_taken_when_the_primary_was_fit_for_long_enough() -> None:
     stage.run(60.0, until=lambda: stage.on == "blue")
     assert 10.0 <= stage.world.time - back <= 11.0
     assert switches(stage)[-1] == ("green", "blue", Reason.FAILBACK)
-    assert stage.keeper.status().history[-1].duration < 0.1
+    assert stage.controller.status().history[-1].duration < 0.1
 
 
 def test_every_relapse_doubles_the_wait() -> None:
@@ -138,7 +138,7 @@ def test_a_move_on_purpose_holds_until_reset() -> None:
 def test_a_wish_for_where_the_client_is_is_granted_at_once() -> None:
     stage = started("blue", "green")
     assert stage.wish("blue").answers == [None]
-    assert stage.keeper.epoch == 1
+    assert stage.controller.epoch == 1
 
 
 def test_a_wish_for_an_unreachable_cluster_is_refused_and_changes_nothing() -> None:
@@ -152,7 +152,7 @@ def test_a_wish_for_an_unreachable_cluster_is_refused_and_changes_nothing() -> N
         and "green" in str(error)
         and "bad credentials" in str(error)
     )
-    assert stage.on == "blue" and stage.keeper.state is State.CONNECTED and stage.world.events == []
+    assert stage.on == "blue" and stage.controller.state is State.CONNECTED and stage.world.events == []
 
 
 def test_all_who_wait_for_the_same_unreachable_cluster_hear_of_it_together() -> None:
@@ -191,7 +191,7 @@ def test_a_wish_outlives_a_loss_that_comes_between(standby: Standby) -> None:
 def test_wishes_are_answered_when_the_client_is_shut_down() -> None:
     stage = started("blue", "green")
     asked = [stage.wish("green"), stage.wish("blue"), stage.wish("green")]
-    stage.keeper.close()
+    stage.controller.close()
     assert [len(one.answers) for one in asked] == [1, 1, 1]
 
 
@@ -203,7 +203,7 @@ def test_a_link_that_was_left_stands_by_when_its_operations_have_ended() -> None
     assert left in stage.world.live
     stage.wish("blue")
     stage.run(1.0)
-    assert stage.world.route is left and stage.keeper.epoch == 3
+    assert stage.world.route is left and stage.controller.epoch == 3
 
 
 def test_a_link_with_operations_that_do_not_end_is_closed_and_opened_anew() -> None:
@@ -215,7 +215,7 @@ def test_a_link_with_operations_that_do_not_end_is_closed_and_opened_anew() -> N
     assert left in stage.world.live
     stage.run(2.0)
     assert left not in stage.world.live
-    assert stage.keeper.status().clusters[0].state is Condition.STANDBY
+    assert stage.controller.status().clusters[0].state is Condition.STANDBY
 
 
 def test_a_link_that_is_left_twice_may_drain_for_its_full_time_twice() -> None:
@@ -281,18 +281,18 @@ def test_a_failed_lookup_keeps_the_addresses_and_is_shown() -> None:
     addresses = stage.clusters[0].addresses
     stage.clusters[0].addresses, stage.clusters[0].dns_error = (), "SERVFAIL"
     stage.run(12.0)
-    shown = stage.keeper.status().clusters[0]
+    shown = stage.controller.status().clusters[0]
     assert shown.addresses == addresses and shown.last_error == "SERVFAIL" and stage.on == "dns-blue"
     stage.kill("dns-blue")
     stage.run(12.0)
-    assert stage.keeper.status().clusters[0].last_error == "refused; SERVFAIL"
+    assert stage.controller.status().clusters[0].last_error == "refused; SERVFAIL"
 
 
 def test_a_name_whose_answers_are_good_for_no_time_is_not_asked_for_in_a_loop() -> None:
     stage = started("dns-blue")
-    config = stage.keeper.records[0].config
+    config = stage.controller.records[0].config
     assert config.dns is not None
-    stage.keeper.records[0].config = replace(config, dns=replace(config.dns, refresh_interval=0.0))
+    stage.controller.records[0].config = replace(config, dns=replace(config.dns, refresh_interval=0.0))
     stage.run(6.0)
     asked: list[float] = []
     resolve = stage.world.resolve
@@ -319,7 +319,7 @@ def test_a_loss_in_the_middle_of_following_a_name_ends_at_its_new_members() -> N
 
 def test_nothing_is_due_while_all_is_well() -> None:
     stage = started("blue", "green", failback=Failback.AUTO)
-    assert stage.keeper.next_due() is None
+    assert stage.controller.next_due() is None
     stage.world.posted.append(Begin())
     stage.deliver()
     assert stage.world.dials == []
@@ -373,7 +373,7 @@ def test_a_cluster_whose_listeners_take_long_is_not_waited_for_alone() -> None:
     stage.run(7.0)
     assert stage.on == "green"
     stage.run(60.0)
-    assert stage.world.route is stage.keeper.active
+    assert stage.world.route is stage.controller.active
     assert not any(link.is_discarded for link in stage.world.links), "both stay connected"
 
 
@@ -411,7 +411,7 @@ def test_a_switch_that_takes_long_is_answered_when_the_client_ends() -> None:
     stage.kill("blue")
     stage.run(40.0)
     assert asked.answers == []
-    stage.keeper.close()
+    stage.controller.close()
     assert len(asked.answers) == 1 and asked.answers[0] is not None
 
 

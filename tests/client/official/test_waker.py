@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hazelcast.reactor import AsyncoreReactor
 
-from flask_hazelcast_failover.client._official import put_waker_right
-from flask_hazelcast_failover.client._official.transport.reactor import sleep_until_needed
+from flask_hazelcast_failover.client._official import fix_waker_race
+from flask_hazelcast_failover.client._official.transport.reactor import sleep_until_event
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.clients import client_on
 from tests.support.waiting import eventually
@@ -64,14 +64,14 @@ def test_the_official_waker_still_gets_stuck(reactor: Any, monkeypatch: pytest.M
 
 
 def test_ours_does_not(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_waker_right(reactor)
+    fix_waker_race(reactor)
     assert not is_stuck_after_a_race(
         reactor, "flask_hazelcast_failover.client._official.transport.reactor", monkeypatch
     )
 
 
 def test_ours_still_wakes(reactor: Any) -> None:
-    put_waker_right(reactor)
+    fix_waker_race(reactor)
     waker = reactor._loop.waker
     for _ in range(3):
         waker.wake()
@@ -118,8 +118,8 @@ def test_the_official_reactor_still_ticks(reactor: Any, monkeypatch: pytest.Monk
 
 def a_sleeper() -> Any:
     reactor: Any = AsyncoreReactor()
-    put_waker_right(reactor)
-    sleep_until_needed(reactor)
+    fix_waker_race(reactor)
+    sleep_until_event(reactor)
     return reactor
 
 

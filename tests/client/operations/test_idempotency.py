@@ -24,11 +24,11 @@ from flask_hazelcast_failover.client._api.services import (
 from flask_hazelcast_failover.client._api.sql import FollowingSql
 from flask_hazelcast_failover.client._operations.idempotency import (
     TABLE,
-    Fate,
-    Kind,
-    Next,
-    method_of,
-    repeats,
+    Idempotency,
+    Outcome,
+    RepeatOn,
+    may_repeat,
+    traits_of,
 )
 from flask_hazelcast_failover.client.options import Repeat
 
@@ -126,66 +126,68 @@ def test_a_method_with_a_timeout_waits_for_it() -> None:
     for structure, rows in TABLE.items():
         for name, row in rows.items():
             parameters = inspect.signature(getattr(STRUCTURES[structure], name)).parameters
-            if "timeout" in parameters and row.kind is not Kind.LOCAL and name != "execute":
+            if "timeout" in parameters and row.kind is not Idempotency.LOCAL and name != "execute":
                 assert row.waits == "timeout", f"{structure}.{name}"
 
 
 def test_an_unknown_method_is_done_once() -> None:
-    assert method_of("Map", "brought_by_a_later_version").kind is Kind.ONCE
-    assert method_of("BroughtByALaterVersion", "get").kind is Kind.ONCE
+    assert traits_of("Map", "brought_by_a_later_version").kind is Idempotency.ONCE
+    assert traits_of("BroughtByALaterVersion", "get").kind is Idempotency.ONCE
 
 
 @pytest.mark.parametrize(
     ("structure", "method", "kind"),
     [
-        ("Map", "get", Kind.READ),
-        ("Map", "size", Kind.READ),
-        ("Map", "values", Kind.READ),
-        ("Map", "set", Kind.REPEATABLE),
-        ("Map", "delete", Kind.REPEATABLE),
-        ("Map", "put_all", Kind.REPEATABLE),
-        ("Map", "set_ttl", Kind.REPEATABLE),
-        ("Map", "clear", Kind.REPEATABLE),
-        ("Map", "put", Kind.REPEATABLE_ELSEWHERE),
-        ("Map", "remove", Kind.REPEATABLE_ELSEWHERE),
-        ("Set", "add", Kind.REPEATABLE_ELSEWHERE),
-        ("Queue", "offer", Kind.ONCE),
-        ("PNCounter", "add_and_get", Kind.ONCE),
-        ("AtomicLong", "add_and_get", Kind.ONCE),
-        ("Map", "put_if_absent", Kind.ONCE),
-        ("Map", "lock", Kind.ONCE),
+        ("Map", "get", Idempotency.READ),
+        ("Map", "size", Idempotency.READ),
+        ("Map", "values", Idempotency.READ),
+        ("Map", "set", Idempotency.REPEATABLE),
+        ("Map", "delete", Idempotency.REPEATABLE),
+        ("Map", "put_all", Idempotency.REPEATABLE),
+        ("Map", "set_ttl", Idempotency.REPEATABLE),
+        ("Map", "clear", Idempotency.REPEATABLE),
+        ("Map", "put", Idempotency.REPEATABLE_ELSEWHERE),
+        ("Map", "remove", Idempotency.REPEATABLE_ELSEWHERE),
+        ("Set", "add", Idempotency.REPEATABLE_ELSEWHERE),
+        ("Queue", "offer", Idempotency.ONCE),
+        ("PNCounter", "add_and_get", Idempotency.ONCE),
+        ("AtomicLong", "add_and_get", Idempotency.ONCE),
+        ("Map", "put_if_absent", Idempotency.ONCE),
+        ("Map", "lock", Idempotency.ONCE),
     ],
 )
-def test_the_promised_examples_have_the_promised_class(structure: str, method: str, kind: Kind) -> None:
-    assert method_of(structure, method).kind is kind
+def test_the_promised_examples_have_the_promised_class(
+    structure: str, method: str, kind: Idempotency
+) -> None:
+    assert traits_of(structure, method).kind is kind
 
 
 @pytest.mark.parametrize("policy", Repeat)
-@pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("where", Next)
+@pytest.mark.parametrize("kind", Idempotency)
+@pytest.mark.parametrize("where", RepeatOn)
 def test_what_surely_did_not_run_is_repeated_whatever_its_class(
-    kind: Kind, policy: Repeat, where: Next
+    kind: Idempotency, policy: Repeat, where: RepeatOn
 ) -> None:
-    assert repeats(kind, policy, Fate.NOT_RUN, where)
+    assert may_repeat(kind, policy, Outcome.NOT_RUN, where)
 
 
 @pytest.mark.parametrize(
     ("kind", "policy", "where", "expected"),
     [
-        (Kind.READ, Repeat.REPEATABLE, Next.SAME, True),
-        (Kind.READ, Repeat.READS, Next.SAME, True),
-        (Kind.READ, Repeat.NONE, Next.ELSEWHERE, False),
-        (Kind.REPEATABLE, Repeat.REPEATABLE, Next.SAME, True),
-        (Kind.REPEATABLE, Repeat.READS, Next.ELSEWHERE, False),
-        (Kind.REPEATABLE, Repeat.NONE, Next.ELSEWHERE, False),
-        (Kind.REPEATABLE_ELSEWHERE, Repeat.REPEATABLE, Next.ELSEWHERE, True),
-        (Kind.REPEATABLE_ELSEWHERE, Repeat.REPEATABLE, Next.SAME, False),
-        (Kind.REPEATABLE_ELSEWHERE, Repeat.READS, Next.ELSEWHERE, False),
-        (Kind.ONCE, Repeat.REPEATABLE, Next.ELSEWHERE, False),
-        (Kind.ONCE, Repeat.REPEATABLE, Next.SAME, False),
+        (Idempotency.READ, Repeat.REPEATABLE, RepeatOn.SAME, True),
+        (Idempotency.READ, Repeat.READS, RepeatOn.SAME, True),
+        (Idempotency.READ, Repeat.NONE, RepeatOn.ELSEWHERE, False),
+        (Idempotency.REPEATABLE, Repeat.REPEATABLE, RepeatOn.SAME, True),
+        (Idempotency.REPEATABLE, Repeat.READS, RepeatOn.ELSEWHERE, False),
+        (Idempotency.REPEATABLE, Repeat.NONE, RepeatOn.ELSEWHERE, False),
+        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.REPEATABLE, RepeatOn.ELSEWHERE, True),
+        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.REPEATABLE, RepeatOn.SAME, False),
+        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.READS, RepeatOn.ELSEWHERE, False),
+        (Idempotency.ONCE, Repeat.REPEATABLE, RepeatOn.ELSEWHERE, False),
+        (Idempotency.ONCE, Repeat.REPEATABLE, RepeatOn.SAME, False),
     ],
 )
 def test_what_may_have_run_is_repeated_by_its_class(
-    kind: Kind, policy: Repeat, where: Next, expected: bool
+    kind: Idempotency, policy: Repeat, where: RepeatOn, expected: bool
 ) -> None:
-    assert repeats(kind, policy, Fate.UNKNOWN, where) is expected
+    assert may_repeat(kind, policy, Outcome.UNKNOWN, where) is expected

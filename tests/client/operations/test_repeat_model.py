@@ -14,14 +14,14 @@ from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client._connect.link import Link, LinkEnded, ProxyKey
 from flask_hazelcast_failover.client._operations import operations as operations_module
-from flask_hazelcast_failover.client._operations.idempotency import Kind, Method, method_of
+from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits, traits_of
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client._operations.route import Route
-from flask_hazelcast_failover.client._process.serial_executor import Runner
+from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 from flask_hazelcast_failover.client.options import Options, Repeat
 from flask_hazelcast_failover.errors import ClientOfflineException, OperationOutcomeUnknown
 
-_KINDS = [Kind.READ, Kind.REPEATABLE, Kind.REPEATABLE_ELSEWHERE, Kind.ONCE]
+_KINDS = [Idempotency.READ, Idempotency.REPEATABLE, Idempotency.REPEATABLE_ELSEWHERE, Idempotency.ONCE]
 _KEY = ProxyKey("Map", "hz:impl:mapService", "m")
 _A, _B = 1, 2
 
@@ -77,10 +77,10 @@ class Script:
 
     def start(self, real: object, link: Link) -> Any:
         if not self.steps:
-            self.starts.append((link.data, True))
+            self.starts.append((link.data_id, True))
             return ImmediateFuture("done")
         step = self.steps.pop(0)
-        self.starts.append((link.data, step.lost is Lost.AFTER))
+        self.starts.append((link.data_id, step.lost is Lost.AFTER))
         if step.then is Then.OFFLINE:
             self.route.offline("nobody is there")
         elif step.then is not Then.SAME_LINK:
@@ -96,7 +96,7 @@ class Script:
 
 def new_link(data: int) -> Link:
     link = Link("cluster", data, ScriptedClient())  # type: ignore[arg-type]
-    link.data = data
+    link.data_id = data
     return link
 
 
@@ -111,19 +111,19 @@ def stories() -> Iterator[tuple[Step, ...]]:
                 yield (*before, end)
 
 
-def may_repeat(kind: Kind, policy: Repeat, doubts: set[int], data: int) -> bool:
+def may_repeat(kind: Idempotency, policy: Repeat, doubts: set[int], data: int) -> bool:
     """The contract's table, in words of its own."""
     if not doubts:
         return True
     allowed = {
-        Repeat.NONE: set[Kind](),
-        Repeat.READS: {Kind.READ},
-        Repeat.REPEATABLE: {Kind.READ, Kind.REPEATABLE, Kind.REPEATABLE_ELSEWHERE},
+        Repeat.NONE: set[Idempotency](),
+        Repeat.READS: {Idempotency.READ},
+        Repeat.REPEATABLE: {Idempotency.READ, Idempotency.REPEATABLE, Idempotency.REPEATABLE_ELSEWHERE},
     }[policy]
-    return kind in allowed and (kind is not Kind.REPEATABLE_ELSEWHERE or data not in doubts)
+    return kind in allowed and (kind is not Idempotency.REPEATABLE_ELSEWHERE or data not in doubts)
 
 
-def expected(kind: Kind, policy: Repeat, steps: tuple[Step, ...]) -> tuple[list[int], object]:
+def expected(kind: Idempotency, policy: Repeat, steps: tuple[Step, ...]) -> tuple[list[int], object]:
     """Where an operation is started, and how it ends."""
     data, starts, doubts = _A, [], set[int]()
     for step in steps:
@@ -153,17 +153,17 @@ def without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def runner() -> Iterator[Runner]:
+def runner() -> Iterator[SerialExecutor]:
     yield from _running("test-runner")
 
 
 @pytest.fixture
-def waiter() -> Iterator[Runner]:
+def waiter() -> Iterator[SerialExecutor]:
     yield from _running("test-waiter")
 
 
-def _running(name: str) -> Iterator[Runner]:
-    runner = Runner(name)
+def _running(name: str) -> Iterator[SerialExecutor]:
+    runner = SerialExecutor(name)
     yield runner
     runner.stop()
     runner.join(5.0)
@@ -173,7 +173,7 @@ def _running(name: str) -> Iterator[Runner]:
 @pytest.mark.parametrize("policy", Repeat)
 @pytest.mark.parametrize("kind", _KINDS)
 def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
-    kind: Kind, policy: Repeat, way: str, runner: Runner, waiter: Runner
+    kind: Idempotency, policy: Repeat, way: str, runner: SerialExecutor, waiter: SerialExecutor
 ) -> None:
     for steps in stories():
         wanted = expected(kind, policy, steps)
@@ -182,7 +182,7 @@ def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
         route = Route(lambda: None, lambda: "")
         script = Script(steps, route)
         operations = Operations(route, Options(repeat=policy), runner, waiter)
-        operation = operations.operation(_KEY, "method", Method(kind), script.start)
+        operation = operations.operation(_KEY, "method", MethodTraits(kind), script.start)
         if way == "run":
             ended = outcome(lambda: operations.run(operation))  # noqa: B023
         else:
@@ -194,22 +194,24 @@ def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
 
 @pytest.mark.parametrize("way", ["run", "submit"])
 def test_what_is_made_of_several_requests_may_have_run_when_one_of_them_is_refused(
-    way: str, runner: Runner, waiter: Runner
+    way: str, runner: SerialExecutor, waiter: SerialExecutor
 ) -> None:
     route = Route(lambda: None, lambda: "")
     script = Script((Step(Lost.REFUSED, Then.B),), route)
     operations = Operations(route, Options(), runner, waiter)
     key = ProxyKey("MultiMap", "hz:impl:multiMapService", "m")
-    operation = operations.operation(key, "put_all", method_of("MultiMap", "put_all"), script.start)
+    operation = operations.operation(key, "put_all", traits_of("MultiMap", "put_all"), script.start)
     with pytest.raises(OperationOutcomeUnknown, match="put_all"):
         operations.run(operation) if way == "run" else operations.submit(operation).result()
     assert len(script.starts) == 1
 
 
-def check_safety(kind: Kind, policy: Repeat, starts: list[tuple[int, bool]], steps: tuple[Step, ...]) -> None:
+def check_safety(
+    kind: Idempotency, policy: Repeat, starts: list[tuple[int, bool]], steps: tuple[Step, ...]
+) -> None:
     """Whatever the table says in detail: what may have run is not run again where that would show."""
     for (data, may_have_run), later in zip(starts, [starts[i + 1 :] for i in range(len(starts))]):  # noqa: B905
-        if may_have_run and (kind is Kind.ONCE or policy is Repeat.NONE):
+        if may_have_run and (kind is Idempotency.ONCE or policy is Repeat.NONE):
             assert not later, steps
-        if may_have_run and kind is Kind.REPEATABLE_ELSEWHERE:
+        if may_have_run and kind is Idempotency.REPEATABLE_ELSEWHERE:
             assert data not in [other for other, _ in later], steps

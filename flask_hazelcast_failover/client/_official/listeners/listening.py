@@ -17,7 +17,11 @@ from hazelcast.future import Future
 from hazelcast.protocol.client_message import SIZE_OF_FRAME_LENGTH_AND_FLAGS, InboundMessage
 from hazelcast.proxy.ringbuffer import ReadResult
 
-from flask_hazelcast_failover.client._official.listeners.registration import Parts, Registering, SchemaMissing
+from flask_hazelcast_failover.client._official.listeners.registration import (
+    ListenerRegistration,
+    Parts,
+    SchemaMissing,
+)
 
 __all__ = ["Receive", "listen", "measure_reads", "size_of"]
 
@@ -39,7 +43,7 @@ class _Form:
     __slots__ = ("__weakref__", "_places", "_size", "_whose", "parts")
 
     def __init__(
-        self, registering: Registering, method: Callable[..., Any], arguments: Mapping[str, Any]
+        self, registering: ListenerRegistration, method: Callable[..., Any], arguments: Mapping[str, Any]
     ) -> None:
         told = {name: partial(self._tell, name) for name, value in arguments.items() if _is_told(name, value)}
         self.parts: Parts = registering.parts_of(method, {**arguments, **told})
@@ -81,7 +85,7 @@ class _Handler:
 
 
 def listen(
-    registering: Registering,
+    registering: ListenerRegistration,
     real: Any,
     add: str,
     args: tuple[Any, ...],
@@ -150,7 +154,7 @@ def _item_sizes(message: InboundMessage) -> list[int]:
 
 
 def _form(
-    registering: Registering, real: Any, method: Callable[..., Any], arguments: Mapping[str, Any]
+    registering: ListenerRegistration, real: Any, method: Callable[..., Any], arguments: Mapping[str, Any]
 ) -> _Form:
     """The form of a listener, shared by those that are alike for as long as there is one."""
     alike: list[object] = [method.__name__]

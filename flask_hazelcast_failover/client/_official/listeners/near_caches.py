@@ -23,10 +23,10 @@ from hazelcast.protocol.codec import map_add_near_cache_invalidation_listener_co
 from hazelcast.proxy.map import Map, MapFeatNearCache
 from hazelcast.serialization import LE_INT
 
-from flask_hazelcast_failover.client._official.listeners.registration import Registering
-from flask_hazelcast_failover.client._official.transport.clock import SteadyNearCache
+from flask_hazelcast_failover.client._official.listeners.registration import ListenerRegistration
+from flask_hazelcast_failover.client._official.transport.clock import MonotonicNearCache
 
-__all__ = ["TrueNearCaches"]
+__all__ = ["ConsistentNearCaches"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
@@ -37,14 +37,14 @@ _LISTENS = map_add_near_cache_invalidation_listener_codec._REQUEST_MESSAGE_TYPE
 _number = itertools.count(1).__next__
 
 
-class TrueNearCaches:
+class ConsistentNearCaches:
     """The near caches of an official client. To be made before it connects.
 
     :param client: drops from now on what its near caches may not have been told the changes of
     :param registering: registers what tells of changes
     """
 
-    def __init__(self, client: Any, registering: Registering) -> None:
+    def __init__(self, client: Any, registering: ListenerRegistration) -> None:
         self._client = client
         self._registering = registering
         self._manager = client._near_cache_manager
@@ -143,7 +143,7 @@ class TrueNearCaches:
         return connection.live and id_ in self._listeners._active_registrations
 
 
-class _NearCache(SteadyNearCache):
+class _NearCache(MonotonicNearCache):
     """A near cache that takes an answer only if nothing has happened to the key since it was asked for."""
 
     _is_closed = False

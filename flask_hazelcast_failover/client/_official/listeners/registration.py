@@ -22,7 +22,7 @@ from hazelcast.errors import (
 from hazelcast.future import Future, ImmediateFuture
 from hazelcast.invocation import Invocation
 
-from flask_hazelcast_failover.client._official.listeners.slow_members import Patience
+from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers
 from flask_hazelcast_failover.client._official.transport.futures import LightFuture
 from flask_hazelcast_failover.client._official.versions import unsupported_version
 
@@ -31,7 +31,7 @@ try:
 except ImportError as error:
     raise ImportError(unsupported_version(["_EventRegistration or _ListenerRegistration"])) from error
 
-__all__ = ["Registering", "SchemaMissing"]
+__all__ = ["ListenerRegistration", "SchemaMissing"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
@@ -56,7 +56,7 @@ class SchemaMissing(Exception):
         self.error = error
 
 
-class Registering:
+class ListenerRegistration:
     """Registers listeners with every member that is connected, and takes them off.
 
     :param service: the official client's listeners, whose books are kept
@@ -64,7 +64,7 @@ class Registering:
     :param patience: how long members may be silent
     """
 
-    def __init__(self, service: Any, invoke: Callable[[Invocation], None], patience: Patience) -> None:
+    def __init__(self, service: Any, invoke: Callable[[Invocation], None], patience: SlowMembers) -> None:
         self._service = service
         self._invoke = invoke
         self._patience = patience
@@ -245,7 +245,7 @@ class _Asked:
 
     __slots__ = ("_error", "_is_settled", "_missing", "_registering", "future", "id", "registration")
 
-    def __init__(self, registering: Registering, id_: str, registration: Any, members: int) -> None:
+    def __init__(self, registering: ListenerRegistration, id_: str, registration: Any, members: int) -> None:
         self.id = id_
         self.registration = registration
         self.future = LightFuture()
@@ -306,7 +306,9 @@ class _Answer:
 
     __slots__ = ("_asked", "_connection", "_is_done", "_registering", "_request")
 
-    def __init__(self, registering: Registering, asked: _Asked, connection: Any, request: Any) -> None:
+    def __init__(
+        self, registering: ListenerRegistration, asked: _Asked, connection: Any, request: Any
+    ) -> None:
         self._registering = registering
         self._asked = asked
         self._connection = connection

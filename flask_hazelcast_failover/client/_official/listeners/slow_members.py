@@ -18,7 +18,7 @@ from hazelcast.invocation import Invocation
 
 from flask_hazelcast_failover.client._official.transport.futures import LightFuture
 
-__all__ = ["Patience", "ask_any"]
+__all__ = ["SlowMembers", "ask_any"]
 
 # How long a member may say nothing while others wait for it, seconds.
 _SILENCE = 0.5
@@ -28,7 +28,7 @@ Look = Callable[[], bool]
 """Does what can be done without the silent members, and says whether there is nothing left to look after."""
 
 
-class Patience:
+class SlowMembers:
     """Notes when members answer, and has whoever waits for one looked after, all by one timer.
 
     :param add_timer: calls back on the reactor's thread
@@ -85,7 +85,7 @@ class Patience:
 def ask_any(
     invoke: Callable[[Invocation], None],
     request: Callable[[], Any],
-    patience: Patience,
+    patience: SlowMembers,
     connections: Callable[[], list[Any]],
 ) -> Future[Any]:
     """Ask any member what all of them know, and all of them if that one is silent.

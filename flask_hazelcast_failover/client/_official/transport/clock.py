@@ -33,20 +33,20 @@ except ImportError as error:
     raise ImportError(unsupported_version([str(error)])) from error
 
 __all__ = [
+    "MonotonicNearCache",
+    "MonotonicTransaction",
     "SteadyConnection",
-    "SteadyNearCache",
-    "SteadyTransaction",
-    "go_by_steady_clock",
     "now",
     "steady_methods",
-    "steady_timers",
+    "use_monotonic_clock",
+    "use_monotonic_timers",
 ]
 
 now = time.monotonic
 """The clock that everything goes by, seconds since some moment."""
 
 
-def go_by_steady_clock(client: Any) -> None:
+def use_monotonic_clock(client: Any) -> None:
     """Have an official client that is not started yet go by the monotonic clock, all but its connections.
 
     Those are to be of the class ``SteadyConnection``.
@@ -58,7 +58,7 @@ def go_by_steady_clock(client: Any) -> None:
         _bind(holder, methods)
 
 
-def steady_timers(reactor: Any) -> None:
+def use_monotonic_timers(reactor: Any) -> None:
     """Have a reactor's timers go by the monotonic clock, before the first is set."""
     _bind(reactor._loop, steady_methods()["_reactor._loop"])
 
@@ -149,7 +149,7 @@ class SteadyConnection(AsyncoreConnection):
     (handle_read,) = _copies(AsyncoreConnection, "handle_read").values()
 
 
-class SteadyNearCache(NearCache):
+class MonotonicNearCache(NearCache):
     """An official near cache whose entries expire by the monotonic clock. When it was made is for people."""
 
     __getitem__, __setitem__ = _copies(
@@ -160,7 +160,7 @@ class SteadyNearCache(NearCache):
     ).values()
 
 
-class SteadyTransaction(Transaction):
+class MonotonicTransaction(Transaction):
     """An official transaction whose timeout runs by the monotonic clock."""
 
     _began = 0.0  # monotonic seconds

@@ -12,7 +12,7 @@ from typing import Any
 
 from hazelcast.future import Future
 
-from flask_hazelcast_failover.client._official.transport.clock import now, steady_timers
+from flask_hazelcast_failover.client._official.transport.clock import now, use_monotonic_timers
 from flask_hazelcast_failover.client._official.transport.traffic import MeasuredConnection
 from flask_hazelcast_failover.client._official.versions import unsupported_version
 
@@ -23,13 +23,13 @@ except ImportError as error:
     raise ImportError(unsupported_version(["_Reader or asyncore"])) from error
 
 __all__ = [
-    "CarefulReader",
+    "CheckedReader",
     "ReactorClock",
+    "fix_waker_race",
     "is_reactor_thread",
-    "let_each_greenlet_be_a_thread",
-    "put_waker_right",
-    "read_carefully",
-    "sleep_until_needed",
+    "sleep_until_event",
+    "support_late_gevent_patch",
+    "use_checked_reader",
     "without_waiting",
 ]
 
@@ -41,7 +41,7 @@ _KEPT = 1 << 20
 _LONGEST_TURN = 1.5 * _LONGEST_SLEEP
 
 
-def put_waker_right(reactor: Any) -> None:
+def fix_waker_race(reactor: Any) -> None:
     """Keep the reactor's waker from getting stuck.
 
     The official one marks itself asleep before it empties its pipe; a wake-up in between is emptied
@@ -64,7 +64,7 @@ def put_waker_right(reactor: Any) -> None:
     waker.handle_read = handle_read
 
 
-def sleep_until_needed(reactor: Any) -> None:
+def sleep_until_event(reactor: Any) -> None:
     """Have the reactor sleep until something comes, instead of looking a hundred times a second.
 
     An app keeps a connection to each of its clusters all the time, in every process. Needs a waker that was
@@ -72,7 +72,7 @@ def sleep_until_needed(reactor: Any) -> None:
     """
     if _piped_waker(reactor) is None:
         return
-    steady_timers(reactor)
+    use_monotonic_timers(reactor)
     loop = reactor._loop
     add_timer, shut_down = loop.add_timer, loop.shutdown
     longest = _LONGEST_SLEEP
@@ -136,7 +136,7 @@ def _piped_waker(reactor: Any) -> Any | None:
     return waker if hasattr(waker, "_read_fd") else None
 
 
-class CarefulReader(_Reader):
+class CheckedReader(_Reader):
     """The official reader of frames with two faults put right.
 
     It goes round in circles at a frame that claims to be shorter than its header, and keeps all that it has read for as
@@ -163,11 +163,11 @@ class CarefulReader(_Reader):
 
 class _CarefulConnection(MeasuredConnection):
     def create_socket(self, *kind: Any) -> None:
-        self._reader = CarefulReader(self._builder)  # here, since nothing can be read before
+        self._reader = CheckedReader(self._builder)  # here, since nothing can be read before
         super().create_socket(*kind)
 
 
-def read_carefully(reactor: Any) -> None:
+def use_checked_reader(reactor: Any) -> None:
     """Close a connection over which garbage comes, instead of reading it for ever."""
     reactor.connection_factory = partial(_CarefulConnection, reactor)
 
@@ -191,7 +191,7 @@ def without_waiting() -> Iterator[None]:
         del flags.is_reactor_thread
 
 
-def let_each_greenlet_be_a_thread() -> None:
+def support_late_gevent_patch() -> None:
     """Greenlets may come after the import, as in gunicorn's workers: then not all of them are the reactor."""
     if type(Future._threading_locals) is not threading.local:
         Future._threading_locals = threading.local()
