@@ -20,7 +20,7 @@ def measure(runs: int) -> list[Row]:
     with pair() as (blue, green), connected(blue, green) as client:
         follower: Any = client.get_map("bench").blocking()
         follower.set("key", "value")
-        real: Any = client.connected_clusters()["blue"].get_map("bench").blocking()
+        real: Any = client.control.connected_clusters()["blue"].get_map("bench").blocking()
         for _ in range(runs):
             a, b = _alternating(lambda: follower.get("key"), lambda: real.get("key"))
             ours.append(a)

@@ -63,7 +63,7 @@ class _Load:
 @contextlib.contextmanager
 def _warmed(client: HazelcastClient, label: str) -> Iterator[None]:
     """Have a member do what it will be asked for, as one that has run for a while has: a JVM begins slowly."""
-    shop: Any = client.connected_clusters()[label].get_map("bench").blocking()
+    shop: Any = client.control.connected_clusters()[label].get_map("bench").blocking()
     for number in range(_WARMING):
         shop.get(number % _THREADS)
         shop.set(number % _THREADS, number)

@@ -27,7 +27,7 @@ def _killed(runs: int, maps: int) -> Row:
         with pair() as (blue, green), connected(blue, green) as client:
             heard: list[Any] = []
             _add(client, maps, heard)
-            until(lambda: len(client.connected_clusters()) == 2)
+            until(lambda: len(client.control.connected_clusters()) == 2)
             own_before, member_before = time.process_time(), _cpu(green)
             began = time.perf_counter()
             blue.kill()

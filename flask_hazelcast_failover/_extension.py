@@ -114,7 +114,7 @@ class HazelcastFailover:
 
 
 def _bring_together(app: Flask, client: HazelcastClient, fleet: Fleet) -> None:
-    client.accompany(fleet)
+    client.control.attach(fleet)
     client.subscribe(fleet.heard)
     client.subscribe(_announcer(weakref.ref(app), fleet))
     # Around the app, and not a function before requests: a session is opened before those are called.

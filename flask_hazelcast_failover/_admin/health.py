@@ -25,7 +25,7 @@ def health_of(client: HazelcastClient) -> Health:
     status = client.status().as_dict()
     state = status["state"]
     if state == "idle":
-        client.connect_soon()
+        client.control.connect_soon()
         return Health.IDLE
     if state == "switching":
         # Calls wait and are answered; before the first connection nothing has been lost either.

@@ -113,7 +113,7 @@ class Fleet:
         if not self._serves:
             return replace(event, fleet_first=False)  # a shell speaks for nobody who serves
         pulse, me = self._own_pulse(), self._client.status().worker
-        clients = self._client.connected_clusters()
+        clients = self._client.control.connected_clusters()
         is_first = claim_arrival(clients, event.current, pulse.member.fleet, me, _ANSWER)
         if is_first is None:
             # That cluster is gone as well, or does not answer: one of those who met before speaks for all.
@@ -127,14 +127,14 @@ class Fleet:
         """
         if not self._takes_part:
             return True
-        clusters = self._client.connected_clusters()
+        clusters = self._client.control.connected_clusters()
         label = next((label for label, other in clusters.items() if other is client), None)
         view = self._own_pulse().view
         return label is not None and not (view.is_told or view.is_held or _out_of_reach(view.workers, label))
 
     # The client's companion.
 
-    def steer(self, index: int, *, holds: bool) -> None:
+    def switch_fleet(self, index: int, *, holds: bool) -> None:
         """Move the whole fleet on the app's behalf. Raises ``ClientOfflineException`` if nothing has changed."""
         status = self._client.status()
         if status.state is State.CLOSED:
@@ -142,11 +142,11 @@ class Fleet:
         wish = SwitchCommand(status.clusters[index].label, by=f"process {status.worker}")
         try:
             if self._takes_part and not self._serves:  # it is not told with the others, and moves last
-                self._client.connect_soon()
-                self._client.try_to_reach(index)
+                self._client.control.connect_soon()
+                self._client.control.try_to_connect(index)
             # One that has gone there may be elsewhere by now, as somebody else has wished since.
             if status.worker not in self._carry_out(wish, holds=holds).done:
-                self._client.move(index, Reason.MANUAL, holds=holds)
+                self._client.control.switch(index, Reason.MANUAL, holds=holds)
         except TargetUnreachable as error:
             raise ClientOfflineException(str(error)) from error
 
@@ -163,7 +163,7 @@ class Fleet:
             _logger.debug("%s does not say where fleet %s is: %s", label, member.fleet, error)
         return self._newcomer.hear(label, word)
 
-    def leave(self, timeout: float) -> None:
+    def deregister(self, timeout: float) -> None:
         """Be gone for the others at once."""
         with self._lock:
             pulse = self._pulse
@@ -212,9 +212,9 @@ class Fleet:
         if wish.precondition is Precondition.ALL_CAN_REACH_IT:
             self._refuse_out_of_reach(self._when_connected(others, label), label, me in told)
         with self._own_pulse().staying():
-            move = partial(self._client.move, index, Reason.MANUAL, holds=holds)
+            move = partial(self._client.control.switch, index, Reason.MANUAL, holds=holds)
             # Without standby, moving closes the connection over which others are told: that comes last then.
-            first = partial(self._client.try_to_reach, index) if self._is_cold else move
+            first = partial(self._client.control.try_to_connect, index) if self._is_cold else move
             has_moved = me in told and self._succeeds(first, wish.precondition)
             desired = self._want(wish, label, holds, told)
             if has_moved and self._is_cold:
@@ -228,7 +228,7 @@ class Fleet:
 
     def _join(self) -> FleetView:
         """Be connected, if that is possible soon, and know who else is."""
-        self._client.connect_soon()
+        self._client.control.connect_soon()
         end = time.monotonic() + _JOINING
         while self._is_connecting() and time.monotonic() < end:
             time.sleep(_LOOK_PACE / 5)
@@ -260,7 +260,7 @@ class Fleet:
         if not missing:
             return  # whether this process can is seen when it goes there
         if with_me and not self._is_cold:
-            reach = tuple(self._client.connected_clusters())
+            reach = tuple(self._client.control.connected_clusters())
             missing += _out_of_reach([self._own_pulse().member.record(self._client.status(), reach)], label)
         missing.sort(key=lambda record: record.id)
         named = ", ".join(f"{record.id} (on {record.current_cluster or 'none'})" for record in missing)
@@ -363,7 +363,9 @@ class Fleet:
             return pulse.view
 
     def _down(self) -> list[str]:
-        connected = self._client.connected_clusters()  # its state shows that when it has said its word
+        connected = (
+            self._client.control.connected_clusters()
+        )  # its state shows that when it has said its word
         clusters = self._client.status().clusters
         return [one.label for one in clusters if one.state is Condition.DOWN and one.label not in connected]
 

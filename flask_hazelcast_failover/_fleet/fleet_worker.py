@@ -207,7 +207,7 @@ class FleetWorker:
         self._beats += 1
         self._next_at = time.monotonic() + _PACE
         status = self._client.status()
-        clients = self._client.connected_clusters()
+        clients = self._client.control.connected_clusters()
         linked = [label for label in self.member.labels if label in clients]
         self.boards.follow({label: clients[label] for label in linked})
         readings = self.boards.read(_ANSWER)
@@ -282,7 +282,7 @@ class FleetWorker:
         if split is not None:
             counted = ", ".join(f"{count} on {label}" for label, count in split.items())
             _logger.warning("fleet %s is split: %s", self.member.fleet, counted)
-            self._client.announce(FleetSplit(self.member.fleet, split))
+            self._client.control.announce(FleetSplit(self.member.fleet, split))
 
     def _go(self, place: Location, now: float) -> None:
         if self._is_moving or self._staying:
@@ -307,7 +307,7 @@ class FleetWorker:
     def _move(self, destination: Destination) -> None:
         index = self.member.labels.index(destination.label)
         try:
-            self._client.move(index, Reason.FLEET, holds=destination.holds)
+            self._client.control.switch(index, Reason.FLEET, holds=destination.holds)
         except (ClientOfflineException, HazelcastClientNotActiveError) as error:
             _logger.info("fleet %s: not on %s: %s", self.member.fleet, destination.label, error)
             end = self._rules.failed
@@ -334,7 +334,7 @@ class FleetWorker:
 
     def _try(self, question: ReachabilityQuestion) -> None:
         try:
-            self._client.try_to_reach(self.member.labels.index(question.label))
+            self._client.control.try_to_connect(self.member.labels.index(question.label))
         except (ClientOfflineException, HazelcastClientNotActiveError) as error:
             _logger.info("fleet %s: cannot go to %s: %s", self.member.fleet, question.label, error)
             answer = ReachabilityAnswer(question.id, can_reach=False)

@@ -42,7 +42,7 @@ from flask_hazelcast_failover.client._process.serial_executor import SerialExecu
 from flask_hazelcast_failover.client._runtime.engine import Engine
 from flask_hazelcast_failover.client._runtime.event_log import log
 from flask_hazelcast_failover.client._runtime.names import client_name, named, worker_id
-from flask_hazelcast_failover.client.control import FleetHook
+from flask_hazelcast_failover.client.control import ClientControl, FleetHook
 from flask_hazelcast_failover.client.events import Event, Reason
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.status import ClientStatus, State
@@ -89,7 +89,7 @@ class HazelcastClient(ClientFacade):
         self._lock = threading.RLock()  # guards the engine's beginning, exchange and end
         self._ended = threading.Event()  # shutting down is over
         self._receivers: list[Receiver] = []  # only ever grows
-        self._companion: FleetHook | None = None  # set once, before the first use
+        self._hook: FleetHook | None = None  # set once, before the first use
         self._route = Route(self.connect_soon, self._described)
         self._completion_executor = SerialExecutor("hazelcast-failover-runner")
         self._waiting_executor = SerialExecutor("hazelcast-failover-waiter")
@@ -150,6 +150,11 @@ class HazelcastClient(ClientFacade):
         """Shuts down this client for good. Takes some seconds at most, whatever state the clusters are in."""
         self._shut_down(_SHUTDOWN)
 
+    @property
+    def control(self) -> ClientControl:
+        """What the fleet of this process does with it; apps need none of it."""
+        return self
+
     def connect_soon(self) -> None:
         """Start connecting, if nothing has yet, and do not wait for it."""
         if self._route.state is State.IDLE and self._threads_are is not threading.local:
@@ -182,8 +187,8 @@ class HazelcastClient(ClientFacade):
         """
         self._steer(0, holds=False)
 
-    def move(self, index: int, reason: Reason, *, holds: bool) -> None:
-        """Move this process's client, whatever the others of its fleet do.
+    def switch(self, index: int, reason: Reason, *, holds: bool) -> None:
+        """Switch this process's client, whatever the others of its fleet do.
 
         :param index: the cluster's place in the order of priority
         :param reason: what to give as the reason
@@ -233,21 +238,21 @@ class HazelcastClient(ClientFacade):
         for receiver in tuple(self._receivers):
             self._event_executor.submit(partial(receiver, event))
 
-    def accompany(self, companion: FleetHook) -> None:
-        """Have ``companion`` carry out ``switch_to()`` and ``reset()``. To be called before the first use."""
-        self._companion = companion
+    def attach(self, hook: FleetHook) -> None:
+        """Have ``hook`` carry out ``switch_to()`` and ``reset()``. To be called before the first use."""
+        self._hook = hook
 
     def connected_clusters(self) -> dict[str, OfficialClient]:
         """The open official clients by label: of the active cluster and of those that stand by."""
         return self._engine.connected_clusters()
 
-    def try_to_reach(self, index: int) -> None:
+    def try_to_connect(self, index: int) -> None:
         """Open a connection to a cluster and close it again; nothing else changes.
 
         :param index: the cluster's place in the order of priority
         :raises ClientOfflineException: it cannot be reached
         """
-        self._engine.try_to_reach(index)
+        self._engine.try_to_connect(index)
 
     @mirrors(ClientFacade.add_distributed_object_listener)
     def add_distributed_object_listener(
@@ -318,13 +323,13 @@ class HazelcastClient(ClientFacade):
         )
 
     def _steer(self, index: int, *, holds: bool) -> None:
-        if self._companion is None:
-            self.move(index, Reason.MANUAL, holds=holds)
+        if self._hook is None:
+            self.switch(index, Reason.MANUAL, holds=holds)
         else:
-            self._companion.steer(index, holds=holds)
+            self._hook.switch_fleet(index, holds=holds)
 
     def _preferred(self, link: Link) -> int | None:
-        label = self._companion.preferred(link.label, link.client) if self._companion else None
+        label = self._hook.preferred(link.label, link.client) if self._hook else None
         return self._clusters.labels.index(label) if label in self._clusters.labels else None
 
     def _index_of(self, label: str) -> int:
@@ -377,8 +382,8 @@ class HazelcastClient(ClientFacade):
                 self._ended.wait(timeout)
             return
         try:
-            if self._companion is not None:
-                self._companion.leave(min(timeout, _FAREWELL))
+            if self._hook is not None:
+                self._hook.deregister(min(timeout, _FAREWELL))
             self._lifecycle.fire(LifecycleState.SHUTTING_DOWN)
             self._engine.stop(max(0.0, deadline - time.monotonic()))
             self._engine.join(_TIDYING)
@@ -393,8 +398,8 @@ class HazelcastClient(ClientFacade):
 
         :param deadline: when to be through, monotonic seconds
         """
-        if self._companion is not None:
-            self._companion.leave(max(0.0, min(_FAREWELL, deadline - time.monotonic())))
+        if self._hook is not None:
+            self._hook.deregister(max(0.0, min(_FAREWELL, deadline - time.monotonic())))
         self._engine.let_go()
         self._end_executors(deadline)
 

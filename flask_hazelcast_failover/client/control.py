@@ -1,18 +1,19 @@
-"""The seam for whoever decides together with other processes where this process's client should be."""
+"""The seam between a client and the fleet of its process: each does a few things with the other."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from flask_hazelcast_failover.client._official import OfficialClient
+from flask_hazelcast_failover.client.events import Event, Reason
 
-__all__ = ["FleetHook", "OfficialClient"]
+__all__ = ["ClientControl", "FleetHook", "OfficialClient"]
 
 
 class FleetHook(Protocol):
-    """Accompanies a client. Called from threads of the client's and from those that use it."""
+    """What a client asks of its fleet. Called from threads of the client's and from those that use it."""
 
-    def steer(self, index: int, *, holds: bool) -> None:
+    def switch_fleet(self, index: int, *, holds: bool) -> None:
         """Carry out ``switch_to()`` or ``reset()``, for this process and for the others.
 
         :param index: the cluster's place in the order of priority
@@ -28,5 +29,37 @@ class FleetHook(Protocol):
         :return: a cluster's label, or ``None`` for the best that can be reached
         """
 
-    def leave(self, timeout: float) -> None:
-        """Take leave of the others: the client shuts down. Takes ``timeout`` seconds at most."""
+    def deregister(self, timeout: float) -> None:
+        """The client shuts down: be gone for the other processes. Takes ``timeout`` seconds at most."""
+
+
+class ClientControl(Protocol):
+    """What a fleet does with the client of its process. Apps need none of it."""
+
+    def attach(self, hook: FleetHook) -> None:
+        """Have ``hook`` carry out ``switch_to()`` and ``reset()``. To be called before the first use."""
+
+    def connect_soon(self) -> None:
+        """Start connecting, if nothing has yet, and do not wait for it."""
+
+    def connected_clusters(self) -> dict[str, OfficialClient]:
+        """The open official clients by label: of the active cluster and of those that stand by."""
+
+    def try_to_connect(self, index: int) -> None:
+        """Open a connection to a cluster and close it again; nothing else changes.
+
+        :param index: the cluster's place in the order of priority
+        :raises ClientOfflineException: it cannot be reached
+        """
+
+    def switch(self, index: int, reason: Reason, *, holds: bool) -> None:
+        """Switch this process's client, whatever the others of its fleet do.
+
+        :param index: the cluster's place in the order of priority
+        :param reason: what to give as the reason
+        :param holds: whether to stay there, without automatic failback
+        :raises ClientOfflineException: it cannot be reached, and nothing has changed
+        """
+
+    def announce(self, event: Event, why: str = "") -> None:
+        """Tell subscribers, after everything told before; ``why`` is for the log."""

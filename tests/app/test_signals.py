@@ -195,7 +195,7 @@ def test_an_app_that_finds_no_cluster_is_told_why_for_each(connect: Connect) -> 
     got: list[Any] = []
     connect("clusters_exhausted", lambda _, event: got.append(event), flask_app)
     with client_of(flask_app) as client:
-        client.connect_soon()
+        client.control.connect_soon()
         (event, *_) = eventually(lambda: got)
     assert event.errors.keys() == {"blue", "green"}
     assert all("refused" in why for why in event.errors.values())

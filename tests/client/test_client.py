@@ -274,8 +274,8 @@ def test_members_know_a_client_by_its_name(
     blue: LocalCluster, green: LocalCluster, given: dict[str, str]
 ) -> None:
     with client_on(blue, green, client_options=given) as client:
-        eventually(lambda: len(client.connected_clusters()) == 2)
-        assert {official.name for official in client.connected_clusters().values()} == {client.name}
+        eventually(lambda: len(client.control.connected_clusters()) == 2)
+        assert {official.name for official in client.control.connected_clusters().values()} == {client.name}
 
 
 # Errors.

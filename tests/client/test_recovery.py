@@ -143,7 +143,7 @@ def background_attempts(peer: Peer, count: int, *further: str) -> list[float]:
     config = ClientConfig.from_dict({"cluster_name": "blue", "cluster_members": [peer.address, *further]})
     client = HazelcastClient(config, try_count=1)
     try:
-        client.connect_soon()
+        client.control.connect_soon()
         eventually(lambda: peer.connections >= count, 10.0)
         return peer.times[:count]
     finally:
@@ -157,7 +157,7 @@ from flask_hazelcast_failover import ClientConfig, HazelcastClient
 config = ClientConfig.from_dict({"cluster_name": "blue", "cluster_members": [sys.argv[1]]})
 clients = [HazelcastClient(config, try_count=1, health_check_interval=0) for _ in range(int(sys.argv[2]))]
 for client in clients:
-    client.connect_soon()
+    client.control.connect_soon()
 print("ready", flush=True)
 sys.stdin.readline()
 import time
@@ -302,7 +302,7 @@ def write_and_read(numbers: Any) -> None:
 
 def is_connected_to(client: HazelcastClient, address: str, *, but_not: object) -> bool:
     """Whether the client is connected to both members, and another one than ``but_not`` is at this address."""
-    official = client._engine.connected_clusters()["blue"]
+    official = client.control.connected_clusters()["blue"]
     members = {
         member.uuid: f"{member.address.host}:{member.address.port}" for member in official.member_list()
     }
@@ -315,7 +315,7 @@ def is_connected_to(client: HazelcastClient, address: str, *, but_not: object) -
 
 def member_at(client: HazelcastClient, address: str) -> object:
     """The id of the member at an address."""
-    official = client._engine.connected_clusters()["blue"]
+    official = client.control.connected_clusters()["blue"]
     here = [m.uuid for m in official.member_list() if f"{m.address.host}:{m.address.port}" == address]
     return here[0]
 

@@ -108,7 +108,7 @@ def test_a_client_that_is_let_in_never_tells_a_secret(
         secrets.set("key", 1)
         client.switch_to("green")
         client.reset()
-        assert not told((client, client.status(), client.failover, client.connected_clusters()))
+        assert not told((client, client.status(), client.failover, client.control.connected_clusters()))
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_proxy_that_comes_into_use_is_made_on_the_standbys_beforehand(
         eventually(lambda: cluster_of(client, "green").state == "standby")
         used: Any = client.get_map("switching-beforehand").blocking()
         used.get("k")
-        standing_by = client.connected_clusters()["green"]
+        standing_by = client.control.connected_clusters()["green"]
         eventually(
             lambda: "switching-beforehand" in {made.name for made in standing_by.get_distributed_objects()}
         )
@@ -154,7 +154,7 @@ def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
             # Members share the partitions out at their first use, and the frozen one would be who tells the others.
             with client_on(three) as first:
                 first.get_map("switching-minority").blocking().put_all({n: n for n in range(500)})
-            standing_by = client.connected_clusters()["three"].partition_service
+            standing_by = client.control.connected_clusters()["three"].partition_service
             eventually(lambda: standing_by.get_partition_owner(0))
             heard: list[int] = []
             numbers: Any = client.get_map("switching-heard").blocking()
@@ -171,7 +171,9 @@ def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
             assert not [event for event in told.of(ClusterLost) if event.cluster == "three"]
             three.members[0].thaw()
             # A member may carry a write out before the registration that was sent to it earlier.
-            registrations = client.connected_clusters()["three"]._listener_service._active_registrations
+            registrations = client.control.connected_clusters()[
+                "three"
+            ]._listener_service._active_registrations
             eventually(
                 lambda: {len(one.connection_registrations) for one in registrations.values()} == {3}, 10.0
             )

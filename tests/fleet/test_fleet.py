@@ -131,8 +131,8 @@ def test_a_late_starter_follows_a_majority_that_has_moved_just_now(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     first = start(blue, green, FLEET="late-majority")
-    first.client.move(1, Reason.CONNECTION_LOST, holds=False)
-    for official in first.client.connected_clusters().values():
+    first.client.control.switch(1, Reason.CONNECTION_LOST, holds=False)
+    for official in first.client.control.connected_clusters().values():
         board: Any = official.get_map(map_name("late-majority")).blocking()
         eventually(lambda board=board: '"green"' in str(board.get(f"worker/{first.id}")))  # type: ignore[misc]
         board.set("desired", by_majority(None, "blue").as_text())  # where most of them were before

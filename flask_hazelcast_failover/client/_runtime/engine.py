@@ -210,7 +210,7 @@ class Engine:
         """The active link, those that stand by, and those that are being left."""
         return list(self._links)
 
-    def try_to_reach(self, index: int) -> None:
+    def try_to_connect(self, index: int) -> None:
         """Open a connection to a cluster and close it again.
 
         :raises ClientOfflineException: it cannot be reached

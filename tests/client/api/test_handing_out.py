@@ -278,5 +278,5 @@ def test_a_near_cache_is_there_from_when_its_map_is_handed_out(blue: LocalCluste
     (name,) = new_names(1)
     with client_on(blue, client_options={"near_caches": {name: {}}}) as client:
         client.get_map(name)
-        caches = client.connected_clusters()["blue"]._near_cache_manager
+        caches = client.control.connected_clusters()["blue"]._near_cache_manager
         eventually(lambda: [cache.name for cache in caches.list_near_caches()] == [name])

@@ -33,7 +33,7 @@ def behind(blue: str, green: str, **options: Any) -> Any:
 
 
 def connected(client: Any, label: str) -> bool:
-    return label in client.connected_clusters()
+    return label in client.control.connected_clusters()
 
 
 class TestSilence:
@@ -288,7 +288,7 @@ class TestCost:
             adding = [topic.add_listener(print) for _ in range(300)]
             for future in adding:
                 future.result()
-            reactor = client.connected_clusters()["green"]._reactor
+            reactor = client.control.connected_clusters()["green"]._reactor
             timers: list[float] = []
             add_timer = reactor._loop.add_timer
 

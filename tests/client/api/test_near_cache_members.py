@@ -57,7 +57,7 @@ def hits(client: Any) -> int:
 
 
 def connection_to(client: Any, address: str) -> Any:
-    (official,) = client.connected_clusters().values()
+    (official,) = client.control.connected_clusters().values()
     connections = official._connection_manager.active_connections.values()
     found = [one for one in connections if f":{one.remote_address.port}" == address[-6:]]
     return found[0] if found else None
@@ -65,7 +65,7 @@ def connection_to(client: Any, address: str) -> Any:
 
 def reach_others_through(client: Any, relay: Relay) -> None:
     """Have the client reach members that it is not connected to through a relay."""
-    (official,) = client.connected_clusters().values()
+    (official,) = client.control.connected_clusters().values()
     host, port = relay.address.split(":")
     official._connection_manager._translate_member_address = lambda _: Address(host, int(port))
 
@@ -175,7 +175,7 @@ def test_a_member_that_refuses_to_tell_of_changes_is_asked_again_and_nothing_is_
         with closing(RefusingRelay(address)) as relay, relayed(client, relay, address):
             set_all(changed, "old")
             eventually(lambda: get_all(cached) == {"old"} and hits(client) == len(KEYS))
-            (official,) = client.connected_clusters().values()
+            (official,) = client.control.connected_clusters().values()
             handlers = len(official._listener_service._event_handlers)
             relay.refuses_listeners = True
             relay.cut()
@@ -202,7 +202,7 @@ def test_an_answer_from_before_a_change_is_not_kept(start_cluster: StartCluster)
         with Relay(address) as relay, relayed(client, relay, address):
             set_all(changed, "old")
             eventually(lambda: get_all(cached.blocking()) == {"old"} and hits(client) == len(KEYS))
-            (official,) = client.connected_clusters().values()
+            (official,) = client.control.connected_clusters().values()
             for drop in (
                 official.forget_near_caches,
                 lambda: cached._invalidate_cache_batch(map(cached._to_data, KEYS)),

@@ -250,7 +250,7 @@ def test_one_is_made_again_when_the_last_connection_goes_just_then(
 ) -> None:
     """The official client hears of a lost connection before the controller does."""
     with client_on(blue) as client:
-        official = client.connected_clusters()["blue"]
+        official = client.control.connected_clusters()["blue"]
         make, failed = official.new_transaction, list[None]()
 
         def fail_once(*arguments: Any) -> Any:

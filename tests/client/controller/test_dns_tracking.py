@@ -121,7 +121,7 @@ def test_a_name_that_moves_to_another_cluster_is_followed_gracefully(place: Plac
 
 def test_a_rotation_within_the_cluster_changes_nothing(place: Place) -> None:
     with followed(place.port) as (client, told):
-        connection = client._engine.connected_clusters()["prod"]
+        connection = client.control.connected_clusters()["prod"]
         for ips in (
             (Place.ALSO_FIRST,),
             (Place.FIRST, Place.ALSO_FIRST),
@@ -132,7 +132,7 @@ def test_a_rotation_within_the_cluster_changes_nothing(place: Place) -> None:
             place.answers(3)
         assert client.status().epoch == 1
         assert client.status().history == ()
-        assert client._engine.connected_clusters()["prod"] is connection
+        assert client.control.connected_clusters()["prod"] is connection
         # Another order is no other answer.
         eventually(lambda: len(told.of(AddressesChanged)) == 3)
         eventually(lambda: sum(relay.link_count for relay in place.relays.values()) <= 2)

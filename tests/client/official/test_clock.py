@@ -97,7 +97,7 @@ def test_every_part_that_gets_another_clock_is_looked_for() -> None:
 
 def official_of(client: Any) -> Any:
     """The official client that is open."""
-    (official,) = client.connected_clusters().values()
+    (official,) = client.control.connected_clusters().values()
     return official
 
 

@@ -46,7 +46,7 @@ def together(act: Callable[[int], object]) -> list[Outcome]:
 
 
 def sessions_of(client: Any) -> Any:
-    (official,) = client.connected_clusters().values()
+    (official,) = client.control.connected_clusters().values()
     return official._proxy_session_manager
 
 

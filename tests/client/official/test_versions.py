@@ -54,7 +54,7 @@ def client_with(*paths: str) -> SimpleNamespace:
 
 def test_the_version_that_is_installed_has_every_part(blue: LocalCluster) -> None:
     with client_on(blue) as client:
-        (official,) = client.connected_clusters().values()
+        (official,) = client.control.connected_clusters().values()
         assert missing_parts(official) == []
 
 

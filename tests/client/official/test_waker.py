@@ -84,7 +84,7 @@ def test_it_is_put_right_on_every_connection(blue: LocalCluster, green: LocalClu
     with client_on(blue, green) as client:
         for label in ("green", "blue"):
             client.switch_to(label)
-            official: Any = client.connected_clusters()[label]
+            official: Any = client.control.connected_clusters()[label]
             assert "handle_read" in vars(official._reactor._loop.waker), label
 
 

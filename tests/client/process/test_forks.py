@@ -181,7 +181,7 @@ def test_forks_while_connecting_leave_no_socket_in_the_child(blue: LocalCluster)
         silent.freeze()
         run(
             """
-            client.connect_soon()
+            client.control.connect_soon()
             script.soon(script.sockets)
 
             def look():

@@ -75,8 +75,8 @@ def test_only_the_process_that_workers_are_forked_from_is_refused(
     try:
         if is_refused:
             with pytest.raises(RuntimeError, match="--lazy-apps"):
-                client.connect_soon()
+                client.control.connect_soon()
         else:
-            client.connect_soon()
+            client.control.connect_soon()
     finally:
         client.shutdown()
