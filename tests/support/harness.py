@@ -1,7 +1,4 @@
-"""A controller in a scripted world, run as the engine runs it in the real one.
-
-After each event it is looked whether what must always hold still holds.
-"""
+"""A controller over scripted clusters, run as the engine runs it over real ones; its invariants are checked all the time."""
 
 from __future__ import annotations
 
@@ -10,104 +7,90 @@ from typing import Any
 
 from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
 from flask_hazelcast_failover.client._controller.controller import FailoverController
-from flask_hazelcast_failover.client._controller.messages import (
-    AddressesVerified,
-    AttemptEnded,
-    Begin,
-    Drained,
-    LinkDown,
-    Prepared,
-)
+from flask_hazelcast_failover.client._controller.messages import Begin, Drained, Prepared, SwitchRequest
 from flask_hazelcast_failover.client.events import ClusterSwitched, Event, Reason
-from flask_hazelcast_failover.client.options import Failback, Options, Standby
-from flask_hazelcast_failover.client.status import State
+from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.failover import ClusterConfig
 from flask_hazelcast_failover.failover.cluster import DnsSource
-from tests.support.scripted_world import Asked, Mode, ScriptedCluster, ScriptedWorld, own
+from tests.support.invariants import ControllerInvariants
+from tests.support.scripted_clusters import Mode, ScriptedCluster, scripted
+from tests.support.scripted_effects import ScriptedEffects
 
-_QUICK = 0.01
-# More than this to do within no time means that it goes round in circles.
-_TOO_MUCH = 20_000
+__all__ = ["ControllerHarness", "attempts_of", "connected", "harness_of", "results_of", "switches"]
+
+# More steps than this within no time mean that they never end.
+_TOO_MANY = 20_000
 
 
-class Stage:
-    """A controller in a scripted world.
+class ControllerHarness:
+    """A controller and its scripted effects.
 
     :param labels: the clusters in order of priority; a label that begins with "dns" is a CNAME cluster
+    :param creep: seconds that pass at each look at the clock
     """
 
     def __init__(self, labels: list[str], options: Options | None = None, creep: float = 0.0) -> None:
         self.options = options or Options(try_count=3)
         self.clusters = [ScriptedCluster(label) for label in labels]
-        self.world = ScriptedWorld(self.clusters, self.options, creep)
+        self.effects = ScriptedEffects(self.clusters, self.options, creep)
         records = [
-            ClusterRecord(
-                _config(cluster, index), index, () if label.startswith("dns") else cluster.addresses
-            )
-            for index, (label, cluster) in enumerate(zip(labels, self.clusters, strict=True))
+            ClusterRecord(_config(cluster, index), index) for index, cluster in enumerate(self.clusters)
         ]
-        self.controller = FailoverController(records, self.options, self.world, "worker")
-        self._next_round = self.world.time
-
-    # What happens.
+        self.controller = FailoverController(records, self.options, self.effects, "worker")
+        self.invariants = ControllerInvariants(self.controller, self.effects)
+        self._next_round = self.effects.time
 
     def begin(self) -> None:
         """Have the controller connect."""
-        self.world.posted.append(Begin())
+        self.effects.posted.append(Begin())
         self.deliver()
 
     def deliver_one(self) -> None:
-        """Tell the controller the next thing that happened."""
-        if self.world.posted:
-            happening = self.world.posted.popleft()
-            if isinstance(happening, Drained):
-                self.world.draining[happening.link] -= 1  # type: ignore[index]
-            self.controller.handle(happening)
-            if isinstance(happening, Prepared):
-                assert self.world.moving is not happening.link, "a move that neither ends nor goes on"
-            self.check()
+        """Give the controller the next message."""
+        if self.effects.posted:
+            message = self.effects.posted.popleft()
+            if isinstance(message, Drained):
+                self.effects.draining[scripted(message.link)] -= 1
+            self.controller.handle(message)
+            if isinstance(message, Prepared):
+                assert self.effects.preparing is not message.link, "a switch that neither ends nor goes on"
+            self.invariants.check()
 
     def deliver(self) -> None:
-        """Tell the controller everything that happened."""
-        for _ in range(_TOO_MUCH):
-            if not self.world.posted:
+        """Give the controller every message."""
+        for _ in range(_TOO_MANY):
+            if not self.effects.posted:
                 return
             self.deliver_one()
-        raise AssertionError("the controller goes round in circles")
+        raise AssertionError("each message causes another")
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> None:
         """Let time pass, and everything end that ends by itself."""
-        world = self.world
-        over = world.time + seconds
-        for _ in range(_TOO_MUCH):
+        over = self.effects.time + seconds
+        for _ in range(_TOO_MANY):
             self.deliver()
-            if until is not None and until():
-                return
-            if not self._step(over):
+            if (until is not None and until()) or not self._step(over):
                 return
         raise AssertionError("too much happens")
 
     def _step(self, over: float) -> bool:
         """Go to the next thing that is due; false when there is none in time."""
-        world, due = self.world, self.controller.next_due()
-        has_checks = self.options.health_check_interval > 0 and any(link.is_open for link in world.links)
-        times = [task.due for task in world.tasks]
+        effects, due = self.effects, self.controller.next_due()
+        has_checks = self.options.health_check_interval > 0 and any(link.is_open for link in effects.links)
+        times = [task.due for task in effects.tasks]
         times += [due] if due is not None else []
         times += [self._next_round] if has_checks else []
         at = min(times, default=over)
         if at >= over:
-            world.time = max(world.time, over)
+            effects.time = max(effects.time, over)
             return False
-        world.time = max(world.time, at)
-        for task in [task for task in world.tasks if task.due <= world.time]:
-            if not world.end(task):
-                task.due = world.time + _QUICK
-        if has_checks and self._next_round <= world.time:
-            self._next_round = world.time + self.options.health_check_interval
-            world.check_health()
-        if due is not None and due <= world.time:
+        effects.advance(at)
+        if has_checks and self._next_round <= effects.time:
+            self._next_round = effects.time + self.options.health_check_interval
+            effects.check_health()
+        if due is not None and due <= effects.time:
             self.controller.handle()
-            self.check()
+            self.invariants.check()
         return True
 
     def kill(self, label: str) -> None:
@@ -115,15 +98,15 @@ class Stage:
         self.set_mode(label, Mode.ABSENT)
 
     def set_mode(self, label: str, mode: Mode) -> None:
-        """Change how a cluster behaves, and tell the controller what it sees of it."""
-        self.world.set_mode(self.index(label), mode)
+        """Change how a cluster behaves, and give the controller what it sees of it."""
+        self.effects.set_mode(self.index(label), mode)
         self.deliver()
 
-    def wish(self, label: str, *, holds: bool = True) -> Asked:
-        """Want to be on a cluster."""
-        asked = self.world.wish(self.index(label), holds=holds)
+    def request(self, label: str, *, holds: bool = True) -> SwitchRequest:
+        """Request a switch to a cluster."""
+        request = self.effects.request(self.index(label), holds=holds)
         self.deliver()
-        return asked
+        return request
 
     def index(self, label: str) -> int:
         """The place of a cluster."""
@@ -131,123 +114,49 @@ class Stage:
 
     @property
     def on(self) -> str | None:
-        """Where operations go."""
-        return None if self.world.route is None else self.clusters[self.world.route.index].label
+        """The label of the cluster that operations go to."""
+        return None if self.effects.active is None else self.clusters[self.effects.active.index].label
 
-    def told(self, kind: type[Event]) -> list[Event]:
+    def events_of(self, kind: type[Event]) -> list[Event]:
         """The events of a kind."""
-        return [event for event in self.world.events if isinstance(event, kind)]
-
-    # What must always hold.
-
-    def check(self) -> None:
-        """Look whether what must hold after every event does."""
-        world, controller = self.world, self.controller
-        assert controller.active is world.route
-        assert controller.state is world.state
-        assert controller.epoch == world.epoch
-        assert world.shown is not None
-        self._check_links()
-        self._check_search()
-        switches = [event for event in world.events if isinstance(event, ClusterSwitched)]
-        told = [(event.previous, event.current, event.reason, event.epoch) for event in switches][-100:]
-        history = world.shown.history
-        assert [(s.previous, s.current, s.reason, s.epoch) for s in history] == told
-        assert [s.epoch for s in history] == sorted({s.epoch for s in history})
-
-    def _check_links(self) -> None:
-        world = self.world
-        kept = [record.link for record in self.controller.records if record.link is not None]
-        assert len(set(kept)) == len(kept)
-        assert all(not own(link).is_discarded for link in kept), "kept and given up"
-        coming = {h.link for h in world.posted if isinstance(h, (AttemptEnded, AddressesVerified, Drained))}
-        owned = {
-            *kept,
-            *coming,
-            world.moving,
-            *world.slow,
-            *(link for link, times in world.draining.items() if times > 0),
-        }
-        for link in world.live:
-            assert link in owned, f"{link} is open and nobody's"
-            assert link.is_open or LinkDown(link) in world.posted or link in coming or link not in kept, (
-                f"{link} is down, and kept"
-            )
-        if world.route is not None:
-            assert not world.route.is_discarded
-            assert world.route in kept
-
-    def _check_search(self) -> None:
-        world = self.world
-        if world.state is State.SWITCHING:
-            tries = self.options.try_count or 3
-            assert max(world.in_search.values(), default=0) <= tries, f"too many attempts: {world.in_search}"
-
-    def check_pauses(self, slack: float = 0.1) -> None:
-        """While nothing is reachable, clusters that are absent are asked often, those that refuse less."""
-        world = self.world
-        if world.state is not State.OFFLINE or world.moving is not None:
-            return
-        for index, (at, refusing) in world.ended.items():
-            if not world.pending("attempt", index) and self.controller.records[index].link is None:
-                waited = world.time - max(at, world.offline_since)
-                assert waited <= (30.0 if refusing else 0.5) + slack, f"{index} not tried for {waited} s"
-
-    def check_end(self) -> None:
-        """Look whether all is as it must be once nothing changes any more."""
-        world, controller = self.world, self.controller
-        assert not world.posted
-        assert world.shown == controller.status()
-        assert all(len(asked.answers) == 1 for asked in world.asked), "a wish without an answer"
-        assert controller.state in (State.CONNECTED, State.OFFLINE)
-        up = [index for index, cluster in enumerate(self.clusters) if cluster.mode is Mode.UP]
-        if not up:
-            assert controller.state is State.OFFLINE
-            assert not world.live
-            return
-        assert world.route is not None and world.route.index in up, f"on {self.on}, reachable are {up}"
-        assert world.route.is_open
-        linked = {link.index for link in world.live}
-        assert len(linked) == len(world.live)
-        if self.options.standby is Standby.HOT:
-            assert linked == set(up)
-        elif self.options.failback is Failback.AUTO:
-            assert linked == {index for index in up if index <= world.route.index}
-        else:
-            assert linked == {world.route.index}
-        for link in world.live:
-            assert link.known == self.clusters[link.index].members, "did not follow the name"
+        return [event for event in self.effects.events if isinstance(event, kind)]
 
 
-def stage_of(*labels: str, **options: Any) -> Stage:
+def harness_of(*labels: str, **options: Any) -> ControllerHarness:
     """A controller with clusters that are all up, not yet begun."""
-    return Stage(list(labels), Options(**{"try_count": 3, **options}))
+    return ControllerHarness(list(labels), Options(**{"try_count": 3, **options}))
 
 
-def started(*labels: str, **options: Any) -> Stage:
-    """A stage where every cluster is up and the client is on the first one."""
-    stage = stage_of(*labels, **options)
-    stage.begin()
-    stage.run(0.2)
-    assert stage.on == labels[0]
-    stage.world.events.clear()
-    stage.world.dials.clear()
-    return stage
+def connected(*labels: str, **options: Any) -> ControllerHarness:
+    """The same once it is connected to the first one."""
+    harness = harness_of(*labels, **options)
+    harness.begin()
+    harness.run(0.2)
+    assert harness.on == labels[0]
+    harness.effects.attempts.clear()
+    harness.effects.events.clear()
+    harness.invariants.events_cleared()
+    return harness
 
 
-def dials(stage: Stage) -> list[str]:
-    """Which clusters were attempted, in order."""
-    return [stage.clusters[index].label for _, index in stage.world.dials]
+def results_of(request: SwitchRequest) -> list[BaseException | None]:
+    """What a request has come to: nothing yet, ``None`` once it is carried out, or its error."""
+    return [request.done.exception()] if request.done.done() else []
 
 
-def switches(stage: Stage) -> list[tuple[str, str, Reason]]:
-    """The switches told: from where, where to, why."""
-    told = [event for event in stage.world.events if isinstance(event, ClusterSwitched)]
-    return [(event.previous, event.current, event.reason) for event in told]
+def attempts_of(harness: ControllerHarness) -> list[str]:
+    """The clusters at which attempts began, in order."""
+    return [harness.clusters[index].label for _, index in harness.effects.attempts]
+
+
+def switches(harness: ControllerHarness) -> list[tuple[str, str, Reason]]:
+    """The switches announced: from where, where to, why."""
+    found = [event for event in harness.effects.events if isinstance(event, ClusterSwitched)]
+    return [(event.previous, event.current, event.reason) for event in found]
 
 
 def _config(cluster: ScriptedCluster, index: int) -> ClusterConfig:
-    if cluster.label.startswith("dns"):
+    if cluster.is_dns:
         dns = DnsSource(f"{cluster.label}.example", refresh_interval=5.0)
         return ClusterConfig(cluster.label, cluster.label, dns=dns, priority=index)
     return ClusterConfig(cluster.label, cluster.label, cluster.addresses, priority=index)

@@ -1,292 +1,234 @@
-"""What the controller knows of one cluster."""
+"""What the controller knows of one cluster: a record of parts, each written by the one who decides with it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
-from flask_hazelcast_failover.client._identity import ClientIdentity
-from flask_hazelcast_failover.client._known_cluster import KnownCluster
+from flask_hazelcast_failover._backoff import backoff
+from flask_hazelcast_failover.client._controller.connection import ClusterConnection
+from flask_hazelcast_failover.client._controller.effects import LinkView
+from flask_hazelcast_failover.client._controller.health import ClusterHealth, Failures
 from flask_hazelcast_failover.client.status import ClusterStatus, Condition
 from flask_hazelcast_failover.failover import ClusterConfig
 
-__all__ = ["ClusterRecord", "Failures", "LinkView", "failed_too_often"]
+__all__ = ["READY_CHECK_ASKED", "ClusterRecord"]
 
-# Between two attempts at a cluster that is merely absent, seconds, half of it by chance.
+# Between two attempts that nobody waits for, seconds: at a cluster that is merely absent, and at one that refuses.
 _ABSENT_PAUSE = 0.5
-# Between two attempts at one that refuses: doubles from the first to the second, likewise.
 _REFUSING_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+# A cluster that was healthy for so long has its relapses forgotten, seconds.
+_RELAPSES_FORGOTTEN = 3600.0
 
-# A member that answers pings, and no checks, is lost only after so many times as many failures.
-_PINGS_ONLY = 6
-
-_data_ids = count(1).__next__
+READY_CHECK_ASKED = math.inf
+"""Stands for the time of the ready check's answer while it is due."""
 
 
-class Failures(NamedTuple):
-    """A member's failed health checks in a row: those in which it was silent, and those in which it answered pings.
+class ClusterRecord:
+    """One cluster. Of the controller's thread; what happens to the cluster reaches all parts through the methods here.
 
-    ``since``: when the first of them was sent, monotonic seconds. ``error``: the Java error that the member met last.
+    :param config: the cluster's configuration
+    :param index: its place in the order of priority
     """
 
-    silent: int = 0
-    pings_only: int = 0
-    since: float | None = None
-    error: str | None = None
-
-    def exceed(self, limit: int) -> bool:
-        """Whether they are ``limit`` or more; six times as many while the member answers pings."""
-        return self.silent >= limit or self.silent + self.pings_only >= _PINGS_ONLY * limit
-
-
-class LinkView(Protocol):
-    """What the controller uses of a link."""
-
-    epoch: int
-    data_id: int
-    visit_id: int
-
-    def known_cluster(self) -> KnownCluster:
-        """The cluster as it is now, to be found again."""
-
-    def members(self) -> frozenset[UUID]:
-        """The members that the cluster says it has."""
-
-    def member_addresses(self) -> frozenset[str]:
-        """Where these members are, "host:port"."""
-
-    def is_connected(self) -> bool:
-        """Whether a connection to at least one member is open."""
-
-
-@dataclass
-class ClusterRecord:
-    """One cluster. Written and read by the controller's thread only."""
-
-    config: ClusterConfig
-    index: int
-    addresses: tuple[str, ...]
-    link: LinkView | None = None
-    attempt: int | None = None  # number of the attempt under way
-    tries: int = 0  # attempts that failed in this search
-    began: float | None = None  # when the first attempt of this search began
-    dial_at: float | None = None  # when the next attempt begins
-    refusing: bool = False  # whether somebody refused us last, as against nobody answering
-    pause: float = _REFUSING_PAUSE
-    last_error: str | None = None
-    dns_error: str | None = None
-    members: frozenset[UUID] = frozenset()
-    known: KnownCluster | None = None  # as last seen; replaced as a whole, so that other threads may read it
-    identity: ClientIdentity | None = None  # by what its members know this client while operations go there
-    left_identity: ClientIdentity | None = None  # the one before, once operations go elsewhere
-    data_id: int = field(default_factory=_data_ids)
-    restarted: bool = False
-    is_slow: bool = False  # whether its link is made ready for so long that others are tried as well
-    announced: bool = False  # whether the link was told to subscribers
-    lost_at: float | None = None
-    failures: Mapping[UUID, Failures] = field(default_factory=dict)  # of the members that have some
-    impaired: bool = False
-    latency: float | None = None
-    fit_since: float | None = None  # connected and healthy without a break
-    relapses: int = 0
-    returned: bool = False  # was lost, and is back
-    ready_asked_at: float = -math.inf
-    strangers: int = 0  # answers of DNS in a row that lead to members of another cluster
-    confirmed: int = 0  # answers of DNS that led to this cluster's members
-    resolve_at: float | None = None
+    def __init__(self, config: ClusterConfig, index: int) -> None:
+        self.config = config
+        self.index = index
+        self.last_error: str | None = None
+        self.attempts = Attempts()  # written by ConnectScheduler
+        self.connection = ClusterConnection()
+        self.health = ClusterHealth()
+        self.dns = DnsState(config.addresses)  # written by DnsTracker
+        self.failback = FailbackState()  # written by FailbackPolicy
+        self.outage = Outage()  # written by EventPublisher
 
     @property
     def label(self) -> str:
-        """Its label."""
+        """The cluster's label."""
         return self.config.label
 
     @property
-    def is_forgotten(self) -> bool:
+    def link(self) -> LinkView | None:
+        """The open link to it."""
+        return self.connection.link
+
+    @property
+    def is_unattended(self) -> bool:
         """Whether there is no link, and no attempt now or later."""
-        return self.link is None and self.attempt is None and self.dial_at is None
+        return self.link is None and self.attempts.is_idle
 
-    def connected(self, link: LinkView, now: float) -> None:
-        """A link was opened."""
-        members, known = link.members(), link.known_cluster()
-        if self.members and members.isdisjoint(self.members):
-            self.restarted = True
-            self.data_id = _data_ids()
-        elif self.known is not None and self.known.id != known.id:
-            self.data_id = _data_ids()  # members of it have joined another cluster meanwhile
-        link.data_id = self.data_id
-        self.members = members
-        self.known = known
-        self.link = link
-        self.attempt = None
-        self.dial_at = None
-        self.last_error = None
-        self.refusing = False
-        self.pause = _REFUSING_PAUSE
-        self.returned = self.lost_at is not None
-        self.fit_since = now
-        self.strangers = 0
-        self.ready_asked_at = -math.inf
-        self.announced = False
-        self._healthy()
+    def begin_search(self, now: float) -> None:
+        """Count attempts from none again."""
+        self.attempts.begin_search(now, is_connected=self.link is not None)
 
-    def replaced(self, link: LinkView, now: float) -> None:
-        """The name of the cluster has moved, and ``link`` with it, to other members."""
-        self.data_id = _data_ids()
-        link.data_id = self.data_id
-        self.members = link.members()
-        self.known = link.known_cluster()
-        self.link = link
-        self.fit_since = now
-        self.strangers = 0
-        self._healthy()
-
-    def used(self, link: LinkView) -> None:
-        """Operations go to the cluster: members know the client by this link, also when it is opened again."""
-        self.identity = link.known_cluster().identity
-        self.left_identity = None
-
-    def left(self) -> None:
-        """Operations go elsewhere: what the client holds here is to be given back."""
-        self.left_identity = self.identity or self.left_identity
-        self.identity = None
-
-    def is_left(self, link: LinkView) -> bool:
-        """Whether a link goes by an identity whose locks are to be given back."""
-        return self.left_identity is not None and link.known_cluster().identity == self.left_identity
-
-    def to_be_found(self) -> KnownCluster | None:
-        """What an attempt may know of the cluster."""
-        return None if self.known is None else replace(self.known, identity=self.identity)
-
-    def passed_over(self, why: str) -> None:
-        """Another cluster is taken instead; an attempt that is under way may say more once it has ended."""
-        self.last_error = self.last_error or why
-
-    def failed(self, why: str) -> None:
-        """An attempt ended without a link."""
-        self.attempt = None
-        self.tries += 1
+    def attempt_failed(self, why: str, *, refusing: bool) -> None:
+        """The attempt under way has ended without a link."""
+        self.attempts.fail(refusing=refusing)
         self.last_error = why
 
-    def lost(self, why: str, since: float) -> None:
-        """The link is gone; the first sign of that came at ``since``, monotonic seconds."""
-        if self.returned:
-            self.relapses += 1
-        if self.link is not None:
-            self._remember(self.link)
-        if self.began is not None:
-            self.tries += 1  # the attempt that opened it is used up
-        if self.lost_at is None:
-            self.lost_at = since
+    def connected(self, link: LinkView, now: float) -> None:
+        """An attempt has opened a link."""
+        self.connection.open(link)
+        self.attempts.end()
+        self.last_error = None
+        self.outage.announced = False
+        self.failback.connect(now, was_lost=self.outage.since is not None)
+        self.dns.foreign_answers = 0
+        self.health.reset()
+
+    def checked(self, failures: Mapping[UUID, Failures], latency: float | None, now: float) -> None:
+        """Members have answered health checks, or failed to; ``latency`` in seconds."""
+        self.connection.refresh()
+        self.health.report(self.connection.members, failures, latency)
+        if failures:
+            self.failback.restart(now)
+
+    def replaced(self, link: LinkView, now: float) -> None:
+        """The cluster's name leads to other members, and ``link`` to these."""
+        self.connection.replace(link)
+        self.failback.restart(now)
+        self.dns.foreign_answers = 0
+        self.health.reset()
+
+    def lost(self, why: str, since: float, now: float) -> None:
+        """The link is lost; the first sign of that was at ``since``, monotonic seconds."""
+        self.failback.lose(now)
+        self.connection.refresh()
+        self.attempts.use_up()
+        if self.outage.since is None:
+            self.outage.since = since
         self.last_error = why
         self.closed()
 
     def closed(self) -> None:
         """There is no link any more."""
-        self.link = None
-        self.is_slow = False
-        self.fit_since = None
-        self.latency = None
-        self._healthy()
+        self.connection.close()
+        self.failback.close()
+        self.health.reset()
 
-    def begin_search(self, now: float) -> None:
-        """Count attempts from none again; one that is under way is the first."""
-        self.tries = 0
-        self.began = now if self.attempt is not None else None
-        if self.link is None and self.attempt is None:
-            self.dial_at = None
-
-    def background_pause(self, jitter: float) -> float:
-        """Seconds to the next attempt while nobody waits for it.
-
-        :param jitter: by chance, 0 to 1
-        """
-        if not self.refusing:
-            self.pause = _REFUSING_PAUSE
-            return _ABSENT_PAUSE * (0.5 + jitter / 2)
-        pause = self.pause
-        self.pause = min(_LONGEST_PAUSE, pause * 2)
-        return pause * (0.5 + jitter / 2)
-
-    def checked(self, failures: Mapping[UUID, Failures], latency: float | None, now: float) -> None:
-        """Members have answered health checks, or failed to; ``latency`` in seconds."""
-        if self.link is not None:
-            self._remember(self.link)
-        self.failures = {member: failed for member, failed in failures.items() if member in self.members}
-        self.latency = latency if latency is not None else self.latency
-        if failures:
-            self.fit_since = now
-
-    def failing(self, limit: int) -> list[Failures]:
-        """The failures of the members that have failed ``limit`` checks in a row, or more."""
-        return [failures for failures in self.failures.values() if failures.exceed(limit)]
-
-    def is_half_gone(self, limit: int) -> bool:
-        """Whether half of the members or more have failed ``limit`` checks in a row."""
-        gone = len(self.failing(limit))
-        return gone > 0 and 2 * gone >= len(self.members)
-
-    def since(self) -> float | None:
-        """When the first check of those that failed in a row was sent, monotonic seconds."""
-        return min(
-            (failed.since for failed in self.failures.values() if failed.since is not None), default=None
-        )
+    def passed_over(self, why: str) -> None:
+        """Another cluster is used instead; an attempt that is under way may say more once it has ended."""
+        self.last_error = self.last_error or why
 
     def condition(self, active: LinkView | None) -> Condition:
-        """What to show of it."""
+        """What to show of the connection."""
         if self.link is not None:
             return Condition.ACTIVE if self.link is active else Condition.STANDBY
-        if self.attempt is not None and self.last_error is None:
-            return Condition.CONNECTING
-        return Condition.DOWN if self.last_error is not None else Condition.IDLE
+        if self.last_error is not None:
+            return Condition.DOWN
+        return Condition.CONNECTING if self.attempts.number is not None else Condition.IDLE
 
     def status(self, active: LinkView | None) -> ClusterStatus:
         """The cluster as ``status()`` shows it."""
+        latency = self.health.latency
         return ClusterStatus(
             label=self.label,
             cluster_name=self.config.cluster_name,
             index=self.index,
             priority=self.config.priority,
-            addresses=self.addresses,
-            members=len(self.members) if self.link is not None else 0,
+            addresses=self.dns.addresses,
+            members=len(self.connection.members) if self.link is not None else 0,
             state=self.condition(active),
-            impaired=self.impaired,
-            restarted=self.restarted,
-            latency_ms=None if self.latency is None else round(self.latency * 1000, 3),
-            last_error="; ".join(filter(None, (self.last_error, self.dns_error))) or None,
+            impaired=self.health.impaired,
+            restarted=self.connection.restarted,
+            latency_ms=None if latency is None else round(latency * 1000, 3),
+            last_error="; ".join(filter(None, (self.last_error, self.dns.error))) or None,
         )
 
-    def _remember(self, link: LinkView) -> None:
-        """Keep who the members are and where; a link that is going down may know none any more."""
-        known = link.known_cluster()
-        if known.addresses:
-            self.members, self.known = link.members(), known
 
-    def _healthy(self) -> None:
-        self.failures = {}
-        self.impaired = False
+@dataclass
+class Attempts:
+    """The attempts at one cluster: the one under way, the next one, and how many have failed."""
+
+    number: int | None = None  # of the attempt under way
+    began: float | None = None  # when the first attempt of this search began, monotonic seconds
+    due_at: float | None = None  # when the next attempt begins, monotonic seconds
+    failed: int = 0  # in this search
+    refusing: bool = False  # whether the last one was refused; else nobody answered
+    _refusals: int = 0  # in a row, of those that nobody waited for
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no attempt, now or later."""
+        return self.number is None and self.due_at is None
+
+    def begin_search(self, now: float, *, is_connected: bool) -> None:
+        """Count from none again; an attempt that is under way is the first."""
+        self.failed = 0
+        self.began = now if self.number is not None else None
+        if not is_connected and self.number is None:
+            self.due_at = None
+
+    def end(self) -> None:
+        """The attempt under way has opened a link."""
+        self.number = self.due_at = None
+        self.refusing = False
+        self._refusals = 0
+
+    def fail(self, *, refusing: bool) -> None:
+        """The attempt under way has ended without a link."""
+        self.number = None
+        self.failed += 1
+        self.refusing = refusing
+
+    def use_up(self) -> None:
+        """The link that an attempt of this search has opened is gone: the attempt is used up."""
+        if self.began is not None:
+            self.failed += 1
+
+    def next_pause(self) -> float:
+        """Seconds to the next attempt while nobody waits for it, before jitter."""
+        self._refusals = self._refusals + 1 if self.refusing else 0
+        return backoff(_REFUSING_PAUSE, self._refusals, _LONGEST_PAUSE) if self.refusing else _ABSENT_PAUSE
 
 
-def failed_too_often(record: ClusterRecord, records: Sequence[ClusterRecord], limit: int) -> str | None:
-    """Why a cluster counts as lost by its failed checks, if it does.
+@dataclass
+class FailbackState:
+    """For how long a cluster has been fit to return to."""
 
-    When others fail as well, this process or its network is the first suspect: twice as many
-    failures are needed to believe it.
-    """
-    others = any(other.is_half_gone(1) for other in records if other is not record)
-    needed = 2 * limit if others else limit
-    if not record.is_half_gone(needed):
-        answer_pings_only = any(failures.pings_only for failures in record.failures.values())
-        record.impaired = answer_pings_only or bool(record.failing(limit))
-        return None
-    failing = record.failing(needed)
-    who = f"{len(failing)} of {len(record.members)} members"
-    if all(failures.silent >= needed for failures in failing):
-        return f"{who} failed {needed} health checks"
-    errors = sorted({failures.error for failures in failing if failures.error})
-    why = f" ({', '.join(errors)})" if errors else ""
-    return f"{who} answered pings and failed {_PINGS_ONLY * needed} health checks{why}"
+    healthy_since: float | None = None  # connected and healthy without a break, monotonic seconds
+    relapses: int = 0  # how often it was lost after it had come back
+    ready_asked_at: float = -math.inf  # when the ready check answered last; READY_CHECK_ASKED until then
+    _has_returned: bool = False
+
+    def connect(self, now: float, *, was_lost: bool) -> None:
+        """A link was opened."""
+        self._has_returned = was_lost
+        self.healthy_since = now
+        self.ready_asked_at = -math.inf
+
+    def restart(self, now: float) -> None:
+        """A health check has failed, or the members are others: the time begins anew."""
+        self.healthy_since = now
+
+    def lose(self, now: float) -> None:
+        """The link is lost."""
+        if self.healthy_since is not None and now - self.healthy_since >= _RELAPSES_FORGOTTEN:
+            self.relapses, self._has_returned = 0, False
+        if self._has_returned:
+            self.relapses += 1
+
+    def close(self) -> None:
+        """There is no link any more."""
+        self.healthy_since = None
+
+
+@dataclass
+class DnsState:
+    """What DNS last said of a cluster; for one with fixed addresses only these."""
+
+    addresses: tuple[str, ...]
+    error: str | None = None
+    due_at: float | None = None  # when the name is looked up next, monotonic seconds
+    foreign_answers: int = 0  # in a row that lead to members of another cluster
+    own_answers: int = 0  # that led to this cluster's members
+
+
+@dataclass
+class Outage:
+    """What subscribers were told of a cluster."""
+
+    announced: bool = False  # that it is connected
+    since: float | None = None  # when it was lost, until it is told to be back; monotonic seconds

@@ -1,12 +1,30 @@
-"""What happens when the primary dies: the one place that decides where operations go.
+"""What happens when the primary dies? Read here, top to bottom: the one place that decides where operations go.
 
-The controller owns what state the clusters are in. It gets events, one after the other on one thread,
-and has its ``Effects`` carry out what it decides, without blocking; what takes time comes back as an
-event. Nothing here sleeps, connects or knows the official client, so that a test can drive it.
+The controller gets messages, one after the other on one thread, and has its ``Effects`` carry out what it decides,
+without blocking; what takes time comes back as a message. Nothing here sleeps, connects or knows hazelcast.
 
-The way of a failover: ``LinkDown`` → ``_lose`` suspends operations and begins a search → ``_search``
-dials → ``AttemptEnded`` → ``_search`` finds the best cluster → ``_move`` has listeners carried over →
-``Prepared`` → ``_arrive`` publishes the link and says so.
+What a message does in each state (".": nothing, but that a link which nobody needs is closed):
+
+message                idle           switching or offline                 connected
+---------------------  -------------  -----------------------------------  -------------------------------------
+Begin                  search         .                                    .
+AttemptEnded, a link   .              the best cluster: prepare it;        keep it as a standby;
+                                      offline: search again, shortly       requested: prepare it
+AttemptEnded, no link  .              the next attempt, the next cluster,  another attempt later;
+                                      or none left: offline                requested: the request fails
+Prepared               .              publish: connected                   publish, drain the former link
+Prepared, but failed   .              the next cluster                     the request fails
+LinkDown; Checked,     .              of the link being prepared:          of the active one: suspend, search:
+  failed too often                    the next cluster                     switching; of a standby: attempt later
+SwitchRequest          search, queue  queue                                connect if need be, prepare
+Drained                .              keep as a standby, or close          the same
+Resolved               keep           keep                                 keep; verify foreign addresses
+AddressesVerified      .              .                                    foreign twice in a row: prepare
+ReadyAnswered          .              .                                    yes: prepare (failback)
+(time)                 .              attempts, lookups; slow to prepare:  attempts, lookups; failback due:
+                                      try other clusters as well           ask the ready check, prepare
+
+"switching": operations wait. "offline": they fail at once. "closed" takes no message.
 """
 
 from __future__ import annotations
@@ -15,16 +33,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord, LinkView, failed_too_often
+from flask_hazelcast_failover.client._controller.active_link import ActiveLink, PendingSwitch, PendingSwitches
+from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
 from flask_hazelcast_failover.client._controller.connect_scheduler import ConnectScheduler
-from flask_hazelcast_failover.client._controller.effects import Effects
+from flask_hazelcast_failover.client._controller.effects import Effects, LinkView
 from flask_hazelcast_failover.client._controller.event_publisher import EventPublisher
-from flask_hazelcast_failover.client._controller.failback import (
-    FailbackPolicy,
-    has_moved,
-    renew_addresses,
-    reset_relapses,
-)
 from flask_hazelcast_failover.client._controller.messages import (
     AddressesVerified,
     AttemptEnded,
@@ -38,12 +51,12 @@ from flask_hazelcast_failover.client._controller.messages import (
     Resolved,
     SwitchRequest,
 )
-from flask_hazelcast_failover.client._controller.pending_switch import PendingSwitch, PendingSwitches
+from flask_hazelcast_failover.client._controller.planned_switches import PlannedSwitches
 from flask_hazelcast_failover.client._controller.requests import RequestQueue
 from flask_hazelcast_failover.client._controller.search import Search
 from flask_hazelcast_failover.client._controller.standbys import Standbys
-from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
-from flask_hazelcast_failover.client.options import Failback, Options
+from flask_hazelcast_failover.client.events import Reason
+from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.client.status import ClientStatus, State
 from flask_hazelcast_failover.errors import ClientShutDown
 
@@ -55,387 +68,320 @@ class FailoverController:
 
     :param records: the clusters in order of priority
     :param options: the client's options, with ``try_count`` filled in
-    :param world: carries decisions out
+    :param effects: carries decisions out
     :param worker: id of this process
     """
 
     def __init__(
-        self, records: Sequence[ClusterRecord], options: Options, world: Effects, worker: str
+        self, records: Sequence[ClusterRecord], options: Options, effects: Effects, worker: str
     ) -> None:
         self.records = records
-        self.active: LinkView | None = None
-        self.current: ClusterRecord | None = None  # where operations went last
         self.state = State.IDLE
-        self.epoch = 0
-        self._data = 0  # on which data operations went last
-        self._stay = 0  # counts the times that operations went to other data than before
+        self.active = ActiveLink()
         self._options = options
-        self._world = world
+        self._effects = effects
         self._worker = worker
         self._tries = options.try_count or 3
-        self._search_now: Search | None = None
-        self._looked_at = 0.0  # when the search last looked at the clusters
-        self._moves = PendingSwitches()
-        self._left_at: tuple[Reason, float] | None = None  # why and when operations had to stop
-        self._wishes = RequestQueue(world)
-        self._dialler = ConnectScheduler(options, world)
-        self._standbys = Standbys(records, options, world)
-        self._way_back = FailbackPolicy(options, world)
-        self._chronicle = EventPublisher(records, world)
+        self._search: Search | None = None
+        self._searched_at = 0.0  # when the clusters were last looked at for it
+        self._switches = PendingSwitches()
+        self._requests = RequestQueue()
+        self._scheduler = ConnectScheduler(options, effects)
+        self._standbys = Standbys(records, options, effects)
+        self._events = EventPublisher(records, effects)
+        self._planned = PlannedSwitches(
+            records,
+            options,
+            effects,
+            active=self.active,
+            requests=self._requests,
+            scheduler=self._scheduler,
+            standbys=self._standbys,
+            begin_switch=self._begin_switch,
+            is_at_rest=self._is_at_rest,
+        )
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Begin: lambda _: self._begin(),
             LinkDown: self._link_down,
+            Checked: self._checked,
             AttemptEnded: self._attempt_ended,
             Prepared: self._prepared,
             Drained: self._drained,
-            Checked: self._checked,
-            SwitchRequest: self._wished,
-            ReadyAnswered: self._ready_answered,
-            Resolved: lambda event: renew_addresses(self.records[event.index], event, self._world),
-            AddressesVerified: self._scouted,
+            SwitchRequest: self._requested,
+            ReadyAnswered: self._planned.ready_answered,
+            Resolved: self._planned.resolved,
+            AddressesVerified: self._planned.addresses_verified,
         }
 
-    def handle(self, happening: Message | None = None) -> None:
-        """Take one event in, or none when only time has passed, and do what is due."""
-        if happening is not None:
-            self._handlers[type(happening)](happening)
+    def handle(self, message: Message | None = None) -> None:
+        """Take one message in, or none when only time has passed, and do what is due."""
+        if message is not None:
+            self._handlers[type(message)](message)
         if self.state is not State.IDLE:
             self._do_what_is_due()
-        self._world.show(self.status())
-        self._wishes.tell()
+        self._effects.set_status(self.status())
+        self._requests.notify()
 
     def next_due(self) -> float | None:
-        """When something is due although no event comes, monotonic seconds."""
-        due = [record.dial_at for record in self.records] + [record.resolve_at for record in self.records]
-        if self._search_now is not None and self._moves.now is None:
-            ends = self._search_now.patience_ends(self.records)
-            due += [at for at in ends if at > self._looked_at]
-        if self._search_now is not None:
-            due.append(self._moves.slow_at())
-        if self._may_fail_back():
-            due += self._way_back.due(self._higher())
+        """When something is due although no message comes, monotonic seconds."""
+        due = [at for record in self.records for at in (record.attempts.due_at, record.dns.due_at)]
+        if self._search is not None:
+            due.append(self._switches.slow_at())
+            if self._switches.current is None:
+                due += [at for at in self._search.wait_ends(self.records) if at > self._searched_at]
+        due += self._planned.due()
         return min((at for at in due if at is not None and at < math.inf), default=None)
-
-    def close(self, farewell: Callable[[], Exception] = ClientShutDown) -> None:
-        """Answer everybody who still waits: nothing more will happen.
-
-        :param farewell: makes the error for each
-        """
-        self.state = State.CLOSED
-        self.active = None
-        self._world.show(self.status())
-        self._wishes.close([move.wish for move in self._moves.all()], farewell)
 
     def status(self) -> ClientStatus:
         """How things stand."""
-        current = self.current if self.active is not None else None
+        active = self.active.link
+        current = self.active.cluster if active is not None else None
         return ClientStatus(
             worker=self._worker,
             state=self.state,
             current_cluster=current.label if current else None,
             current_index=current.index if current else None,
             on_primary=current is not None and current.index == 0,
-            epoch=self.epoch,
-            clusters=tuple(record.status(self.active) for record in self.records),
-            history=tuple(self._chronicle.history),
+            epoch=self.active.epoch,
+            clusters=tuple(record.status(active) for record in self.records),
+            history=tuple(self._events.history),
         )
 
-    # Searching: from the start or a loss to the best cluster that can be reached.
+    def close(self, make_error: Callable[[], Exception] = ClientShutDown) -> None:
+        """Fail every request that is not done: nothing more will happen.
+
+        :param make_error: makes the error for each
+        """
+        self.state = State.CLOSED
+        self.active.link = None
+        self._effects.set_status(self.status())
+        self._requests.close([switch.request for switch in self._switches.all()], make_error)
+
+    # A cluster is lost: operations wait, and a search begins.
 
     def _begin(self) -> None:
         if self.state is State.IDLE:
-            self._left_at = Reason.CONNECTION_LOST, self._world.now()
-            self._suspend()
+            self._suspend(Reason.CONNECTION_LOST, self._effects.now())
             self._begin_search(Search.thorough(self.records, self._tries, self._options))
 
-    def _begin_search(self, search: Search) -> None:
-        self._wishes.put_off()
-        for record in self.records:
-            record.begin_search(self._world.now())
-        self._search_now = search
-        self._search()
-
-    def _search(self) -> None:
-        """Move to the best cluster that is there, dial those that may be, or give up."""
-        search = self._search_now
-        if search is None or self._moves.now is not None:
-            return
-        self._looked_at = self._world.now()
-        outcome = search.look(self.records, self._looked_at)
-        for record in outcome.dial:
-            self._dialler.dial(record)
-        if outcome.found is not None and outcome.found.link is not None:
-            reason = self._left_at[0] if self._left_at else Reason.CONNECTION_LOST
-            self._move(outcome.found, outcome.found.link, reason)
-        elif outcome.is_over:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        self._search_now = None
-        self.state = State.OFFLINE
-        self._world.show(self.status())
-        self._world.offline(self._chronicle.why_offline())
-        self._dial_later()
-        self._chronicle.exhausted()
-
-    def _attempt_ended(self, event: AttemptEnded) -> None:
-        record = self.records[event.index]
-        if record.attempt != event.attempt:
-            if event.link is not None:
-                self._standbys.discard(event.link)
-        elif event.link is None:
-            self._attempt_failed(record, event.why, event.refusing)
-        elif not event.link.is_connected():
-            self._standbys.discard(event.link)
-            self._attempt_failed(record, "closed right after connecting", refusing=False)
-        elif record.is_left(event.link):
-            self._standbys.discard(event.link)
-            self._attempt_failed(
-                record, "closed: it kept locks of before the client went elsewhere", refusing=False
-            )
-        else:
-            if event.preferred is not None and self._search_now is not None and self.epoch == 0:
-                self._search_now = self._search_now.preferring(event.preferred)
-            self._connected(record, event.link)
-
-    def _attempt_failed(self, record: ClusterRecord, why: str, refusing: bool) -> None:
-        record.failed(why)
-        record.refusing = refusing
-        if self.state is State.OFFLINE and self._moves.now is None:
-            self._world.offline(self._chronicle.why_offline())  # it may be another reason by now
-        searched = self._search_now is not None and self._search_now.may_come(record)
-        wished = self._wishes.wants(record)
-        if (searched or wished) and record.tries < self._tries and self.state is not State.OFFLINE:
-            self._dialler.dial_again(record)
-        else:
-            self._dial_later()
-            if wished:
-                self._wishes.unreachable(record.label, why)
-        self._search()
-
-    def _connected(self, record: ClusterRecord, link: LinkView) -> None:
-        record.connected(link, self._world.now())
-        wish = self._wishes.dialled
-        if wish is not None and wish.index == record.index:
-            self._wishes.dialled = None
-            self._move(record, link, wish.reason, wish)
-        elif self._search_now is not None:
-            self._search()
-        elif self.state is State.OFFLINE:
-            # Look shortly whether it is the best there is.
-            self._begin_search(Search.quick(self.records, self._options))
-        elif not self._standbys.is_kept(record, self.current):
-            self._standbys.close(record)
-        else:
-            self._chronicle.connected(record, self.active)
-
-    # Moving: from a link to operations on it.
-
-    def _move(
-        self,
-        record: ClusterRecord,
-        link: LinkView,
-        reason: Reason,
-        wish: SwitchRequest | None = None,
-        replacing: LinkView | None = None,
-    ) -> None:
-        self._moves.now = PendingSwitch(link, record, reason, self._world.now(), wish, replacing)
-        self._world.prepare(link)
-
-    def _prepared(self, event: Prepared) -> None:
-        move = self._moves.of(event.link)
-        if move is None:
-            return
-        has_relapsed = not self._way_back.is_fit(self._higher(), move.record)
-        if event.why is not None:
-            self._fail(move, event.why)
-            if move.record.link is move.link:
-                self._lose(move.record, move.link, Reason.CONNECTION_LOST, event.why)
-            self._search()
-        elif move.reason is Reason.FAILBACK and self.active is not None and has_relapsed:
-            self._fail(move, "a health check failed meanwhile")
-            self._world.leave(move.link)
-        else:
-            for other in self._moves.all():
-                if other is not move:
-                    self._fail(other, f"{move.record.label} was ready first")
-                    other.record.passed_over(f"its listeners took long, so {move.record.label} was taken")
-                    self._standbys.leave(other.link)
-            self._arrive(move)
-
-    def _fail(self, move: PendingSwitch, why: str) -> None:
-        self._moves.end(move)
-        if move.replacing is not None:
-            self._standbys.discard(move.link)
-        if move.wish is not None:
-            self._wishes.refuse(move.wish, move.record.label, why)
-
-    def _arrive(self, move: PendingSwitch) -> None:
-        now, record, before, previous = self._world.now(), move.record, self.active, self.current
-        if move.replacing is not None:
-            record.replaced(move.link, now)
-        reason, since = move.reason, move.since
-        if self._left_at is not None:  # operations had to stop before, for a reason of its own
-            reason, since = (reason if move.wish else self._left_at[0]), self._left_at[1]
-        self.epoch += 1
-        move.link.epoch = self.epoch
-        if previous is not record or move.link.data_id != self._data:
-            self._stay += 1
-        self._data, move.link.visit_id = move.link.data_id, self._stay
-        if previous is not None and previous is not record:
-            previous.left()
-        record.used(move.link)
-        self.active, self.current, self.state = move.link, record, State.CONNECTED
-        for better in self._search_now.passed_over(self.records, record) if self._search_now else ():
-            better.passed_over(
-                f"no connection within {now - (better.began or since):.1f} s, so {record.label} was taken"
-            )
-        self._search_now = self._left_at = None
-        self._moves.end(move)
-        switch = None
-        if previous is not None and (previous is not record or move.replacing is not None):
-            switch = ClusterSwitched(previous.label, record.label, reason, now - since, self.epoch)
-            self._chronicle.switched(switch)
-        if move.wish is not None:
-            if record.announced:
-                record.restarted = False  # whoever moves here on purpose has seen it
-            self._wishes.grant(move.wish)
-        self._standbys.use(move.link, self.status())
-        if before is not None:
-            self._standbys.leave(before)
-        self._chronicle.arrived(record, move.link, switch)
-        self._standbys.close_passed_over(move.link, record)
-        self._dial_later()
-
-    def _drained(self, event: Drained) -> None:
-        self._standbys.drained(event, self.current, [move.link for move in self._moves.all()])
-        self._dial_later()
-
-    # Losing.
-
-    def _link_down(self, event: LinkDown) -> None:
-        record = self._standbys.record_of(event.link)
+    def _link_down(self, message: LinkDown) -> None:
+        record = self._standbys.record_of(message.link)
         if record is not None:
-            self._lose(record, event.link, Reason.CONNECTION_LOST, "the connection was lost")
-        elif (move := self._moves.of(event.link)) is not None:
-            self._fail(move, "the connection was lost")
+            self._lose(record, message.link, Reason.CONNECTION_LOST, "the connection was lost")
+        elif (switch := self._switches.to(message.link)) is not None:
+            self._fail(switch, "the connection was lost")
 
-    def _checked(self, event: Checked) -> None:
-        record = self._standbys.record_of(event.link)
+    def _checked(self, message: Checked) -> None:
+        record = self._standbys.record_of(message.link)
         if record is None:
             return
-        record.checked(event.failures, event.latency, self._world.now())
-        failed = failed_too_often(record, self.records, self._options.health_check_failures)
-        if failed is not None:
-            self._lose(record, event.link, Reason.HEALTH_CHECK, failed, record.since())
+        record.checked(message.failures, message.latency, self._effects.now())
+        others = [other.health for other in self.records if other is not record]
+        why = record.health.loss(others, self._options.health_check_failures)
+        if why is not None:
+            since = record.health.failing_since()
+            self._lose(record, message.link, Reason.HEALTH_CHECK, why, since)
 
     def _lose(
         self, record: ClusterRecord, link: LinkView, reason: Reason, why: str, since: float | None = None
     ) -> None:
         """Take a cluster for lost, ``since`` the first sign of it (monotonic seconds), now if ``None``."""
-        since = self._world.now() if since is None else since
-        reset_relapses(record, self._world.now())
-        record.lost(why, since)
-        was_active = link is self.active
+        now = self._effects.now()
+        since = now if since is None else since
+        record.lost(why, since, now)
+        was_active = link is self.active.link
         if was_active:
-            self.active = None
-            self._left_at = reason, since
-            self._suspend()
-        self._standbys.discard(link)
-        self._chronicle.lost(record, was_active, reason)
-        for move in self._moves.all():
-            if link in (move.link, move.replacing):
-                self._fail(move, why)
+            self._suspend(reason, since)
+        self._standbys.close(link)
+        self._events.lost(record, was_active, reason)
+        for switch in self._switches.all():
+            if link in (switch.link, switch.replacing):
+                self._fail(switch, why)
         if was_active:
-            self._begin_search(Search.thorough(self._after(record, reason), self._tries, self._options))
+            others = [other for other in self.records if other is not record]
+            # Failed checks were the tries at the lost cluster; a lost connection is tried again first.
+            order = others if reason is Reason.HEALTH_CHECK else [record, *others]
+            self._begin_search(Search.thorough(order, self._tries, self._options))
         else:
-            self._dial_later()
+            self._retry_later()
 
-    def _after(self, lost: ClusterRecord, reason: Reason) -> list[ClusterRecord]:
-        """Who is tried after a loss: the lost one first, unless failed checks were its tries."""
-        others = [record for record in self.records if record is not lost]
-        return others if reason is Reason.HEALTH_CHECK else [lost, *others]
-
-    def _suspend(self) -> None:
+    def _suspend(self, reason: Reason, since: float) -> None:
+        self.active.suspend(reason, since)
         self.state = State.SWITCHING
-        self._world.show(self.status())
-        self._world.suspend()
+        self._effects.set_status(self.status())
+        self._effects.suspend()
 
-    # RequestQueue: a switch or a reset on purpose.
+    # A search connects to clusters, takes the best, or ends with none.
 
-    def _wished(self, wish: SwitchRequest) -> None:
-        self._wishes.add(wish)
+    def _begin_search(self, search: Search) -> None:
+        self._requests.requeue()
+        for record in self.records:
+            record.begin_search(self._effects.now())
+        self._search = search
+        self._continue_search()
+
+    def _continue_search(self) -> None:
+        search = self._search
+        if search is None or self._switches.current is not None:
+            return
+        self._searched_at = self._effects.now()
+        step = search.step(self.records, self._switches.slow_clusters(), self._searched_at)
+        for record in step.connect:
+            self._scheduler.start(record)
+        if step.found is not None and step.found.link is not None:
+            self._begin_switch(step.found, step.found.link, self.active.loss)
+        elif step.is_over:
+            self._go_offline()
+
+    def _go_offline(self) -> None:
+        self._search = None
+        self.state = State.OFFLINE
+        self._effects.set_status(self.status())
+        self._effects.go_offline(self._events.why_offline())
+        self._retry_later()
+        self._events.exhausted()
+
+    def _attempt_ended(self, message: AttemptEnded) -> None:
+        record, link = self.records[message.index], message.link
+        is_wanted = record.attempts.number == message.attempt
+        why = message.why if link is None else record.connection.unusable(link)
+        if link is not None and (not is_wanted or why):
+            self._standbys.close(link)
+        if not is_wanted:
+            return
+        if link is None or why:
+            self._attempt_failed(record, why, refusing=message.refusing)
+            return
+        if message.preferred is not None and self._search is not None and self.active.epoch == 0:
+            self._search = self._search.preferring(message.preferred)
+        self._connected(record, link)
+
+    def _attempt_failed(self, record: ClusterRecord, why: str, *, refusing: bool) -> None:
+        record.attempt_failed(why, refusing=refusing)
+        if self.state is State.OFFLINE and self._switches.current is None:
+            self._effects.go_offline(self._events.why_offline())  # it may be another reason by now
+        is_searched = self._search is not None and self._search.may_connect(record)
+        is_requested = self._requests.is_connecting(record)
+        tries_left = record.attempts.failed < self._tries and self.state is not State.OFFLINE
+        if tries_left and (is_searched or is_requested):
+            self._scheduler.retry_soon(record)
+        else:
+            self._retry_later()
+            if is_requested:
+                self._requests.fail_connecting(record.label, why)
+        self._continue_search()
+
+    def _connected(self, record: ClusterRecord, link: LinkView) -> None:
+        record.connected(link, self._effects.now())
+        request = self._requests.connecting
+        if request is not None and request.index == record.index:
+            self._requests.connecting = None
+            self._begin_switch(record, link, request.reason, request)
+        elif self._search is not None:
+            self._continue_search()
+        elif self.state is State.OFFLINE:
+            # See for a moment whether it is the best there is.
+            self._begin_search(Search.quick(self.records, self._options))
+        elif not self._standbys.is_kept(record, self.active.cluster):
+            self._standbys.close_cluster(record)
+        else:
+            self._events.connected(record, self.active.link)
+
+    # A switch: a link is prepared, then published, and the former one is drained.
+
+    def _begin_switch(
+        self,
+        record: ClusterRecord,
+        link: LinkView,
+        reason: Reason,
+        request: SwitchRequest | None = None,
+        replacing: LinkView | None = None,
+    ) -> None:
+        now = self._effects.now()
+        self._switches.current = PendingSwitch(link, record, reason, now, request, replacing)
+        self._effects.prepare(link)
+
+    def _prepared(self, message: Prepared) -> None:
+        switch = self._switches.to(message.link)
+        if switch is None:
+            return
+        has_relapsed = not self._planned.is_fit(switch.record)
+        if message.why is not None:
+            self._fail(switch, message.why)
+            if switch.record.link is switch.link:
+                self._lose(switch.record, switch.link, Reason.CONNECTION_LOST, message.why)
+            self._continue_search()
+        elif switch.reason is Reason.FAILBACK and self.active.link is not None and has_relapsed:
+            self._fail(switch, "a health check failed meanwhile")
+            self._effects.drain(switch.link)
+        else:
+            for other in [other for other in self._switches.all() if other is not switch]:
+                self._fail(other, f"{switch.record.label} was ready first")
+                other.record.passed_over(f"its listeners took long, so {switch.record.label} was taken")
+                self._standbys.drain(other.link)
+            self._complete(switch)
+
+    def _fail(self, switch: PendingSwitch, why: str) -> None:
+        self._switches.end(switch)
+        if switch.replacing is not None:
+            self._standbys.close(switch.link)
+        if switch.request is not None:
+            self._requests.fail(switch.request, switch.record.label, why)
+
+    def _complete(self, switch: PendingSwitch) -> None:
+        now, record, former = self._effects.now(), switch.record, self.active.link
+        since = self.active.suspended_at or switch.since
+        event = self.active.enter(switch, now)
+        self.state = State.CONNECTED
+        for better in self._search.better_than(record, self.records) if self._search else ():
+            waited = now - (better.attempts.began or since)
+            better.passed_over(f"no connection within {waited:.1f} s, so {record.label} was taken")
+        self._search = None
+        self._switches.end(switch)
+        if event is not None:
+            self._events.switched(event)
+        if switch.request is not None:
+            if record.outage.announced:
+                record.connection.restarted = False  # whoever switches here on purpose has seen it
+            self._requests.complete(switch.request)
+        self._standbys.publish(switch.link, self.status())
+        if former is not None:
+            self._standbys.drain(former)
+        self._events.published(record, switch.link, event)
+        self._standbys.close_unused(record)
+        self._retry_later()
+
+    def _drained(self, message: Drained) -> None:
+        self._standbys.drained(message, self.active.cluster, [switch.link for switch in self._switches.all()])
+        self._retry_later()
+
+    def _requested(self, request: SwitchRequest) -> None:
+        self._requests.add(request)
         self._begin()
 
-    def _serve_wishes(self) -> None:
-        while self._is_at_rest() and (wish := self._wishes.take()) is not None:
-            self._serve(wish)
-
-    def _serve(self, wish: SwitchRequest) -> None:
-        record = self.records[wish.index]
-        if record.link is not None and record.link is self.active:
-            self._wishes.grant(wish)
-        elif record.link is not None:
-            self._move(record, record.link, wish.reason, wish)
-        else:
-            self._wishes.dialled = wish
-            record.begin_search(self._world.now())
-            if record.attempt is None:
-                self._dialler.dial(record)
-
-    # What time brings: attempts, lookups, the way back.
+    # Time: attempts, lookups, and planned switches.
 
     def _do_what_is_due(self) -> None:
-        now = self._world.now()
+        now = self._effects.now()
         for record in self.records:
-            if record.dial_at is not None and record.dial_at <= now:
-                self._dialler.dial(record)
-            if record.resolve_at is not None and record.resolve_at <= now:
-                record.resolve_at = None
-                self._world.resolve(record.index)
-        if self._search_now is not None and now >= self._moves.slow_at():
-            self._moves.set_aside()
-        self._search()
-        self._serve_wishes()
-        if self._may_fail_back():
-            target = self._way_back.target(self._higher(), now)
-            if target is not None and target.link is not None:
-                self._move(target, target.link, Reason.FAILBACK)
-
-    def _may_fail_back(self) -> bool:
-        is_allowed = self._options.failback is Failback.AUTO and not self._wishes.held
-        return is_allowed and self.active is not None and self._is_at_rest()
-
-    def _higher(self) -> Sequence[ClusterRecord]:
-        return self.records[: self.current.index] if self.current is not None else ()
-
-    def _ready_answered(self, event: ReadyAnswered) -> None:
-        record = self._standbys.record_of(event.link)
-        if record is not None:
-            record.ready_asked_at = self._world.now()
-            if event.ready and self._may_fail_back() and self._way_back.is_fit(self._higher(), record):
-                self._move(record, event.link, Reason.FAILBACK)
-
-    def _scouted(self, event: AddressesVerified) -> None:
-        record = self.records[event.index]
-        here = record.link
-        is_of_use = here is not None and not self._standbys.is_draining(here) and event.link.is_connected()
-        if here is None or not is_of_use or not self._is_at_rest() or not has_moved(record, event):
-            self._standbys.discard(event.link)
-        elif here is self.active:
-            self._move(record, event.link, Reason.DNS, replacing=here)
-        else:
-            record.replaced(event.link, self._world.now())
-            self._standbys.discard(here)
+            if record.attempts.due_at is not None and record.attempts.due_at <= now:
+                self._scheduler.start(record)
+            if record.dns.due_at is not None and record.dns.due_at <= now:
+                record.dns.due_at = None
+                self._effects.resolve(record.index)
+        if self._search is not None and now >= self._switches.slow_at():
+            self._switches.set_aside()
+        self._continue_search()
+        self._planned.begin_next()
 
     def _is_at_rest(self) -> bool:
-        return not self._moves and self._search_now is None and self._wishes.dialled is None
+        return not self._switches and self._search is None and self._requests.connecting is None
 
-    def _dial_later(self) -> None:
-        """Try every cluster by and by that anybody wants: at once if nobody has yet."""
-        if self.state is State.SWITCHING and self._search_now is not None:
+    def _retry_later(self) -> None:
+        """Have every cluster connected to, after a pause, that is wanted and has neither link nor attempt."""
+        if self.state is State.SWITCHING and self._search is not None:
             return  # a search has its own count of attempts
         for record in self.records:
-            is_wanted = self.state is State.OFFLINE or self._standbys.is_kept(record, self.current)
-            if is_wanted and record.is_forgotten:
-                self._dialler.dial_later(record)
+            is_wanted = self.state is State.OFFLINE or self._standbys.is_kept(record, self.active.cluster)
+            if is_wanted and record.is_unattended:
+                self._scheduler.retry_later(record)

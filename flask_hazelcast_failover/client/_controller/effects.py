@@ -1,19 +1,18 @@
-"""The seam between deciding and doing: what the controller has done for it.
+"""The seam between deciding and doing: what the controller has done for it, and what it knows of a link.
 
-``engine.Engine`` does it on real clusters; a test does it with a clock and clusters of its own.
+``_runtime.engine.Engine`` does it on real clusters; a test does it with a scripted clock and scripted clusters.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
+from uuid import UUID
 
-from flask_hazelcast_failover.client._controller.cluster import LinkView
-from flask_hazelcast_failover.client._controller.messages import SwitchRequest
 from flask_hazelcast_failover.client._known_cluster import KnownCluster
 from flask_hazelcast_failover.client.events import Event
 from flask_hazelcast_failover.client.status import ClientStatus
 
-__all__ = ["Effects"]
+__all__ = ["Effects", "LinkView"]
 
 
 class Effects(Protocol):
@@ -22,17 +21,17 @@ class Effects(Protocol):
     def now(self) -> float:
         """The time, monotonic seconds."""
 
-    def chance(self) -> float:
+    def random(self) -> float:
         """A random number from 0 to 1."""
 
-    def dial(self, index: int, attempt: int, known: KnownCluster | None) -> None:
+    def start_attempt(self, index: int, attempt: int, known: KnownCluster | None) -> None:
         """Begin an attempt at a cluster, of which ``known`` was last known; ends with ``AttemptEnded``."""
 
-    def scout(self, index: int, confirmed: int) -> None:
-        """Open a second link to where a cluster's name leads now; ends with ``Scouted``, which repeats ``confirmed``."""
+    def verify_addresses(self, index: int, own_answers: int) -> None:
+        """Open a second link to where a cluster's name leads now; ends with ``AddressesVerified``, if it can."""
 
     def resolve(self, index: int) -> None:
-        """Look a cluster's name up again; ends with ``Resolved``."""
+        """Look a cluster's name up; ends with ``Resolved``."""
 
     def prepare(self, link: LinkView) -> None:
         """Make proxies and register listeners on a link; ends with ``Prepared``."""
@@ -44,22 +43,42 @@ class Effects(Protocol):
         """Let operations wait."""
 
     def publish(self, link: LinkView, status: ClientStatus) -> None:
-        """Send operations to a link, and let everybody see it in the same moment."""
+        """Send operations to a link, and show ``status`` in the same moment."""
 
-    def offline(self, why: str) -> None:
-        """Let operations fail at once."""
+    def go_offline(self, why: str) -> None:
+        """Let operations fail at once, with ``why`` as the message."""
 
-    def leave(self, link: LinkView) -> None:
+    def drain(self, link: LinkView) -> None:
         """Take listeners off a link and let operations on it finish; ends with ``Drained``."""
 
-    def discard(self, link: LinkView) -> None:
+    def close(self, link: LinkView) -> None:
         """End the operations on a link and close it."""
 
-    def show(self, status: ClientStatus) -> None:
-        """Let everybody see how things stand."""
+    def set_status(self, status: ClientStatus) -> None:
+        """Show how things stand."""
 
     def announce(self, event: Event, why: str = "") -> None:
         """Tell subscribers; ``why`` is for the log."""
 
-    def answer(self, wish: SwitchRequest, error: Exception | None) -> None:
-        """Tell whoever waits how their wish ended."""
+
+class LinkView(Protocol):
+    """An open connection to one cluster. The three numbers are written by the controller, before it is published."""
+
+    epoch: int
+    """Counts the times that operations were sent to a link."""
+    data_id: int
+    """The same number means: the same cluster with the same data."""
+    visit_id: int
+    """The same number means, in addition: operations have gone to no other data in between."""
+
+    def known_cluster(self) -> KnownCluster:
+        """The cluster as it is now, to be found again."""
+
+    def members(self) -> frozenset[UUID]:
+        """The members that the cluster says it has."""
+
+    def member_addresses(self) -> frozenset[str]:
+        """The addresses of these members, "host:port"."""
+
+    def is_connected(self) -> bool:
+        """Whether a connection to at least one member is open."""

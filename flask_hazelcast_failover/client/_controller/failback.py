@@ -1,110 +1,80 @@
-"""Two slower decisions of the controller: when a cluster is fit to return to, and where a name leads now."""
+"""The policy of failback: when to return to a cluster of higher priority."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
+from flask_hazelcast_failover._backoff import backoff
+from flask_hazelcast_failover.client._controller.cluster import READY_CHECK_ASKED, ClusterRecord
 from flask_hazelcast_failover.client._controller.effects import Effects
-from flask_hazelcast_failover.client._controller.messages import AddressesVerified, Resolved
-from flask_hazelcast_failover.client.events import AddressesChanged
 from flask_hazelcast_failover.client.options import Options
 
-__all__ = ["FailbackPolicy", "fitness_wait", "has_moved", "renew_addresses", "reset_relapses"]
+__all__ = ["FailbackPolicy", "required_health"]
 
 _LONGEST_WAIT = 3600.0
 # How often the ready check is asked at most, seconds.
-_READY_PACE = 1.0
-# How often a name is looked up whose answers are never good for any time, besides at each attempt, seconds.
-_REFRESH_OF_ZERO = 1.0
-# Answers running of a name that leads elsewhere, until the client believes it.
-_STRANGERS = 2
+_READY_CHECK_INTERVAL = 1.0
 
 
 class FailbackPolicy:
     """Says which cluster of higher priority to return to, and when. Of the controller's thread.
 
     :param options: the client's options
-    :param world: runs the ready check
+    :param effects: runs the ready check
     """
 
-    def __init__(self, options: Options, world: Effects) -> None:
+    def __init__(self, options: Options, effects: Effects) -> None:
         self._after = options.failback_after
-        self._check = options.ready_check
-        self._pace = max(_READY_PACE, options.health_check_interval)
-        self._world = world
+        self._has_ready_check = options.ready_check is not None
+        self._interval = max(_READY_CHECK_INTERVAL, options.health_check_interval)
+        self._effects = effects
 
-    def target(self, higher: Sequence[ClusterRecord], now: float) -> ClusterRecord | None:
-        """The cluster to return to now. With a ready check that is asked first."""
+    def target(self, higher: Sequence[ClusterRecord]) -> ClusterRecord | None:
+        """The cluster to return to now. If there is a ready check, that is asked first."""
+        now = self._effects.now()
         for record in higher:
             if now < self._due_at(record):
-                if record.ready_asked_at == math.inf:
+                if record.failback.ready_asked_at == READY_CHECK_ASKED:
                     break  # the best one may still say yes
-            elif self._check is None:
+            elif not self._has_ready_check:
                 return record
-            elif record.link is not None:
-                record.ready_asked_at = math.inf  # until it has answered
-                self._world.ask_ready(record.link)
+            elif record.connection.link is not None:
+                record.failback.ready_asked_at = READY_CHECK_ASKED
+                self._effects.ask_ready(record.connection.link)
                 break
         return None
 
+    def answered(self, record: ClusterRecord) -> None:
+        """The ready check has answered for a cluster."""
+        record.failback.ready_asked_at = self._effects.now()
+
     def is_fit(self, higher: Sequence[ClusterRecord], record: ClusterRecord) -> bool:
-        """Whether to return to a cluster that is ready: not if it has become unfit meanwhile."""
-        return record in higher and self._world.now() >= _fit_at(record, self._after)
+        """Whether a cluster still is one to return to: it may have become unfit while it was asked."""
+        return record in higher and self._effects.now() >= _fit_at(record, self._after)
 
     def due(self, higher: Sequence[ClusterRecord]) -> list[float]:
-        """When ``target`` may have another answer than now."""
-        times = [self._due_at(record) for record in higher]
-        asked = [index for index, record in enumerate(higher) if record.ready_asked_at == math.inf]
-        return times[: asked[0]] if asked else times
+        """When ``target`` may have another answer than now, monotonic seconds."""
+        due: list[float] = []
+        for record in higher:
+            if record.failback.ready_asked_at == READY_CHECK_ASKED:
+                break
+            due.append(self._due_at(record))
+        return due
 
     def _due_at(self, record: ClusterRecord) -> float:
         fit_at = _fit_at(record, self._after)
-        return fit_at if self._check is None else max(fit_at, record.ready_asked_at + self._pace)
+        asked_at = record.failback.ready_asked_at
+        return max(fit_at, asked_at + self._interval) if self._has_ready_check else fit_at
+
+
+def required_health(relapses: int, failback_after: float) -> float:
+    """Seconds for which a cluster has to be healthy without a break: every relapse doubles them, up to an hour."""
+    return max(failback_after, backoff(failback_after, relapses + 1, _LONGEST_WAIT))
 
 
 def _fit_at(record: ClusterRecord, failback_after: float) -> float:
-    if record.link is None or record.fit_since is None or record.impaired:
+    since = record.failback.healthy_since
+    if record.connection.link is None or since is None or record.health.impaired:
         return math.inf
-    return record.fit_since + fitness_wait(record, failback_after)
-
-
-def fitness_wait(record: ClusterRecord, failback_after: float) -> float:
-    """How long a cluster has to be healthy without a break: every relapse doubles it, up to an hour."""
-    if failback_after >= _LONGEST_WAIT:
-        return failback_after
-    return min(_LONGEST_WAIT, failback_after * 2.0 ** min(record.relapses, 64))
-
-
-def reset_relapses(record: ClusterRecord, now: float) -> None:
-    """Forget the relapses of a cluster that was healthy for an hour before it was lost."""
-    if record.fit_since is not None and now - record.fit_since >= _LONGEST_WAIT:
-        record.relapses = 0
-        record.returned = False
-
-
-def renew_addresses(record: ClusterRecord, event: Resolved, world: Effects) -> None:
-    """Take in what DNS said of a cluster."""
-    if record.config.dns is not None:
-        record.resolve_at = world.now() + (record.config.dns.refresh_interval or _REFRESH_OF_ZERO)
-    record.dns_error = event.error
-    before, record.addresses = record.addresses, event.addresses or record.addresses
-    if before and set(record.addresses) != set(before):
-        world.announce(AddressesChanged(record.label, before, record.addresses))
-    if record.link is None or event.error is not None:
-        return
-    if set(record.addresses) & record.link.member_addresses():
-        record.strangers = 0  # some of the same cluster's members, in whatever order
-        record.confirmed += 1
-    else:
-        world.scout(record.index, record.confirmed)
-
-
-def has_moved(record: ClusterRecord, scouted: AddressesVerified) -> bool:
-    """Whether a cluster's name has led to members of another cluster twice running."""
-    if record.link is not None and scouted.link.members() & record.link.members():
-        record.strangers = 0
-    elif scouted.confirmed == record.confirmed:  # else an answer that came later has denied it
-        record.strangers += 1
-    return record.strangers >= _STRANGERS
+    return since + required_health(record.failback.relapses, failback_after)

@@ -1,13 +1,15 @@
-"""What the controller is told: one frozen value for each thing that ended or is asked for."""
+"""What the controller is told: one frozen value for each thing that has ended, or that is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
-from flask_hazelcast_failover.client._controller.cluster import Failures, LinkView
+from flask_hazelcast_failover.client._controller.effects import LinkView
+from flask_hazelcast_failover.client._controller.health import Failures
 from flask_hazelcast_failover.client.events import Reason
 
 __all__ = [
@@ -16,7 +18,6 @@ __all__ = [
     "Begin",
     "Checked",
     "Drained",
-    "Failures",
     "LinkDown",
     "Message",
     "Prepared",
@@ -28,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Begin:
-    """Somebody wants a connection."""
+    """A connection is wanted."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ class LinkDown:
 
 @dataclass(frozen=True)
 class AttemptEnded:
-    """An attempt has a link, or the reason why not.
+    """An attempt has opened a link, or the reason why not.
 
-    ``preferred``: the index of the cluster to go to first, if there is one.
+    ``refusing``: whether the cluster answered with a refusal. ``preferred``: the index of the cluster that the fleet
+    is on, if there is one.
     """
 
     index: int
@@ -55,7 +57,7 @@ class AttemptEnded:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A link can become the active one, or why not."""
+    """A link has its proxies and listeners and can become the active one, or the reason why not."""
 
     link: LinkView
     why: str | None = None
@@ -63,9 +65,9 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Drained:
-    """A link that was left has no operation in flight any more, or still has after the time for it.
+    """A link that operations have left has no operation in flight any more, or ``drain_timeout`` is over.
 
-    ``epoch`` is the one that it was left in: it may have been the active one again since.
+    ``epoch`` is the one in which it was left: it may have been the active one again since.
     """
 
     link: LinkView
@@ -77,8 +79,8 @@ class Drained:
 class Checked:
     """How the members of a link answer health checks.
 
-    ``failures``: of the members that have not answered since. ``latency``: how long the slowest of the answers that came
-    since the last report took, seconds.
+    ``failures``: of the members whose last checks failed. ``latency``: of the slowest answer since the last report,
+    seconds.
     """
 
     link: LinkView
@@ -105,27 +107,27 @@ class Resolved:
 
 @dataclass(frozen=True)
 class AddressesVerified:
-    """A second link to a cluster, to where its name led.
+    """A second link to a cluster was opened, where its name leads now.
 
-    ``confirmed``: how many answers of DNS had led to the cluster's own members by then.
+    ``own_answers``: how many answers of DNS had led to the cluster's own members when that began.
     """
 
     index: int
     link: LinkView
-    confirmed: int
+    own_answers: int
 
 
 @dataclass(frozen=True)
 class SwitchRequest:
-    """Somebody wants to be on a cluster.
+    """A switch to a cluster is asked for.
 
-    ``holds``: stay there, without failback. ``done`` is called with the error, or ``None``.
+    ``holds``: stay there, without failback. ``done`` ends when operations go there, or with the error.
     """
 
     index: int
     reason: Reason
     holds: bool
-    done: Callable[[Exception | None], None] = field(compare=False)
+    done: Future[None] = field(default_factory=Future, compare=False)
 
 
 Message: TypeAlias = (

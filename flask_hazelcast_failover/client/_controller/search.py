@@ -1,8 +1,8 @@
-"""A search: which cluster to take after the start or a loss, whom to dial, when to give up."""
+"""A search: which cluster to take after the start or a loss, which to connect to, when to give up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
@@ -12,23 +12,22 @@ from flask_hazelcast_failover.client.options import Options, Standby
 
 __all__ = ["ConnectOrder", "Search", "SearchStep"]
 
-
-# How long the best of several clusters is waited for when any is better than none, seconds.
-_OFFLINE_PATIENCE = 0.5
+# How long the best of several clusters is waited for after none was there, seconds: any is better than none.
+_OFFLINE_WAIT = 0.5
 
 
 class ConnectOrder(Enum):
     """How a search goes through its clusters."""
 
-    ALL_AT_ONCE = "dial all of them at once"
-    ONE_BY_ONE = "dial the next one when the attempts at the one before are used up"
+    ALL_AT_ONCE = "connect to all of them at once"
+    ONE_BY_ONE = "connect to the next one when the attempts at the one before are used up"
 
 
 class SearchStep(NamedTuple):
-    """What a look at the clusters came to: one to take, some to dial, or the end."""
+    """What follows from a look at the clusters: one to take, some to begin attempts at, or the end."""
 
     found: ClusterRecord | None
-    dial: Sequence[ClusterRecord]
+    connect: Sequence[ClusterRecord]
     is_over: bool
 
 
@@ -38,50 +37,51 @@ class Search:
 
     :param order: indexes of the clusters, best first
     :param tries: attempts at each of them
-    :param patience: seconds that a better cluster holds up a worse one that is there, from the
-        first attempt at it
+    :param wait: seconds from its first attempt for which a better cluster holds up a worse one that is connected
+    :param connect_order: how to go through them
     """
 
     order: tuple[int, ...]
     tries: int
-    patience: float
-    dialling: ConnectOrder
+    wait: float
+    connect_order: ConnectOrder
 
     @classmethod
     def thorough(cls, order: Sequence[ClusterRecord], tries: int, options: Options) -> Search:
         """The search after the start or a loss, in which every cluster gets all its attempts."""
-        hot = options.standby is Standby.HOT
-        dialling = ConnectOrder.ALL_AT_ONCE if hot else ConnectOrder.ONE_BY_ONE
-        return cls(_indexes(order), tries, options.connect_timeout, dialling)
+        is_hot = options.standby is Standby.HOT
+        connect_order = ConnectOrder.ALL_AT_ONCE if is_hot else ConnectOrder.ONE_BY_ONE
+        return cls(_indexes(order), tries, options.connect_timeout, connect_order)
 
     @classmethod
     def quick(cls, order: Sequence[ClusterRecord], options: Options) -> Search:
-        """The search when one cluster is there again after none was: any is better than none."""
-        patience = min(options.connect_timeout, _OFFLINE_PATIENCE)
-        return cls(_indexes(order), 1, patience, ConnectOrder.ALL_AT_ONCE)
+        """The search when one cluster is connected again after none was."""
+        wait = min(options.connect_timeout, _OFFLINE_WAIT)
+        return cls(_indexes(order), 1, wait, ConnectOrder.ALL_AT_ONCE)
 
-    def look(self, records: Sequence[ClusterRecord], now: float) -> SearchStep:
-        """Decide with what is known now."""
-        dial: list[ClusterRecord] = []
+    def step(self, records: Sequence[ClusterRecord], slow: Collection[int], now: float) -> SearchStep:
+        """Decide with what is known now.
+
+        :param slow: indexes of the clusters that are being prepared beside others
+        """
+        connect: list[ClusterRecord] = []
         is_held_up = False
-        for record in (records[index] for index in self.order):
-            if record.is_slow:
-                continue  # it is being made ready beside the others
+        for record in (records[index] for index in self.order if index not in slow):
+            attempts = record.attempts
             if record.link is not None:
-                return SearchStep(None if is_held_up else record, dial, is_over=False)
-            if record.tries >= self.tries:
+                return SearchStep(None if is_held_up else record, connect, is_over=False)
+            if attempts.failed >= self.tries:
                 continue
-            if record.attempt is None and (record.dial_at is None or record.dial_at <= now):
-                dial.append(record)
-            if self.dialling is ConnectOrder.ONE_BY_ONE:
-                return SearchStep(None, dial, is_over=False)
-            began = now if record.began is None else record.began
-            is_held_up = is_held_up or now < began + self.patience
-        is_over = not any(self.may_come(record) or record.is_slow for record in records)
-        return SearchStep(None, dial, is_over)
+            if attempts.number is None and (attempts.due_at is None or attempts.due_at <= now):
+                connect.append(record)
+            if self.connect_order is ConnectOrder.ONE_BY_ONE:
+                return SearchStep(None, connect, is_over=False)
+            is_held_up = is_held_up or now < (now if attempts.began is None else attempts.began) + self.wait
+        is_over = not slow and not any(self.may_connect(record) for record in records)
+        return SearchStep(None, connect, is_over)
 
-    def passed_over(self, records: Sequence[ClusterRecord], taken: ClusterRecord) -> list[ClusterRecord]:
-        """The clusters that would have been better than the one that is taken, and are not there."""
+    def better_than(self, taken: ClusterRecord, records: Sequence[ClusterRecord]) -> list[ClusterRecord]:
+        """The clusters before the one that is taken that are not connected."""
         if taken.index not in self.order:
             return []
         better = self.order[: self.order.index(taken.index)]
@@ -91,16 +91,15 @@ class Search:
         """The same search with one of its clusters as the best."""
         return replace(self, order=(index, *(other for other in self.order if other != index)))
 
-    def may_come(self, record: ClusterRecord) -> bool:
+    def may_connect(self, record: ClusterRecord) -> bool:
         """Whether attempts at a cluster are left."""
-        return record.index in self.order and record.link is None and record.tries < self.tries
+        return record.index in self.order and record.link is None and record.attempts.failed < self.tries
 
-    def patience_ends(self, records: Sequence[ClusterRecord]) -> list[float]:
-        """When a worse cluster need not wait for each of the better ones any longer."""
+    def wait_ends(self, records: Sequence[ClusterRecord]) -> list[float]:
+        """When a worse cluster need not wait for each of the better ones any longer, monotonic seconds."""
+        begun = [(record, record.attempts.began) for record in records]
         return [
-            record.began + self.patience
-            for record in records
-            if record.began is not None and self.may_come(record)
+            began + self.wait for record, began in begun if began is not None and self.may_connect(record)
         ]
 
 

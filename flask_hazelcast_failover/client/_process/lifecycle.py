@@ -29,10 +29,10 @@ _GREENLETS_END = 0.1
 class _Living(Protocol):
     """What a client does about the life of its process."""
 
-    def _begin_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: go on without what the parent has."""
 
-    def _let_go(self, deadline: float) -> None:
+    def abandon_at_exit(self, deadline: float) -> None:
         """The interpreter ends: be through by ``deadline``, monotonic seconds."""
 
 
@@ -96,7 +96,7 @@ def _forked() -> None:
     _process = os.getpid()
     for client in list(_living):
         try:
-            client._begin_anew()
+            client.reset_after_fork()
         except Exception:
             _logger.exception("unexpected failure in a forked child")
     closers = [close for connection, release in list(_inherited.items()) for close in release(connection)]
@@ -121,7 +121,7 @@ def _close_all(closers: list[_Closer], after: float = 0.0) -> None:
 def _ending() -> None:
     deadline = time.monotonic() + _EXIT
     for client in list(_living):
-        client._let_go(deadline)
+        client.abandon_at_exit(deadline)
 
 
 _process = os.getpid()

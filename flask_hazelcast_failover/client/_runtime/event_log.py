@@ -1,9 +1,12 @@
-"""A failover told in the log: one line for each thing that happened, with the figures it was decided on."""
+"""Events: a line in the log for each, and a call of everyone who has subscribed."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
+from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 from flask_hazelcast_failover.client.events import (
     AddressesChanged,
     ClusterConnected,
@@ -14,9 +17,37 @@ from flask_hazelcast_failover.client.events import (
     Event,
 )
 
-__all__ = ["log"]
+__all__ = ["EventLog", "Receiver", "log"]
 
 _logger = logging.getLogger("flask_hazelcast_failover")
+
+Receiver = Callable[[Event], object]
+
+
+class EventLog:
+    """Announces events in order.
+
+    :param executor: the thread that receivers are called on
+    """
+
+    def __init__(self, executor: SerialExecutor) -> None:
+        self._executor = executor
+        self._receivers: list[Receiver] = []  # only ever grows
+
+    def subscribe(self, receiver: Receiver) -> None:
+        """Have ``receiver`` called with each event from now on.
+
+        :raises TypeError: ``receiver`` cannot be called
+        """
+        if not callable(receiver):
+            raise TypeError(f"receiver must be callable with an event, not a {type(receiver).__name__}")
+        self._receivers.append(receiver)
+
+    def announce(self, event: Event, why: str = "") -> None:
+        """Log an event, with ``why`` if that says more, and tell receivers, after everything told before."""
+        log(event, why)
+        for receiver in tuple(self._receivers):
+            self._executor.submit(partial(receiver, event))
 
 
 def log(event: Event, why: str) -> None:

@@ -17,7 +17,8 @@ from uuid import UUID
 from hazelcast.core import MemberInfo
 
 from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client._controller.messages import Checked, Failures, LinkDown
+from flask_hazelcast_failover.client._controller.health import Failures
+from flask_hazelcast_failover.client._controller.messages import Checked, LinkDown
 from flask_hazelcast_failover.client._runtime.member_check import CheckState, MemberCheck
 from flask_hazelcast_failover.client.options import Options
 

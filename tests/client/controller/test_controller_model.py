@@ -1,7 +1,7 @@
 """The controller against every story that hypothesis can think of, in a scripted world.
 
-What must hold after each event is in `tests/support/stage.py` and `tests/support/scripted_world.py`; what must hold
-once the world has come to rest is in `check_end` there and in `settle` here. More stories: KEEPER_MODEL_EXAMPLES=5000.
+What must hold after each event is in `tests/support/harness.py` and `tests/support/scripted_world.py`; what must hold
+once the world has come to rest is in `check_end` there and in `settle` here. More stories: CONTROLLER_MODEL_EXAMPLES=5000.
 """
 
 import os
@@ -19,16 +19,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flask_hazelcast_failover.client._controller.failback import fitness_wait
+from flask_hazelcast_failover.client._controller.failback import required_health
 from flask_hazelcast_failover.client._operations.route import Route
 from flask_hazelcast_failover.client.options import Failback, Options, Standby
 from flask_hazelcast_failover.client.status import State
 from flask_hazelcast_failover.errors import ClientOfflineException
-from tests.support.harness import Stage
-from tests.support.scripted_world import Mode, Task
+from tests.support.harness import ControllerHarness, results_of
+from tests.support.scripted_clock import Task
+from tests.support.scripted_clusters import Mode
 from tests.support.switching import Outcome
 
-_EXAMPLES = int(os.environ.get("KEEPER_MODEL_EXAMPLES", "0"))
+_EXAMPLES = int(os.environ.get("CONTROLLER_MODEL_EXAMPLES", "0"))
 
 # Longer than the longest pause between attempts, and than a search that meets silence everywhere.
 _AT_REST = 75.0
@@ -59,10 +60,10 @@ class Callers:
         self._waiting.clear()
 
 
-class KeeperModel(RuleBasedStateMachine):
+class ControllerModel(RuleBasedStateMachine):
     """The controller, and a world that does anything at any time."""
 
-    stage: Stage
+    harness: ControllerHarness
     callers: Callers
 
     @initialize(
@@ -94,51 +95,51 @@ class KeeperModel(RuleBasedStateMachine):
             health_check_failures=2,
             drain_timeout=2.0,
         )
-        self.stage = Stage(labels, options, creep)
-        self.callers = Callers(self.stage.world.gate)
-        for cluster, mode in zip(self.stage.clusters, modes):  # noqa: B905
+        self.harness = ControllerHarness(labels, options, creep)
+        self.callers = Callers(self.harness.effects.route)
+        for cluster, mode in zip(self.harness.clusters, modes):  # noqa: B905
             cluster.mode = mode
-        self.stage.begin()
+        self.harness.begin()
 
     @rule(index=_clusters, mode=st.sampled_from(Mode), soon=st.booleans())
     def change(self, index: int, mode: Mode, soon: bool) -> None:
         """A cluster dies, freezes, comes back, or turns us away."""
         if mode is not self._cluster(index).mode:
-            self.stage.world.set_mode(self._index(index), mode)
+            self.harness.effects.set_mode(self._index(index), mode)
             self._deliver(soon)
 
     @rule(index=_clusters, soon=st.booleans())
     def restart(self, index: int, soon: bool) -> None:
         """A cluster comes back empty."""
-        self.stage.world.restart(self._index(index))
+        self.harness.effects.restart(self._index(index))
         self._deliver(soon)
 
     @rule(data=st.data(), soon=st.booleans())
-    @precondition(lambda self: any(link.is_open for link in self.stage.world.links))
+    @precondition(lambda self: any(link.is_open for link in self.harness.effects.links))
     def cut(self, data: st.DataObject, soon: bool) -> None:
         """One connection is closed while its cluster lives on."""
-        open_links = [link for link in self.stage.world.links if link.is_open]
-        self.stage.world.close(data.draw(st.sampled_from(open_links)))
+        open_links = [link for link in self.harness.effects.links if link.is_open]
+        self.harness.effects.disconnect(data.draw(st.sampled_from(open_links)))
         self._deliver(soon)
 
     @rule(data=st.data(), soon=st.booleans())
-    @precondition(lambda self: self.stage.world.tasks)
+    @precondition(lambda self: self.harness.effects.tasks)
     def end(self, data: st.DataObject, soon: bool) -> None:
         """What is under way ends, in any order."""
-        tasks: list[Task] = self.stage.world.tasks
-        self.stage.world.end(data.draw(st.sampled_from(tasks)))
+        tasks: list[Task] = self.harness.effects.tasks
+        self.harness.effects.end(data.draw(st.sampled_from(tasks)))
         self._deliver(soon)
 
     @rule()
-    @precondition(lambda self: self.stage.world.posted)
+    @precondition(lambda self: self.harness.effects.posted)
     def deliver_one(self) -> None:
         """The controller gets round to one event."""
-        self.stage.deliver_one()
+        self.harness.deliver_one()
 
     @rule(index=_clusters, holds=st.booleans(), soon=st.booleans())
     def wish(self, index: int, holds: bool, soon: bool) -> None:
         """Somebody wants to be on a cluster, or back on the primary."""
-        self.stage.world.wish(self._index(index) if holds else 0, holds=holds)
+        self.harness.effects.request(self._index(index) if holds else 0, holds=holds)
         self._deliver(soon)
 
     @rule(count=st.integers(1, 3))
@@ -160,102 +161,107 @@ class KeeperModel(RuleBasedStateMachine):
     ) -> None:
         """A cluster becomes half good, or good again."""
         cluster = self._cluster(index)
-        cluster.failing, cluster.carries, cluster.ready = failing, carries, ready
+        cluster.failing, cluster.registers, cluster.ready = failing, carries, ready
         cluster.busy, cluster.dns_error = busy, dns_error
 
     @rule(index=_clusters)
-    @precondition(lambda self: any(cluster.label.startswith("dns") for cluster in self.stage.clusters))
+    @precondition(lambda self: any(cluster.label.startswith("dns") for cluster in self.harness.clusters))
     def move_name(self, index: int) -> None:
         """The name of a cluster leads elsewhere from now on; what was there lives on."""
         if self._cluster(index).label.startswith("dns"):
-            self.stage.world.settle_members(self._cluster(index))
+            self._cluster(index).replace_members()
 
     @rule(seconds=st.sampled_from([0.01, 0.1, 0.4, 1.0, 3.0, 12.0]), luck=st.sampled_from([0.0, 0.5, 1.0]))
     def let_time_pass(self, seconds: float, luck: float) -> None:
-        self.stage.world.luck = luck
-        self.stage.run(seconds)
-        self.stage.check_pauses(slack=0.3)
+        self.harness.effects.luck = luck
+        self.harness.run(seconds)
+        self.harness.invariants.check_pauses(slack=0.3)
 
     @rule()
     def settle(self) -> None:
         """The script ends for once: everything comes to rest where it should be."""
-        stage = self.stage
-        for cluster in stage.clusters:
-            cluster.failing, cluster.carries, cluster.ready = 0, True, True
+        harness = self.harness
+        for cluster in harness.clusters:
+            cluster.failing, cluster.registers, cluster.ready = 0, True, True
             cluster.busy, cluster.dns_error = 0, None
-        stage.deliver()
+        harness.deliver()
         stays = self._stays()
-        returns = stage.controller.state is State.OFFLINE and not self._is_busy()
-        stage.run(_AT_REST)
-        stage.check_end()
+        returns = harness.controller.state is State.OFFLINE and not self._is_busy()
+        harness.run(_AT_REST)
+        harness.invariants.check_end()
         self.callers.check_all_know()
-        up = [index for index, cluster in enumerate(stage.clusters) if cluster.mode is Mode.UP]
-        if stage.options.failback is Failback.AUTO and not stage.world.held:
+        up = [index for index, cluster in enumerate(harness.clusters) if cluster.mode is Mode.UP]
+        if harness.options.failback is Failback.AUTO and not harness.invariants.holds:
             self._check_failback(up)
         elif stays is not None:
-            assert stage.on == stays
+            assert harness.on == stays
         elif returns and up:
-            assert stage.world.route is not None and stage.world.route.index == up[0]
+            assert harness.effects.active is not None and harness.effects.active.index == up[0]
 
     def teardown(self) -> None:
-        if not hasattr(self, "stage"):
+        if not hasattr(self, "harness"):
             return
         self.settle()
         self._check_loss()
-        waiting = self.stage.world.wish(0, holds=True)
-        self.stage.deliver_one()
+        waiting = self.harness.effects.request(0, holds=True)
+        self.harness.deliver_one()
         self.callers.call()
-        self.stage.controller.close()
-        self.stage.world.gate.close()
-        assert len(waiting.answers) == 1
+        self.harness.controller.close()
+        self.harness.effects.route.close()
+        assert len(results_of(waiting)) == 1
         self.callers.check_all_know()
 
     def _check_loss(self) -> None:
         """Whatever was before: when this cluster dies, the best of the others is taken."""
-        stage = self.stage
-        if stage.world.route is None:
+        harness = self.harness
+        if harness.effects.active is None:
             return
-        self.stage.world.set_mode(stage.world.route.index, Mode.ABSENT)
-        stage.run(_AT_REST)
-        stage.check_end()
-        up = [index for index, cluster in enumerate(stage.clusters) if cluster.mode is Mode.UP]
-        taken = [] if stage.world.route is None else [stage.world.route.index]
+        self.harness.effects.set_mode(harness.effects.active.index, Mode.ABSENT)
+        harness.run(_AT_REST)
+        harness.invariants.check_end()
+        up = [index for index, cluster in enumerate(harness.clusters) if cluster.mode is Mode.UP]
+        taken = [] if harness.effects.active is None else [harness.effects.active.index]
         assert taken == up[:1], "not the best of the others"
 
     def _check_failback(self, up: list[int]) -> None:
-        stage = self.stage
-        wait = max(fitness_wait(record, stage.options.failback_after) for record in stage.controller.records)
+        harness = self.harness
+        wait = max(
+            required_health(record.failback.relapses, harness.options.failback_after)
+            for record in harness.controller.records
+        )
         if up and wait < _LONGEST_WAIT:
-            stage.run(wait + 5.0)
-            assert stage.world.route is not None and stage.world.route.index == up[0], "did not come back"
+            harness.run(wait + 5.0)
+            assert harness.effects.active is not None and harness.effects.active.index == up[0], (
+                "did not come back"
+            )
 
     def _stays(self) -> str | None:
         """Where the client is, when nothing can take it away from there."""
-        route = self.stage.world.route
-        if route is None or self._is_busy() or self.stage.clusters[route.index].mode is not Mode.UP:
+        active = self.harness.effects.active
+        if active is None or self._is_busy() or self.harness.clusters[active.index].mode is not Mode.UP:
             return None
-        return self.stage.on
+        return self.harness.on
 
     def _is_busy(self) -> bool:
-        world = self.stage.world
-        asked = any(not asked.answers for asked in world.asked)
-        return asked or world.moving is not None or bool(world.pending("attempt"))
+        effects = self.harness.effects
+        asked = any(not request.done.done() for request in effects.requests)
+        return asked or effects.preparing is not None or bool(effects.pending("attempt"))
 
     def _deliver(self, soon: bool) -> None:
         if soon:
-            self.stage.deliver()
+            self.harness.deliver()
 
     def _index(self, index: int) -> int:
-        return index % len(self.stage.clusters)
+        return index % len(self.harness.clusters)
 
     def _cluster(self, index: int) -> Any:
-        return self.stage.clusters[self._index(index)]
+        return self.harness.clusters[self._index(index)]
 
 
 @pytest.mark.timeout(60 + _EXAMPLES)
 def test_whatever_happens_the_keeper_loses_nothing_and_ends_where_it_should_be() -> None:
     run_state_machine_as_test(
-        KeeperModel,
+        ControllerModel,
         settings=settings(
             max_examples=_EXAMPLES or 60,
             stateful_step_count=40,

@@ -1,0 +1,133 @@
+"""Switches that no loss forces: a requested one, failback, and a name that leads to another cluster.
+
+Each begins when nothing else is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from flask_hazelcast_failover.client._controller.active_link import ActiveLink
+from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
+from flask_hazelcast_failover.client._controller.connect_scheduler import ConnectScheduler
+from flask_hazelcast_failover.client._controller.dns_tracking import DnsTracker
+from flask_hazelcast_failover.client._controller.effects import Effects, LinkView
+from flask_hazelcast_failover.client._controller.failback import FailbackPolicy
+from flask_hazelcast_failover.client._controller.messages import (
+    AddressesVerified,
+    ReadyAnswered,
+    Resolved,
+    SwitchRequest,
+)
+from flask_hazelcast_failover.client._controller.requests import RequestQueue
+from flask_hazelcast_failover.client._controller.standbys import Standbys
+from flask_hazelcast_failover.client.events import Reason
+from flask_hazelcast_failover.client.options import Failback, Options
+
+__all__ = ["BeginSwitch", "PlannedSwitches"]
+
+
+class BeginSwitch(Protocol):
+    """Begins to prepare a link, so that operations go there."""
+
+    def __call__(
+        self,
+        record: ClusterRecord,
+        link: LinkView,
+        reason: Reason,
+        request: SwitchRequest | None = None,
+        replacing: LinkView | None = None,
+    ) -> None: ...
+
+
+class PlannedSwitches:
+    """Begins a switch that is requested or due. Of the controller's thread, like the parts that it is given.
+
+    :param begin_switch: the controller's own
+    :param is_at_rest: whether no search, no switch and no requested attempt is under way
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ClusterRecord],
+        options: Options,
+        effects: Effects,
+        *,
+        active: ActiveLink,
+        requests: RequestQueue,
+        scheduler: ConnectScheduler,
+        standbys: Standbys,
+        begin_switch: BeginSwitch,
+        is_at_rest: Callable[[], bool],
+    ) -> None:
+        self._records = records
+        self._effects = effects
+        self._fails_back = options.failback is Failback.AUTO
+        self._active = active
+        self._requests = requests
+        self._scheduler = scheduler
+        self._standbys = standbys
+        self._begin_switch = begin_switch
+        self._is_at_rest = is_at_rest
+        self._failback = FailbackPolicy(options, effects)
+        self._dns = DnsTracker(effects)
+
+    def begin_next(self) -> None:
+        """Begin what is requested, else a failback that is due."""
+        while self._is_at_rest() and (request := self._requests.take()) is not None:
+            self._serve(request)
+        if self._may_fail_back():
+            target = self._failback.target(self._active.higher(self._records))
+            if target is not None and target.link is not None:
+                self._begin_switch(target, target.link, Reason.FAILBACK)
+
+    def due(self) -> list[float]:
+        """When a failback may be due, monotonic seconds."""
+        return self._failback.due(self._active.higher(self._records)) if self._may_fail_back() else []
+
+    def is_fit(self, record: ClusterRecord) -> bool:
+        """Whether a cluster still is one to return to."""
+        return self._failback.is_fit(self._active.higher(self._records), record)
+
+    def ready_answered(self, message: ReadyAnswered) -> None:
+        """The ready check has answered: return to its cluster if it says yes."""
+        record = self._standbys.record_of(message.link)
+        if record is not None:
+            self._failback.answered(record)
+            if message.ready and self._may_fail_back() and self.is_fit(record):
+                self._begin_switch(record, message.link, Reason.FAILBACK)
+
+    def resolved(self, message: Resolved) -> None:
+        """DNS has answered."""
+        self._dns.resolved(self._records[message.index], message)
+
+    def addresses_verified(self, message: AddressesVerified) -> None:
+        """A link was opened to where a name leads: follow it if that are other members, twice in a row."""
+        record, link = self._records[message.index], message.link
+        former = record.link
+        is_replaceable = former is not None and not self._standbys.is_draining(former)
+        is_usable = is_replaceable and link.is_connected() and self._is_at_rest()
+        if former is None or not is_usable or not self._dns.has_moved(record, message):
+            self._standbys.close(link)
+        elif former is self._active.link:
+            self._begin_switch(record, link, Reason.DNS, replacing=former)
+        else:
+            record.replaced(link, self._effects.now())
+            self._standbys.close(former)
+
+    def _serve(self, request: SwitchRequest) -> None:
+        record = self._records[request.index]
+        if record.link is not None and record.link is self._active.link:
+            self._requests.complete(request)
+        elif record.link is not None:
+            self._begin_switch(record, record.link, request.reason, request)
+        else:
+            self._requests.connecting = request
+            record.begin_search(self._effects.now())
+            if record.attempts.number is None:
+                self._scheduler.start(record)
+
+    def _may_fail_back(self) -> bool:
+        is_allowed = self._fails_back and not self._requests.holds
+        return is_allowed and self._active.link is not None and self._is_at_rest()
