@@ -167,7 +167,7 @@ class ClusterEffects:
 
     def drain(self, link: LinkView) -> None:
         link = _own(link)
-        self._preparation.call_off(link)
+        self._preparation.cancel(link)
         epoch = link.epoch
         # Here and now: a switch back registers them again, and that must come after.
         self._parts.listeners.drop_from(link)
@@ -185,7 +185,7 @@ class ClusterEffects:
     def close(self, link: LinkView) -> None:
         link = _own(link)
         self._links.remove(link)
-        self._preparation.call_off(link)
+        self._preparation.cancel(link)
         link.end_calls()
         self._threads.start(lambda: close(link), "close")
 

@@ -1,7 +1,7 @@
 """The health monitor: checks every member of every connected cluster, and ends operations that are overdue.
 
-A member's failures are the failed checks since the last one that it answered. They are counted at the pace at
-which checks are sent, whatever a busy connection had held up before.
+A member's failures are the failed checks since the last one that it answered. They are counted at the interval at
+which checks are sent, also when a busy connection has held several of them up.
 """
 
 from __future__ import annotations
@@ -24,48 +24,48 @@ from flask_hazelcast_failover.client.options import Options
 
 __all__ = ["HealthMonitor", "is_responsive"]
 
-# How often the monitor looks, while there is something to look at and while there is nothing, seconds.
-_PACE, _IDLE_PACE = 0.05, 0.25
-# How often the members are looked at where none is checked, seconds.
-_UNCHECKED = 1.0
-# A look that comes later than this by more says that our own process was held up, seconds.
+# Between two looks of the monitor, while there are links and while there are none, seconds.
+_TICK, _IDLE_TICK = 0.05, 0.25
+# Between two rounds when health checks are turned off, seconds: the member list is still looked at.
+_UNCHECKED_INTERVAL = 1.0
+# A look that is late by more than this means that this process did not run, seconds.
 _LATE = 0.1
-# How long members may take to share the partitions out at their first use at least, seconds.
-_FIRST_USE = 1.0
-# So many checks of one member may be open on a busy connection.
+# The shortest time-out while partitions are not assigned yet, which members do at their first use, seconds.
+_FIRST_USE_TIMEOUT = 1.0
+# How many checks of one member may be open on a busy connection.
 _MOST_OPEN = 10
 # Failures kept for each member, as a multiple of health_check_failures: 6 (pings only) x 2 (others fail too).
-_REMEMBERED = 12
-# How long a cluster is asked whether it responds at most, however busy it is, seconds.
-_LONGEST_QUESTION = 30.0
+_FAILURES_KEPT = 12
+# The longest wait for a cluster to respond, however busy it is, seconds.
+_RESPONSE_TIMEOUT = 30.0
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 
 @dataclass
-class _Row:
+class _MemberChecks:
     """The checks of one member that are open, and those that failed since it last answered; in the order sent."""
 
     failed: deque[MemberCheck]
     open: deque[MemberCheck] = field(default_factory=deque)
-    failed_at: float = float("-inf")  # when one was counted as failed last, by the monitor's time
-    # Rounds in a row without a connection to check it over; for a lite member, rounds in which its connection was gone.
+    failed_at: float = float("-inf")  # when a check was last counted as failed, by the monitor's time
+    # Rounds in a row without a connection to send a check over; for a lite member, without its own connection.
     missed: int = 0
     missed_since: float | None = None  # when the first of them began, monotonic seconds
 
-    def look(self, now: float, pace: float) -> list[MemberCheck]:
+    def update(self, now: float, interval: float) -> list[MemberCheck]:
         """Take in which checks have ended. Gives those that were answered.
 
         :param now: by the monitor's time
-        :param pace: seconds from one failure to the next
+        :param interval: seconds from one failure to the next
         """
-        answered = [check for check in (*self.failed, *self.open) if check.look() is CheckState.ANSWERED]
+        answered = [check for check in (*self.failed, *self.open) if check.update() is CheckState.ANSWERED]
         if answered:
             last = max(check.sent_at for check in answered)
             self.failed = deque((c for c in self.failed if c.sent_at > last), self.failed.maxlen)
             self.open = deque(check for check in self.open if check.state is not CheckState.ANSWERED)
         for check in list(self.open):
-            if check.state is not CheckState.OPEN and now - self.failed_at >= pace:
+            if check.state is not CheckState.OPEN and now - self.failed_at >= interval:
                 self.open.remove(check)
                 self.failed.append(check)
                 self.failed_at = now
@@ -87,11 +87,11 @@ class _Row:
 
 
 class HealthMonitor:
-    """A thread that looks at every link again and again.
+    """A thread that checks the members of every link.
 
     :param options: the client's options
     :param links: gives the links to check, and to end overdue operations on
-    :param post: tells the controller how the members of a link are, or that the link can be read no more
+    :param post: gives the controller the results of checks, or that a link can be read no more
     """
 
     def __init__(
@@ -105,19 +105,19 @@ class HealthMonitor:
         self._post = post
         self._stopped = threading.Event()
         self._time = 0.0  # seconds in which this process ran; of the monitor's thread only, like the next one
-        self._watched: dict[Link, _WatchedLink] = {}
-        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-watch", daemon=True)
+        self._monitored: dict[Link, _MonitoredLink] = {}
+        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-health", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Have the thread end soon."""
         self._stopped.set()
 
     def abandon(self) -> None:
-        """In a forked child: look no more, and touch no lock of the parent's."""
+        """In a forked child: end the copied greenlet, and touch no lock of the parent's."""
         self._stopped = threading.Event()
         self._stopped.set()
 
@@ -128,109 +128,111 @@ class HealthMonitor:
     def _run(self) -> None:
         looked = time.monotonic()
         next_round = 0.0
-        while not self._stopped.wait(pace := _PACE if self._links() else _IDLE_PACE):
+        while not self._stopped.wait(tick := _TICK if self._links() else _IDLE_TICK):
             now = time.monotonic()
-            late = now - looked - pace
+            late = now - looked - tick
             looked = now
             try:
-                # While we were held up ourselves no answer could be read, so that time counts for nothing.
-                self._time += pace if late > _LATE else pace + late
+                # While this process did not run no answer could be read, so that time does not count.
+                self._time += tick if late > _LATE else tick + late
                 links = list(self._links())
                 self._end_overdue(links)
                 is_round = self._time >= next_round
                 if is_round:
-                    interval = self._options.health_check_interval or _UNCHECKED
+                    interval = self._options.health_check_interval or _UNCHECKED_INTERVAL
                     next_round = max(next_round + interval, self._time)
-                self._look_at(links, is_round)
-            except Exception:  # whatever it is, clusters are to be watched on
+                self._check(links, is_round)
+            except Exception:  # whatever it is, the clusters have to be checked on
                 _logger.exception("unexpected failure of the health monitor")
 
     def _end_overdue(self, links: Sequence[Link]) -> None:
         for link in links:
             link.end_overdue(self._time, self._options.operation_timeout)
 
-    def _look_at(self, links: Sequence[Link], is_round: bool) -> None:
-        self._watched = {link: self._watched.get(link) or _WatchedLink(link, self._options) for link in links}
-        for link, watched in self._watched.items():
+    def _check(self, links: Sequence[Link], is_round: bool) -> None:
+        self._monitored = {
+            link: self._monitored.get(link) or _MonitoredLink(link, self._options) for link in links
+        }
+        for link, monitored in self._monitored.items():
             try:
-                self._look_at_link(link, watched, is_round)
-            except Exception:  # the others are to be watched all the same
+                self._check_link(link, monitored, is_round)
+            except Exception:  # the others have to be checked all the same
                 _logger.exception("unexpected failure of a health check of %s", link.label)
 
-    def _look_at_link(self, link: Link, watched: _WatchedLink, is_round: bool) -> None:
+    def _check_link(self, link: Link, monitored: _MonitoredLink, is_round: bool) -> None:
         if not link.client.is_reading():
             self._post(LinkDown(link))
             return
-        has_changed = watched.look(self._time)
+        has_changed = monitored.update(self._time)
         if is_round:
-            watched.send_checks()
+            monitored.send_checks()
         if has_changed or is_round:
-            self._post(watched.report())
+            self._post(monitored.report())
 
 
-class _WatchedLink:
+class _MonitoredLink:
     """The checks of one link's members. Of the monitor's thread."""
 
     def __init__(self, link: Link, options: Options) -> None:
         self._link = link
         self._options = options
         self._partitions = _MemberPartitions(link)
-        self._rows: dict[UUID, _Row] = {}
-        self._met_lite: set[UUID] = set()  # lite members that a connection was seen to
+        self._members: dict[UUID, _MemberChecks] = {}
+        self._connected_lite: set[UUID] = set()  # lite members that a connection was open to once
         self._latency: float | None = None
-        # The pace of checks, less what one look may come late.
-        self._pace = max(0.0, options.health_check_interval - 1.5 * _PACE)
+        # The interval of checks, less what one look may come late.
+        self._interval = max(0.0, options.health_check_interval - 1.5 * _TICK)
 
-    def look(self, now: float) -> bool:
-        """Take in what has come since the last look; whether any check has ended.
+    def update(self, now: float) -> bool:
+        """Take in what has come since the last time; whether any check has ended.
 
         :param now: by the monitor's time
         """
         has_changed = False
-        for row in self._rows.values():
-            failed = len(row.failed)
-            for check in row.look(now, self._pace):
+        for member in self._members.values():
+            failed = len(member.failed)
+            for check in member.update(now, self._interval):
                 has_changed = True
                 latency = (check.answered_at or time.monotonic()) - check.sent_at
                 self._latency = max(self._latency or 0.0, latency)
-            has_changed = has_changed or len(row.failed) != failed
+            has_changed = has_changed or len(member.failed) != failed
         return has_changed
 
     def send_checks(self) -> None:
         """Begin a round: check each member that can be checked."""
         members = {m.uuid: m for m in self._link.client.member_list() if m.uuid is not None}
-        self._rows = {uuid: self._rows.get(uuid) or self._new_row() for uuid in members}
+        self._members = {uuid: self._members.get(uuid) or self._new_checks() for uuid in members}
         if not self._options.health_check_interval:
             return
         timeout = self._options.health_check_timeout
         if not self._partitions.are_assigned():
-            timeout = max(timeout, _FIRST_USE)
+            timeout = max(timeout, _FIRST_USE_TIMEOUT)
         connected = self._link.client.connected_members()
         for uuid, member in members.items():
-            row = self._rows[uuid]
+            checks = self._members[uuid]
             misses_lite = member.lite_member and self._misses_lite(uuid, connected)
             if misses_lite or not connected:
-                row.missed += 1
-                row.missed_since = row.missed_since or time.monotonic()
+                checks.missed += 1
+                checks.missed_since = checks.missed_since or time.monotonic()
             else:
-                row.missed, row.missed_since = 0, None
-            is_busy = len(row.open) >= _MOST_OPEN and row.open[0].is_overdue()
+                checks.missed, checks.missed_since = 0, None
+            is_busy = len(checks.open) >= _MOST_OPEN and checks.open[0].is_overdue()
             if not (member.lite_member or is_busy):
                 check = _sent(self._link, self._partitions, uuid, timeout)
                 if check is not None:
-                    row.open.append(check)
+                    checks.open.append(check)
 
     def report(self) -> Checked:
-        """How the members are. Those that do not answer are not relied on to tell of the others."""
+        """The results. A member that does not answer is not relied on to report the cluster's members."""
         latency, self._latency = self._latency, None
-        failures = {uuid: found for uuid, row in self._rows.items() if (found := row.failures())}
+        failures = {uuid: found for uuid, checks in self._members.items() if (found := checks.failures())}
         silent = [uuid for uuid, f in failures.items() if f.exceed(self._options.health_check_failures)]
         if silent:
             self._link.client.hear_from_others(than=silent)
         return Checked(self._link, failures, latency)
 
-    def _new_row(self) -> _Row:
-        return _Row(deque(maxlen=_REMEMBERED * self._options.health_check_failures + 1))
+    def _new_checks(self) -> _MemberChecks:
+        return _MemberChecks(deque(maxlen=_FAILURES_KEPT * self._options.health_check_failures + 1))
 
     def _misses_lite(self, lite: UUID, connected: frozenset[UUID]) -> bool:
         """Whether the connection that there was to a lite member is gone.
@@ -238,8 +240,8 @@ class _WatchedLink:
         A client that is connected to one member only, without smart routing, misses none.
         """
         if lite in connected:
-            self._met_lite.add(lite)
-        return self._link.client.is_smart and lite in self._met_lite and lite not in connected
+            self._connected_lite.add(lite)
+        return self._link.client.is_smart and lite in self._connected_lite and lite not in connected
 
 
 def is_responsive(link: Link, timeout: float) -> bool:
@@ -256,16 +258,16 @@ def is_responsive(link: Link, timeout: float) -> bool:
     answered = threading.Event()
     for check in checks:
         check.call_when_answered(answered.set)
-    end = time.monotonic() + _LONGEST_QUESTION
+    end = time.monotonic() + _RESPONSE_TIMEOUT
     while time.monotonic() < end:
         answered.clear()
-        states = [check.look() for check in checks]
+        states = [check.update() for check in checks]
         alive = states.count(CheckState.ANSWERED)
         if 2 * alive > len(states) or not states:
             return True
         if 2 * (alive + states.count(CheckState.OPEN)) <= len(states) or not link.is_connected():
             return False
-        answered.wait(_PACE)
+        answered.wait(_TICK)
     return False
 
 
@@ -282,14 +284,14 @@ def _sent(link: Link, partitions: _MemberPartitions, member: UUID, timeout: floa
 
 
 class _MemberPartitions:
-    """A partition of each member, by which it can be asked."""
+    """A partition of each member, which a check is sent for."""
 
     def __init__(self, link: Link) -> None:
         self._service = link.client.partition_service
         self._known: dict[UUID, int] = {}
 
     def are_assigned(self) -> bool:
-        """Whether partitions have owners: the members see to that at their first use only."""
+        """Whether partitions have owners: members assign them at the first use of the cluster."""
         owner = self._service.get_partition_owner
         return any(owner(partition) for partition in range(self._service.get_partition_count()))
 
@@ -300,7 +302,7 @@ class _MemberPartitions:
         if known is not None and owner(known) == member:
             return known
         if not self.are_assigned():
-            return 0  # the request has them assigned
+            return 0  # the request makes the members assign them
         for partition in range(self._service.get_partition_count()):
             if owner(partition) == member:
                 self._known[member] = partition

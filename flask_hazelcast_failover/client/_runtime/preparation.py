@@ -1,4 +1,4 @@
-"""Making a link ready to be the active one: proxies are made on it and listeners registered, as long as answers come."""
+"""Preparing a link to be the active one: its proxies are made and its listeners registered, while answers come."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Preparation"]
 
 
 class Preparation:
-    """Makes links ready, each on a thread of the engine's.
+    """Prepares links, each on a thread of its own.
 
     :param listeners: the client's listeners
     :param timeout: seconds without an answer after which a link is given up
@@ -21,7 +21,7 @@ class Preparation:
     def __init__(self, listeners: Listeners, timeout: float) -> None:
         self._listeners = listeners
         self._timeout = timeout
-        # Those being made ready, with the token of the latest time; single steps of a dict by any thread.
+        # The links being prepared, with the token of the latest time; single steps of a dict by any thread.
         self._links: dict[Link, object] = {}
 
     def begin(self, link: Link) -> object:
@@ -29,23 +29,23 @@ class Preparation:
         token = self._links[link] = object()
         return token
 
-    def call_off(self, link: Link) -> None:
-        """It is not wanted any more, whether it is ready or not."""
+    def cancel(self, link: Link) -> None:
+        """A link is not wanted any more, whether it is prepared or not."""
         self._links.pop(link, None)
 
     def is_needed(self) -> bool:
-        """Whether there are listeners to be carried along."""
+        """Whether there are listeners to register."""
         return not self._listeners.is_empty()
 
     def carry_out(self, link: Link, active: Link | None, token: object) -> str | None:
-        """Make a link ready; why it cannot be.
+        """Prepare a link; why it cannot be.
 
         :param active: where operations go meanwhile, if anywhere
         :param token: what ``begin`` gave
-        :raises CalledOff: it is not wanted any more
+        :raises Cancelled: it is not wanted any more
         """
         try:
-            # While operations have somewhere to be, they are sent nowhere where most members do not answer.
+            # A graceful switch first requires that a majority of members responds.
             if active is not None and not is_responsive(link, self._timeout):
                 return "it does not answer"
             if active is not None:
@@ -57,5 +57,5 @@ class Preparation:
             return f"its listeners cannot be registered: {failure}"
         if link not in self._links:
             self._listeners.drop_from(link)
-            raise Cancelled("called off when it was ready")
+            raise Cancelled("cancelled when it was prepared")
         return None
