@@ -16,7 +16,7 @@ from click.testing import Result
 from flask import Flask
 
 from flask_hazelcast_failover._cli import commands as cli
-from flask_hazelcast_failover._fleet.store import map_name
+from flask_hazelcast_failover._fleet.cluster_store import map_name
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support import fleet
@@ -122,7 +122,7 @@ def test_check_exits_with_2_and_says_why_when_nothing_can_be_reached() -> None:
 def test_check_waits_until_clusters_without_standby_were_tried_one_after_the_other(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_SETTLING", 0.2)
+    monkeypatch.setattr(cli, "_SETTLE_TIMEOUT", 0.2)
     with Peer(silent) as peer:
         silent_one = f"hazelcast://silent@{peer.address}"
         slow: dict[str, Any] = {
@@ -197,7 +197,7 @@ def test_a_command_that_follows_the_fleet_does_not_tell_of_a_move(
     caplog.clear()
     with caplog.at_level(logging.INFO):
         assert "1 on green" in _run(shell.flask_app, "check").output
-        told = eventually(lambda: [one for one in caplog.records if "going to blue" in one.getMessage()])
+        told = eventually(lambda: [one for one in caplog.records if "switching to blue" in one.getMessage()])
     assert {record.levelname for record in told} == {"INFO"}
 
 

@@ -14,9 +14,9 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_hazelcast_failover import ClientConfig, HazelcastClient
 from flask_hazelcast_failover._fleet import fleet as fleet_module
 from flask_hazelcast_failover._fleet import server_name
-from flask_hazelcast_failover._fleet import store as boards
+from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot, map_name
+from flask_hazelcast_failover._fleet.fleet_store import FleetStore, read_once
 from flask_hazelcast_failover._fleet.records import by_majority
-from flask_hazelcast_failover._fleet.store import FleetStore, StoreSnapshot, map_name
 from flask_hazelcast_failover.client._official import OfficialClient
 from flask_hazelcast_failover.client.events import Reason
 from flask_hazelcast_failover.testing import LocalCluster
@@ -144,13 +144,13 @@ def test_a_late_starter_goes_by_the_word_of_another_cluster_when_the_primary_can
 ) -> None:
     start(blue, green, FLEET="late-mute").client.switch_to("green")
 
-    def read_once(client: OfficialClient, *arguments: Any) -> StoreSnapshot:
+    def read(client: OfficialClient, *arguments: Any) -> StoreSnapshot:
         if client._config.cluster_name == "blue":
             raise TimeoutError("no answer in time")
         time.sleep(0.3)  # later than the other
-        return boards.read_once(client, *arguments)
+        return read_once(client, *arguments)
 
-    monkeypatch.setattr(fleet_module, "read_once", read_once)
+    monkeypatch.setattr(fleet_module, "read_once", read)
     assert start(blue, green, FLEET="late-mute").place == ("green", 1)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot
 from flask_hazelcast_failover._fleet.initial_placement import InitialPlacement, preferred_label
 from flask_hazelcast_failover._fleet.records import Desired, OrderSource, WorkerRecord, by_majority, for_all
-from flask_hazelcast_failover._fleet.store import StoreSnapshot
 from tests.support.switching import Outcome
 from tests.support.waiting import takes_less
 
@@ -23,22 +23,22 @@ def newcomer(*unlikely: str, longest: float = 1.0) -> InitialPlacement:
 
 def seconds_held_up(by: InitialPlacement) -> float:
     began = time.monotonic()
-    assert by.hear("blue", None) is None
+    assert by.report("blue", None) is None
     return time.monotonic() - began
 
 
 def test_a_cluster_that_has_just_come_back_waits_for_the_word_of_another() -> None:
     both = newcomer()
-    empty = Outcome(lambda: both.hear("blue", None))
-    assert both.hear("green", "green") == "green"
+    empty = Outcome(lambda: both.report("blue", None))
+    assert both.report("green", "green") == "green"
     assert empty.wait().result == "green"
 
 
 def test_nobody_waits_once_all_have_spoken() -> None:
     def both_speak() -> None:
         both = newcomer()
-        first = Outcome(lambda: both.hear("blue", None))
-        assert both.hear("green", None) is None
+        first = Outcome(lambda: both.report("blue", None))
+        assert both.report("green", None) is None
         assert first.wait().result is None
 
     assert takes_less(0.2, both_speak)
@@ -58,15 +58,15 @@ def test_nobody_is_held_up_for_a_great_part_of_what_he_would_wait_at_all() -> No
 
 def test_what_nobody_asked_for_follows_those_who_have_just_moved() -> None:
     moved = found(by_majority(None, "blue"), "green", "green", "blue")
-    assert preferred_label(moved, trusts_the_past=True) == "green"
+    assert preferred_label(moved, trusts_past=True) == "green"
 
 
 def test_what_somebody_asked_for_holds_while_the_others_are_on_their_way() -> None:
     asked = for_all(None, "green", "an operator", OrderSource.COMMAND)
-    assert preferred_label(found(asked, "blue", "blue"), trusts_the_past=True) == "green"
+    assert preferred_label(found(asked, "blue", "blue"), trusts_past=True) == "green"
 
 
-def test_what_those_wanted_who_are_gone_holds_only_for_who_trusts_the_past() -> None:
+def test_what_those_wanted_who_are_gone_holds_only_for_who_trusts_past() -> None:
     left = found(by_majority(None, "green"))
-    assert preferred_label(left, trusts_the_past=True) == "green"
-    assert preferred_label(left, trusts_the_past=False) is None
+    assert preferred_label(left, trusts_past=True) == "green"
+    assert preferred_label(left, trusts_past=False) is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flask_hazelcast_failover import ClientOfflineException
-from flask_hazelcast_failover._fleet.fleet import Fleet
+from flask_hazelcast_failover._fleet.command_runner import CommandRunner
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support import fleet
 from tests.support.admin import assert_problem
@@ -39,14 +39,14 @@ def test_a_wish_that_was_overtaken_by_another_is_not_carried_out_after_that(
 ) -> None:
     one, other = (start(blue, green, FLEET="overtaken") for _ in range(2))
     together(one, other)
-    followed = Fleet._followed
+    followed = CommandRunner._wait_for_arrival
 
     def late(*arguments: Any) -> tuple[str, ...]:
         monkeypatch.undo()
         other.client.reset()
         return followed(*arguments)
 
-    monkeypatch.setattr(Fleet, "_followed", late)
+    monkeypatch.setattr(CommandRunner, "_wait_for_arrival", late)
     one.client.switch_to("green")
     assert [one.place[0], other.place[0]] == ["blue", "blue"]
 

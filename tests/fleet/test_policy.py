@@ -23,17 +23,17 @@ BOTH = frozenset({"blue", "green"})
 
 
 class Process:
-    """One process that sees what it is shown, and goes where its rules say."""
+    """One process that sees what it is shown, and goes where its policy say."""
 
     def __init__(self, worker: str, current: str | None = "blue", reach: Iterable[str] = BOTH) -> None:
         self.worker = worker
         self.current = current
         self.reach = frozenset(reach)
-        self.rules = FleetPolicy()
+        self.policy = FleetPolicy()
         self.beats = 0
 
     @property
-    def place(self) -> Location:
+    def location(self) -> Location:
         return Location(self.worker, self.current, self.reach)
 
     def record(self) -> WorkerRecord:
@@ -43,25 +43,25 @@ class Process:
     def sees(self, places: Mapping[str, str | None], now: float) -> None:
         """See others, each alive, and itself."""
         others = [
-            WorkerRecord(worker, "host", 1, current, 1, ("blue", "green"), beat=int(now * 1000) + 1)
+            WorkerRecord(worker, "host", 1, current, 1, ("blue", "green"), heartbeat=int(now * 1000) + 1)
             for worker, current in places.items()
         ]
-        self.rules.see([*others, self.record()], self.place, now)
+        self.policy.observe([*others, self.record()], self.location, now)
 
     def hears(self, desired: Desired, now: float) -> bool:
-        return self.rules.hear(desired, self.worker, now)
+        return self.policy.receive(desired, self.worker, now)
 
     def destination(self, now: float) -> Destination | None:
-        return self.rules.destination(self.place, now)
+        return self.policy.destination(self.location, now)
 
     def goes(self, now: float) -> str | None:
-        """Go where the rules say; gives the place."""
+        """Go where the policy say; gives the place."""
         destination = self.destination(now)
         if destination is not None and destination.label in self.reach:
             self.current = destination.label
-            self.rules.arrived(destination, now)
+            self.policy.arrived(destination, now)
         elif destination is not None:
-            self.rules.failed(destination, now)
+            self.policy.failed(destination, now)
         return self.current
 
 
@@ -87,7 +87,7 @@ def test_every_process_that_sees_the_majority_writes_the_same() -> None:
     last = for_some(command(2, "blue"), ["a"], "green", "ann", usual=None, holds=True)
     assert by_majority(last, "green").as_text() == by_majority(last, "green").as_text()
     assert by_majority(last, "red").order_for("a").label == "green"
-    assert by_majority(last, "green").apart == {}
+    assert by_majority(last, "green").overrides == {}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_is_wanted_survives_being_written(desired: Desired) -> None:
 def test_a_record_survives_being_written() -> None:
     record = WorkerRecord("a-1", "host", 7, None, 3, ("blue", "green"), 12)
     found = WorkerRecord.from_text(record.as_text())
-    assert found == record and found is not None and found.beat == 12
+    assert found == record and found is not None and found.heartbeat == 12
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_order_for_some_leaves_the_others_in_peace() -> None:
     wish = for_some(command(1, "blue"), ["a"], "green", "ann", usual=None, holds=True)
     for process in (told, other, stray):
         process.hears(command(1, "blue"), 0)
-        process.rules.obeyed(command(1, "blue").fleet)
+        process.policy.carried_out(command(1, "blue").fleet)
         process.hears(wish, 1)
     assert [told.goes(1), other.goes(1), stray.goes(1)] == ["green", "blue", "green"]
 
@@ -175,7 +175,7 @@ def watch(process: Process, places: Mapping[str, str | None], seconds: range) ->
     times = []
     for now in seconds:
         process.sees(places, now)
-        if process.rules.wanted_by_majority(now) is not None:
+        if process.policy.desired_by_majority(now) is not None:
             times.append(now)
     return times
 
@@ -184,7 +184,7 @@ def test_where_the_majority_is_for_five_seconds_is_wanted() -> None:
     assert watch(Process("a"), {"b": "blue", "c": "green"}, range(8)) == [5, 6, 7]
     wanted = Process("a")
     watch(wanted, {}, range(6))
-    found = wanted.rules.wanted_by_majority(5)
+    found = wanted.policy.desired_by_majority(5)
     assert found is not None and (found.generation, found.fleet.label) == (1, "blue")
 
 
@@ -216,26 +216,26 @@ def test_a_process_in_the_minority_stays_while_it_cannot_reach_the_others() -> N
 def test_a_doubt_begins_the_five_seconds_anew() -> None:
     process = Process("a", "green")
     watch(process, {"b": "blue", "c": "blue"}, range(5))
-    process.rules.in_doubt()
+    process.policy.forget_majority()
     watch(process, {"b": "blue", "c": "blue"}, range(5, 10))
     assert process.destination(9) is None
 
 
 def test_a_process_whose_record_does_not_change_is_gone() -> None:
     process = Process("a")
-    silent = WorkerRecord("b", "host", 1, "green", 1, (), beat=7)
+    silent = WorkerRecord("b", "host", 1, "green", 1, (), heartbeat=7)
     for now in range(6):
-        process.rules.see([silent, process.record()], process.place, now)
-        assert [record.id for record in process.rules.live(now)] == (["a", "b"] if now < 5 else ["a"])
+        process.policy.observe([silent, process.record()], process.location, now)
+        assert [record.id for record in process.policy.live(now)] == (["a", "b"] if now < 5 else ["a"])
 
 
 def test_of_a_record_on_several_clusters_the_newest_counts() -> None:
-    old = WorkerRecord("b", "host", 1, "blue", 1, (), beat=3)
-    new = WorkerRecord("b", "host", 1, "green", 2, (), beat=4)
+    old = WorkerRecord("b", "host", 1, "blue", 1, (), heartbeat=3)
+    new = WorkerRecord("b", "host", 1, "green", 2, (), heartbeat=4)
     for records in ([old, new], [new, old]):
         process = Process("a")
-        process.rules.see(records, process.place, 0)
-        assert [record.current_cluster for record in process.rules.live(0)] == ["green"]
+        process.policy.observe(records, process.location, 0)
+        assert [record.current_cluster for record in process.policy.live(0)] == ["green"]
 
 
 def test_a_cluster_that_all_have_lost_and_that_is_back_pulls_nobody_back() -> None:
@@ -250,7 +250,7 @@ def test_a_cluster_that_all_have_lost_and_that_is_back_pulls_nobody_back() -> No
     for now in range(12, 60):
         process.sees({"b": "green", "c": "green"}, now)
         assert process.goes(now) == "green"
-        wanted = wanted or process.rules.wanted_by_majority(now)
+        wanted = wanted or process.policy.desired_by_majority(now)
     assert wanted is not None and wanted.fleet.label == "green"
 
 
@@ -293,8 +293,8 @@ def test_a_split_that_lasts_is_told_once_and_another_one_again() -> None:
     told = []
     for now in range(20):
         process.sees({"b": "green" if now < 8 or now >= 12 else "blue", "c": "blue"}, now)
-        assert process.rules.is_split(now) == (now < 8 or now >= 12)
-        if (split := process.rules.lasting_split(now)) is not None:
+        assert process.policy.is_split(now) == (now < 8 or now >= 12)
+        if (split := process.policy.lasting_split(now)) is not None:
             told.append((now, split))
     assert told == [(2, {"blue": 2, "green": 1}), (14, {"blue": 2, "green": 1})]
 
@@ -333,17 +333,17 @@ def test_a_fleet_comes_to_rest_and_never_where_somebody_could_still_join_the_res
         for process in processes:
             before = process.current
             seen = [records[other.worker] for other in processes if process.reach & other.reach]
-            process.rules.see(seen, process.place, now)
+            process.policy.observe(seen, process.location, now)
             for label in process.reach:
                 if (heard := boards[label]) is not None:
                     process.hears(heard, now)
-            wanted = process.rules.wanted_by_majority(now)
+            wanted = process.policy.desired_by_majority(now)
             if wanted is not None:
                 process.hears(wanted, now)
-            if process.rules.desired is not None:
+            if process.policy.desired is not None:
                 for label in process.reach:
-                    if process.rules.desired.is_newer_than(boards[label]):
-                        boards[label] = process.rules.desired
+                    if process.policy.desired.is_newer_than(boards[label]):
+                        boards[label] = process.policy.desired
             process.goes(now)
             if process.current != before:
                 moves.append(now)
