@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from flask_wtf.csrf import CSRFProtect  # type: ignore[import-untyped]
 
 from flask_hazelcast_failover import HazelcastFailover
-from flask_hazelcast_failover._admin.sign_ins import LogLines
+from flask_hazelcast_failover._admin.sign_ins import LogThrottle
 from tests.support.admin import ACTIONS, BEARER, EVERY_METHOD, HEALTH, STEERING, assert_problem, basic
 from tests.support.apps import TOKEN, absent, make_app
 
@@ -261,11 +261,15 @@ def test_a_flood_of_refused_sign_ins_is_one_line_and_each_refused_action_another
 
 def test_a_minute_later_an_address_has_another_line_that_counts_what_was_left_out() -> None:
     now = [100.0]
-    lines = LogLines(lambda: now[0])
-    assert [lines.ask("here") for _ in range(4)] == [0, None, None, None]
-    assert lines.ask("there") == 0
+    throttle = LogThrottle(lambda: now[0])
+    assert [throttle.next_line("here") for _ in range(4)] == [0, None, None, None]
+    assert throttle.next_line("there") == 0
     now[0] += 60.0
-    assert [lines.ask("here"), lines.ask("here"), lines.ask("there")] == [3, None, 0]
+    assert [throttle.next_line("here"), throttle.next_line("here"), throttle.next_line("there")] == [
+        3,
+        None,
+        0,
+    ]
 
 
 def test_what_a_stranger_sends_makes_no_line_of_its_own_in_the_log(

@@ -41,12 +41,12 @@ def test_probes_and_those_who_do_not_try_to_sign_in_do_not_count() -> None:
 
 def test_a_minute_later_the_address_is_heard_again() -> None:
     now = [100.0]
-    attempts = FailedSignIns(lambda: now[0])
+    failed = FailedSignIns(lambda: now[0])
     for _ in range(ALLOWED):
-        attempts.add("127.0.0.1")
-    assert attempts.refused_for("127.0.0.1") == 60.0
+        failed.add("127.0.0.1")
+    assert failed.blocked_for("127.0.0.1") == 60.0
     now[0] += 60.0
-    assert attempts.refused_for("127.0.0.1") == 0.0
+    assert failed.blocked_for("127.0.0.1") == 0.0
 
 
 def _http() -> FlaskClient:

@@ -133,7 +133,7 @@ def test_a_change_does_not_shorten_the_life_of_what_was_put_in_meanwhile(line: L
     entries: Any = line.client.get_map(MAP).blocking()
     line.entries.set("key", Entry(b"for ever"))
     [at] = [at for at in entries.key_set() if line.entries._prefix() in at]
-    line.entries._renew(line.client.get_map(MAP), at, Entry(b"changed just before", ends_in(1)))
+    line.entries._set_ttl(line.client.get_map(MAP), at, Entry(b"changed just before", ends_in(1)))
     eventually(lambda: entries.get_entry_view(at).ttl == 2**63 - 1)
 
 
