@@ -29,7 +29,7 @@ class SwitchCommand:
 
     :param label: of the cluster; ``None``: the one with the highest priority
     :param by: who commands it
-    :param workers: ids of the processes that shall switch; ``None``: all of them
+    :param workers: ids of the processes that are to switch; ``None``: all of them
     """
 
     label: str | None
@@ -70,7 +70,7 @@ class FleetControl(Protocol):
         ...
 
     def carry_out(self, command: SwitchCommand) -> CommandResult:
-        """Switch the processes that are meant.
+        """Switch the processes that the command names.
 
         :raises UnknownTarget: there is no such cluster or worker
         :raises TargetUnreachable: the precondition does not hold, and nothing has changed

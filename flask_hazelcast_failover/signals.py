@@ -54,7 +54,7 @@ _signals = Namespace()
 
 cluster_connected = _signals.signal(
     "cluster-connected",
-    "A cluster can be used. ``event``: ``cluster``, ``active`` (false: it stands by).",
+    "A cluster can be used. ``event``: ``cluster``, ``active`` (false: standby).",
 )
 cluster_lost = _signals.signal(
     "cluster-lost",
@@ -75,7 +75,7 @@ cluster_recovered = _signals.signal(
 )
 addresses_changed = _signals.signal(
     "addresses-changed",
-    "The name of a CNAME cluster leads elsewhere. ``event``: ``cluster``, ``before``, ``after``.",
+    "The name of a CNAME cluster resolves to other addresses. ``event``: ``cluster``, ``before``, ``after``.",
 )
 fleet_split = _signals.signal(
     "fleet-split",

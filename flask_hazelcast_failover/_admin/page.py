@@ -79,7 +79,7 @@ def _outlook(status: Mapping[str, Any]) -> str:
     primary = status["clusters"][0]
     label, standing = primary["label"], _standing(status)
     if status["state"] == "offline":
-        return "Every process tries on by itself. Nothing has to be restarted but a cluster."
+        return "Every process keeps trying. Restart a cluster, nothing else."
     if standing is not Standing.ELSEWHERE:
         return ""
     if primary["state"] == "standby":

@@ -1,4 +1,4 @@
-"""What happens when somebody posts ``/reset`` or ``/switch``, or runs the command of that name.
+"""What happens after a POST to ``/reset`` or ``/switch``, ``flask hazelcast reset`` or ``client.reset()``.
 
 1. Connect and read who belongs to the fleet.
 2. Refuse the command if a worker cannot reach the target, unless it is forced. Nothing has changed then.
@@ -59,7 +59,7 @@ class CommandRunner:
         self._part = participation
 
     def run(self, command: SwitchCommand, *, holds: bool) -> CommandResult:
-        """Switch the workers that are meant.
+        """Switch the workers that the command names.
 
         :param holds: whether they stay on the target, without automatic failback
         :raises UnknownTarget: there is no such cluster or worker

@@ -54,7 +54,7 @@ class Fleet:
         _fleets.add(self)
 
     def _reset(self) -> None:
-        """Begin anew in this process, which may be a forked child."""
+        """Create what belongs to one process: in the constructor and in a forked child."""
         options = self._options
         self._part = Participation(self._client, options, self._name, is_named=self._is_named)
         self._commands = CommandRunner(self._client, options, self._part)
@@ -113,9 +113,8 @@ class Fleet:
             raise HazelcastClientNotActiveError("the client was shut down")
         command = SwitchCommand(status.clusters[index].label, by=f"process {status.worker}")
         try:
-            if (
-                self._part.takes_part and not self._part.is_serving
-            ):  # not told with the others: it switches last
+            if self._part.takes_part and not self._part.is_serving:
+                # A shell is not told with the others and switches last: it must know before that it can.
                 self._client.control.connect_soon()
                 self._client.control.try_to_connect(index)
             # If this process has arrived, a later command may have moved it on: do not switch again.
@@ -161,7 +160,7 @@ class Fleet:
         return {**status.as_dict(), "fleet": fleet}
 
     def carry_out(self, command: SwitchCommand) -> CommandResult:
-        """Switch the workers that are meant. Raises ``UnknownTarget`` or ``TargetUnreachable``: nothing has changed."""
+        """Switch the workers that the command names. See :class:`FleetControl`."""
         return self._commands.run(command, holds=command.label is not None)
 
     def _down(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The fleet's maps on all clusters together.
 
-Every cluster is asked at once and all answers are waited for together. A cluster with a pending read is
+All clusters are queried at once, and their answers are waited for together. A cluster with a pending read is
 skipped, so that a frozen one cannot delay a switch away from it.
 """
 
@@ -69,7 +69,7 @@ class FleetStore:
         end = time.monotonic() + timeout
         stores = self._stores.values()
         _wait(_start(stores, ClusterStore.open), end)
-        _start(stores, ClusterStore.open)  # takes the proxies that are there now
+        _start(stores, ClusterStore.open)  # finishes those whose proxies are created now
         _wait(_start(stores, ClusterStore.start_read), end, _GRACE)
         now = time.monotonic()
         _start(stores, lambda store: store.finish_read(now))

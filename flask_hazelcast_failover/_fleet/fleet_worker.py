@@ -83,7 +83,10 @@ class FleetWorker:
         self._thread.wake()
 
     def refresh(self, timeout: float) -> FleetView:
-        """Read the fleet's records now. Raises ``TimeoutError``, as all that takes a timeout in seconds does."""
+        """Read the fleet's records now.
+
+        :param timeout: seconds; raises ``TimeoutError`` after that, as the methods below do
+        """
 
         def refresh() -> FleetView:
             self._heartbeat()

@@ -130,7 +130,7 @@ class OrderSource(IntEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """Where a fleet, or one of its workers, shall be.
+    """The cluster that a fleet, or one of its workers, is to use.
 
     :param label: of the cluster; ``None`` where each worker may stay where it is
     :param by: who gave it

@@ -52,7 +52,7 @@ class Standby(str, Enum):
 
 
 class Failback(str, Enum):
-    """Whether the client by itself goes back to a cluster of higher priority."""
+    """Whether the client returns to a cluster of higher priority automatically."""
 
     MANUAL = "manual"
     AUTO = "auto"

@@ -40,7 +40,7 @@ _EXTRA_TTL = 2
 # How long a change is tried while others are faster, seconds.
 _CHANGE_TIMEOUT = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.03
-# How long a thread waits for the lock, seconds; then it goes ahead without, since the holder may be blocked.
+# How long a thread waits for the lock, seconds; then it continues without it, since the holder may be blocked.
 _LOCK_TIMEOUT = 0.25
 # Not the shared generator: forked workers have it in the same state, and would back off for the same times.
 _random = random.SystemRandom()
