@@ -56,7 +56,7 @@ class CommandRunner:
     def __init__(self, client: HazelcastClient, options: Options, participation: Participation) -> None:
         self._client = client
         self._options = options
-        self._part = participation
+        self._participation = participation
 
     def run(self, command: SwitchCommand, *, holds: bool) -> CommandResult:
         """Switch the workers that the command names.
@@ -65,13 +65,13 @@ class CommandRunner:
         :raises UnknownTarget: there is no such cluster or worker
         :raises TargetUnreachable: the precondition does not hold, and nothing has changed
         """
-        labels = self._part.labels
+        labels = self._participation.labels
         label = labels[0] if command.label is None else command.label
         _refuse_unknown("cluster", [label], labels)
         view = self._connect()
         me = self._client.status().worker
         workers = {record.id: record for record in view.workers}
-        counts_itself = self._part.is_serving or not self._part.takes_part
+        counts_itself = self._participation.is_serving or not self._participation.takes_part
         known = sorted({*workers, me} if counts_itself else workers)
         told = tuple(known) if command.workers is None else command.workers
         _refuse_unknown("worker", told, known)
@@ -88,8 +88,8 @@ class CommandRunner:
 
     def _nobody_told(self, view: FleetView) -> CommandResult:
         """A shell has run the command, and no worker serves."""
-        if self._part.takes_part and not view.is_known:
-            name = self._part.worker.identity.fleet
+        if self._participation.takes_part and not view.is_known:
+            name = self._participation.worker.identity.fleet
             raise TargetUnreachable(f"the records of fleet {name} cannot be read at the moment")
         return CommandResult(view.desired.generation if view.desired else 0, (), (), ())
 
@@ -102,7 +102,7 @@ class CommandRunner:
         while self._is_connecting() and time.monotonic() < end:
             time.sleep(_POLL_INTERVAL / 5)
         end = time.monotonic() + READ_TIMEOUT
-        while not (view := self._part.refresh()).is_known and self._part.takes_part:
+        while not (view := self._participation.refresh()).is_known and self._participation.takes_part:
             if self._client.status().state is not State.CONNECTED or time.monotonic() >= end:
                 break
             time.sleep(_POLL_INTERVAL)
@@ -123,16 +123,16 @@ class CommandRunner:
         end = time.monotonic() + _REACH_TIMEOUT
         while _without_reach(others, label) and time.monotonic() < end:
             time.sleep(_POLL_INTERVAL)
-            others = [record for record in self._part.refresh().workers if record.id in ids]
+            others = [record for record in self._participation.refresh().workers if record.id in ids]
         return others
 
     def _refuse_unreachable(self, others: Sequence[WorkerRecord], label: str, with_me: bool) -> None:
         missing = _without_reach(others, label) or self._ask_to_try(others, label)
         if not missing:
             return  # whether this process can reach it shows when it switches
-        if with_me and not self._part.is_cold:
+        if with_me and not self._participation.is_cold:
             reach = tuple(self._client.control.connected_clusters())
-            me = self._part.worker.identity.record(self._client.status(), reach)
+            me = self._participation.worker.identity.record(self._client.status(), reach)
             missing += _without_reach([me], label)
         missing.sort(key=lambda record: record.id)
         named = ", ".join(f"{record.id} (on {record.current_cluster or 'none'})" for record in missing)
@@ -147,16 +147,16 @@ class CommandRunner:
         answers = dict[str, bool]()
         end = time.monotonic() + self._options.connect_timeout + _ARRIVAL_TIMEOUT
         try:
-            self._part.worker.put_question(question, READ_TIMEOUT)
+            self._participation.worker.put_question(question, READ_TIMEOUT)
             while len(answers) < len(asked) and time.monotonic() < end:
                 time.sleep(_POLL_INTERVAL)
-                for record in self._part.refresh().workers:
+                for record in self._participation.refresh().workers:
                     for answer in record.answers:
                         if answer.question == question.id:
                             answers[record.id] = answer.can_reach
         except Exception as error:
             _logger.warning(
-                "fleet %s: could not ask its workers: %s", self._part.worker.identity.fleet, error
+                "fleet %s: could not ask its workers: %s", self._participation.worker.identity.fleet, error
             )
         return [record for record in asked if not answers.get(record.id)]
 
@@ -166,15 +166,15 @@ class CommandRunner:
         self, command: SwitchCommand, label: str, told: Sequence[str], *, holds: bool
     ) -> tuple[Desired, bool]:
         """Return the desired state, and whether this process has switched."""
-        index = self._part.labels.index(label)
+        index = self._participation.labels.index(label)
         switch = partial(self._client.control.switch, index, Reason.MANUAL, holds=holds)
         # Without standby, switching closes the connection over which the others are told, so it comes last.
-        first = partial(self._client.control.try_to_connect, index) if self._part.is_cold else switch
-        with self._part.worker.pause_switching():
+        first = partial(self._client.control.try_to_connect, index) if self._participation.is_cold else switch
+        with self._participation.worker.pause_switching():
             is_told = self._client.status().worker in told
             has_switched = is_told and self._succeeds(first, command.precondition)
             desired = self._write_desired(command, label, told, holds=holds)
-            if has_switched and self._part.is_cold:
+            if has_switched and self._participation.is_cold:
                 has_switched = self._succeeds(switch, Precondition.NONE)
             if has_switched:
                 self._mark_done(desired)
@@ -197,8 +197,8 @@ class CommandRunner:
                 return for_all(view.desired, label, command.by, OrderSource.COMMAND, holds=holds)
             return for_some(view.desired, told, label, command.by, usual=view.majority, holds=holds)
 
-        worker = self._part.worker
-        if not self._part.takes_part:
+        worker = self._participation.worker
+        if not self._participation.takes_part:
             return make(worker.view)
         try:
             return worker.write_desired(make, 2 * READ_TIMEOUT)
@@ -207,9 +207,9 @@ class CommandRunner:
             return make(worker.view)
 
     def _mark_done(self, desired: Desired) -> None:
-        if not self._part.takes_part:
+        if not self._participation.takes_part:
             return
-        worker = self._part.worker
+        worker = self._participation.worker
         try:
             worker.mark_done(desired, READ_TIMEOUT)
         except (
@@ -223,7 +223,7 @@ class CommandRunner:
         """Wait for the workers that were told; return those that have arrived."""
         end = time.monotonic() + _ARRIVAL_TIMEOUT
         while True:
-            workers = self._part.refresh().workers
+            workers = self._participation.refresh().workers
             there = {*done, *(record.id for record in workers if record.current_cluster == label)}
             arrived = tuple(worker for worker in told if worker in there)
             if len(arrived) == len(told) or time.monotonic() > end:

@@ -56,10 +56,10 @@ class Fleet:
     def _reset(self) -> None:
         """Create what belongs to one process: in the constructor and in a forked child."""
         options = self._options
-        self._part = Participation(self._client, options, self._name, is_named=self._is_named)
-        self._commands = CommandRunner(self._client, options, self._part)
+        self._participation = Participation(self._client, options, self._name, is_named=self._is_named)
+        self._commands = CommandRunner(self._client, options, self._participation)
         # Without standby, one cluster is tried after the other, so that none has another to wait for.
-        clusters = [] if self._part.is_cold else self._part.labels
+        clusters = [] if self._participation.is_cold else self._participation.labels
         longest = min(options.connect_timeout, options.wait_timeout) / 3
         self._placement = InitialPlacement(clusters, self._down, longest)
 
@@ -67,23 +67,23 @@ class Fleet:
 
     def on_request(self) -> None:
         """A request has come in: this process counts as a worker from now on."""
-        if not self._part.is_serving:
-            self._part.is_serving = True
+        if not self._participation.is_serving:
+            self._participation.is_serving = True
             if self._client.status().state is not State.IDLE:
-                self._part.worker.wake()
+                self._participation.worker.wake()
 
     def on_event(self, event: Event) -> None:
         """The client has reported an event: the other workers may have to know."""
-        if self._part.takes_part:
-            self._part.worker.wake()
+        if self._participation.takes_part:
+            self._participation.worker.wake()
 
     def annotate(self, event: Event) -> Event:
         """Set ``fleet_first`` of a switch; return other events as they are. Takes 3 s at most."""
-        if not isinstance(event, ClusterSwitched) or not self._part.takes_part:
+        if not isinstance(event, ClusterSwitched) or not self._participation.takes_part:
             return event
-        if not self._part.is_serving:
+        if not self._participation.is_serving:
             return replace(event, fleet_first=False)  # only serving processes may be fleet_first
-        worker, me = self._part.worker, self._client.status().worker
+        worker, me = self._participation.worker, self._client.status().worker
         clients = self._client.control.connected_clusters()
         is_first = claim_arrival(clients, event.current, worker.identity.fleet, me, _CLAIM_TIMEOUT)
         if is_first is None:
@@ -96,11 +96,11 @@ class Fleet:
 
         If not all could follow a failback, the majority would undo it again and again.
         """
-        if not self._part.takes_part:
+        if not self._participation.takes_part:
             return True
         clusters = self._client.control.connected_clusters()
         label = next((label for label, other in clusters.items() if other is client), None)
-        view = self._part.worker.view
+        view = self._participation.worker.view
         is_free = not (view.has_pending_order or view.is_held)
         return is_free and label is not None and all(label in record.reach for record in view.workers)
 
@@ -113,7 +113,7 @@ class Fleet:
             raise HazelcastClientNotActiveError("the client was shut down")
         command = SwitchCommand(status.clusters[index].label, by=f"process {status.worker}")
         try:
-            if self._part.takes_part and not self._part.is_serving:
+            if self._participation.takes_part and not self._participation.is_serving:
                 # A shell is not told with the others and switches last: it must know before that it can.
                 self._client.control.connect_soon()
                 self._client.control.try_to_connect(index)
@@ -125,9 +125,9 @@ class Fleet:
 
     def preferred(self, label: str, client: OfficialClient) -> str | None:
         """The cluster that the fleet is on, so that a late starter begins there."""
-        if not self._part.takes_part:
+        if not self._participation.takes_part:
             return None
-        identity = self._part.worker.identity
+        identity = self._participation.worker.identity
         preferred = None
         try:
             snapshot = read_once(client, identity.fleet, _PLACEMENT_TIMEOUT)
@@ -138,21 +138,21 @@ class Fleet:
 
     def deregister(self, timeout: float) -> None:
         """Remove this worker's record, so that the others see at once that it has gone."""
-        self._part.stop(timeout)
+        self._participation.stop(timeout)
 
     # What operators call.
 
     def status(self) -> dict[str, Any]:
         """The client's status with what this process knows of its fleet."""
-        view = self._part.view()
+        view = self._participation.view()
         status = self._client.status()
         workers = [record for record in view.workers if record.id != status.worker]
-        if self._part.is_serving:
-            workers.append(self._part.worker.identity.record(status, ()))
+        if self._participation.is_serving:
+            workers.append(self._participation.worker.identity.record(status, ()))
         workers.sort(key=lambda record: record.id)
         places = {record.current_cluster for record in workers} - {None}
         fleet = {
-            "name": self._part.worker.identity.fleet,
+            "name": self._participation.worker.identity.fleet,
             "workers": [record.as_dict() for record in workers],
             "desired": None if view.desired is None else view.desired.as_dict(),
             "split": len(places) > 1,
