@@ -20,15 +20,15 @@ KEY = "hazelcast_failover"
 
 @dataclass(frozen=True)
 class AppState:
-    """What belongs to one app. It must not refer to the app, which it would keep alive."""
+    """What belongs to one app. Must not refer to the app, which it would keep alive."""
 
     settings: Settings
     client: HazelcastClient
-    steering: FleetControl
+    fleet_control: FleetControl
 
 
 class AppStates:
-    """The states of the apps that one extension serves. Written by ``init_app``, which runs before an app serves."""
+    """The states of the apps of one extension. Written by ``init_app``, before the app serves."""
 
     def __init__(self) -> None:
         self._states: weakref.WeakKeyDictionary[Flask, AppState] = weakref.WeakKeyDictionary()
@@ -57,18 +57,18 @@ class AppStates:
 
 
 class _Extension(Protocol):
-    """What is read of the extension that an app keeps."""
+    """The part of ``HazelcastFailover`` that is used here, which cannot be imported."""
 
     app_states: AppStates
 
 
 def current_state() -> AppState:
-    """The state of the current app, by the extension that it keeps; see ``state_of``."""
+    """The state of the current app; see ``state_of``."""
     return state_of(current_app._get_current_object())  # type: ignore[attr-defined]
 
 
 def state_of(app: Flask) -> AppState:
-    """The state of an app, by the extension that it keeps. Raises ``RuntimeError`` for an app without one."""
+    """The state of an app. Raises ``RuntimeError`` for an app without the extension."""
     extension: _Extension | None = app.extensions.get(KEY)
     if extension is None:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""The official client's options: which there are, which this client decides itself, what they may be."""
+"""The options of the official client: names, checks, and which of them this client decides itself."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hazelcast.config import (
 from hazelcast.errors import HazelcastError
 from hazelcast.util import LoadBalancer
 
-from flask_hazelcast_failover._arguments import given, nearest_hint
+from flask_hazelcast_failover._arguments import describe_value, nearest_hint
 
-__all__ = ["KNOWN", "OWNED", "check_client_options", "fresh", "refuse_unusable", "set_option"]
+__all__ = ["KNOWN", "OWNED", "check_client_options", "check_option_name", "copy_value", "set_option"]
 
 
 def _option_names(kind: type[Any]) -> frozenset[str]:
@@ -40,7 +40,7 @@ OWNED: Mapping[str, str] = {
     "retry_multiplier": "use retry_delay, which doubles",
     "redo_operation": "use repeat",
 }
-"""Options that this client decides itself: option -> which of its own settings does that job."""
+"""Options that this client decides itself: option -> what to use instead."""
 
 _ELSEWHERE: Mapping[str, str] = {
     "cluster_name": "give it as cluster_name= of the cluster",
@@ -63,17 +63,14 @@ _DEFAULTS = Config()
 
 
 def check_client_options(options: object, whose: str, also_valid: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the options of one cluster's official client, checked, without those that are ``None``.
+    """Check the options of one cluster's official client; return a copy without those that are ``None``.
 
-    Args:
-        options: option name -> value.
-        whose: what they belong to, as messages shall call it, for example ``"cluster 'blue'"``.
-        also_valid: further names that a mistyped one may have meant.
-
-    Raises:
-        TypeError: for a value of the wrong type.
-        ValueError: for a bad value, an unknown option, one that has its place elsewhere, or one that this
-            client decides itself.
+    :param options: option name -> value
+    :param whose: what they belong to, for messages, such as ``"cluster 'blue'"``
+    :param also_valid: further names to suggest for a mistyped one
+    :raises TypeError: for a value of the wrong type
+    :raises ValueError: for a bad value, an unknown option, one that belongs elsewhere, or one that this client
+        decides itself
     """
     if not isinstance(options, Mapping):
         raise TypeError(f"{whose}: client options must be a dict, got {type(options).__name__}")
@@ -82,19 +79,19 @@ def check_client_options(options: object, whose: str, also_valid: Iterable[str] 
     for name, value in options.items():
         if value is None and name in _ELSEWHERE:
             continue
-        refuse_unusable(name, value, whose, [*KNOWN - OWNED.keys() - _ELSEWHERE.keys(), *also_valid])
+        check_option_name(name, value, whose, [*KNOWN - OWNED.keys() - _ELSEWHERE.keys(), *also_valid])
         if name in _ELSEWHERE:
             raise ValueError(f"{whose}: {name} is no client option here: {_ELSEWHERE[name]}")
         if value is not None:
             set_option(trial, name, value, whose)
-            checked[name] = fresh(value)
+            checked[name] = copy_value(value)
     return checked
 
 
-def refuse_unusable(name: object, value: object, whose: str, valid: Iterable[str]) -> None:
-    """Refuse a name that is no option, and a value for an option that this client decides itself."""
+def check_option_name(name: object, value: object, whose: str, valid: Iterable[str]) -> None:
+    """Refuse an unknown option, and a value for one that this client decides itself."""
     if not isinstance(name, str):
-        raise TypeError(f"{whose}: the name of a client option must be a string, got {given(name)}")
+        raise TypeError(f"{whose}: the name of a client option must be a string, got {describe_value(name)}")
     if name in OWNED and value is not None:
         raise ValueError(f"{whose}: {name} is decided by this client: {OWNED[name]}")
     if name not in KNOWN and name not in _ELSEWHERE:
@@ -102,17 +99,16 @@ def refuse_unusable(name: object, value: object, whose: str, valid: Iterable[str
 
 
 def set_option(config: Config, name: str, value: object, whose: str) -> None:
-    """Set one option, and say which one and whose it was if its value is refused, but never a secret's value.
+    """Set one option. Errors name it and its owner, but never show a secret's value.
 
-    Raises:
-        TypeError: for a value of the wrong type.
-        ValueError: for a bad value.
+    :raises TypeError: for a value of the wrong type
+    :raises ValueError: for a bad value
     """
-    _refuse_odd_number(name, value, whose)
+    _check_number(name, value, whose)
     if name in _ENUMS:
-        _refuse_unknown_choice(name, value, whose)
+        _check_choice(name, value, whose)
     if name in _NESTED and isinstance(value, dict):
-        _refuse_unknown_nested(name, value, whose)
+        _check_nested(name, value, whose)
     try:
         setattr(config, name, value)
     except TypeError as error:
@@ -121,22 +117,22 @@ def set_option(config: Config, name: str, value: object, whose: str) -> None:
         raise ValueError(_refusal(whose, name, value, error)) from None
 
 
-def fresh(value: Any) -> Any:
-    """Copy what a client would write to: containers, nested configurations and the load balancer.
+def copy_value(value: Any) -> Any:
+    """Copy what a client modifies: containers, nested configurations and the load balancer.
 
-    What users made and clients only read, such as listeners and serializers, stays the same object.
+    Objects that clients only read, such as listeners and serializers, are shared.
     """
     if type(value) in (list, tuple):
-        return type(value)(fresh(item) for item in value)
+        return type(value)(copy_value(item) for item in value)
     if type(value) is dict:
-        return {key: fresh(item) for key, item in value.items()}
+        return {key: copy_value(item) for key, item in value.items()}
     if isinstance(value, (*_NESTED.values(), LoadBalancer)):
         return copy.copy(value)
     return value
 
 
-def _refuse_odd_number(name: str, value: object, whose: str) -> None:
-    # The official client takes True for 1 and waits for ever on NaN.
+def _check_number(name: str, value: object, whose: str) -> None:
+    # The official client accepts True as 1, and waits forever with NaN.
     if type(getattr(_DEFAULTS, name, None)) not in (int, float) or name in _ENUMS:
         return
     if isinstance(value, bool):
@@ -145,18 +141,18 @@ def _refuse_odd_number(name: str, value: object, whose: str) -> None:
         raise ValueError(f"{whose}: client option {name}: must be a finite number, got {value}")
 
 
-def _refuse_unknown_choice(name: str, value: object, whose: str) -> None:
+def _check_choice(name: str, value: object, whose: str) -> None:
     choices = {key: choice for key, choice in vars(_ENUMS[name]).items() if not key.startswith("_")}
     if not isinstance(value, (int, str)) or isinstance(value, bool):
         raise TypeError(
-            f"{whose}: client option {name}: must be one of {', '.join(choices)}, got {given(value)}"
+            f"{whose}: client option {name}: must be one of {', '.join(choices)}, got {describe_value(value)}"
         )
     if value not in choices and value not in choices.values():
         hint = nearest_hint(str(value), choices)
         raise ValueError(f"{whose}: client option {name}: {value!r} is none of its values{hint}")
 
 
-def _refuse_unknown_nested(name: str, value: dict[Any, Any], whose: str) -> None:
+def _check_nested(name: str, value: dict[Any, Any], whose: str) -> None:
     valid = _option_names(_NESTED[name])
     for item, options in value.items():
         for option in options if isinstance(options, dict) else ():
@@ -168,4 +164,4 @@ def _refuse_unknown_nested(name: str, value: dict[Any, Any], whose: str) -> None
 def _refusal(whose: str, name: str, value: object, error: Exception) -> str:
     if name in _SECRET:
         return f"{whose}: client option {name}: refused by the official client, got a {type(value).__name__}"
-    return f"{whose}: client option {name}: {error}, got {given(value)}"
+    return f"{whose}: client option {name}: {error}, got {describe_value(value)}"

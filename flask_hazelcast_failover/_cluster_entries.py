@@ -1,4 +1,4 @@
-"""HAZELCAST_FAILOVER_CLUSTERS in all its forms: dicts, URLs, JSON text, several URLs in one text."""
+"""Parses HAZELCAST_FAILOVER_CLUSTERS: a list of dicts or URLs, the same as JSON, or URLs separated by spaces."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ _CNAME = "hazelcast+cname"
 
 
 def add_clusters(clusters: FailoverConfig, key: str, value: object) -> None:
-    """Add what the configuration key ``key`` holds to ``clusters``.
+    """Add the clusters of a configuration key.
 
-    No message quotes more of an entry than the part that is wrong, since an entry may hold credentials.
-    Raises ``TypeError`` for a wrong type, ``ValueError`` for a bad value.
+    Messages quote only the part of an entry that is wrong, since an entry may hold credentials.
+
+    :param key: the configuration key, for messages
+    :param value: its value
+    :raises TypeError: for a value of the wrong type
+    :raises ValueError: for a bad value
     """
     entries = _entries(key, value)
     if not entries:
@@ -49,7 +53,7 @@ def _entries(key: str, value: object) -> list[Any]:
         try:
             value = json.loads(text)
         except json.JSONDecodeError as error:
-            # Its .doc would carry the whole text along.
+            # From None, since its attribute doc holds the whole text.
             raise ValueError(
                 f"{key} (str) is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
             ) from None
@@ -79,10 +83,9 @@ def _add(clusters: FailoverConfig, where: str, kind: str, entry: Mapping[Any, An
             raise ValueError(f"{where} (dict) has no {name}{either}{hint}; {HOW_TO_GIVE_CLUSTERS}")
     try:
         add(**entry)
-    except TypeError as error:
-        raise TypeError(f"{where} ({kind}): {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{where} ({kind}): {error}") from error
+    except (TypeError, ValueError) as error:
+        raised = TypeError if isinstance(error, TypeError) else ValueError
+        raise raised(f"{where} ({kind}): {error}") from error
 
 
 def _from_url(where: str, url: str) -> dict[str, Any]:

@@ -33,8 +33,8 @@ __all__ = ["HazelcastFailover"]
 class HazelcastFailover:
     """The extension. It may serve several apps, each with its own client.
 
-    ``app`` is initialised at once if given, else later by :meth:`init_app`. ``admin_auth`` opens the admin
-    routes to whom it knows: it gets a request and returns the name of who asks, or ``None``.
+    :param app: initialised at once; without it, call :meth:`init_app` later
+    :param admin_auth: opens the admin routes: gets a request and returns the user's name, or ``None`` to refuse
     """
 
     def __init__(self, app: Flask | None = None, *, admin_auth: AdminAuth | None = None) -> None:
@@ -48,8 +48,9 @@ class HazelcastFailover:
     def init_app(self, app: Flask) -> None:
         """Read and check the app's configuration and set the app up. Touches no network.
 
-        Raises ``TypeError`` or ``ValueError`` for a bad configuration, ``RuntimeError`` for an app that has
-        this extension already.
+        :raises TypeError: for a value of the wrong type
+        :raises ValueError: for a bad value, a missing or an unknown key
+        :raises RuntimeError: the app has this extension already
         """
         if not isinstance(app, Flask):
             raise TypeError(f"app must be a Flask app, not a {type(app).__name__}")
@@ -57,10 +58,9 @@ class HazelcastFailover:
             raise RuntimeError("HazelcastFailover.init_app() was called before for this app: once is enough")
         settings = Settings.from_config(app.config)
         client = HazelcastClient(settings.clusters, **_client_keywords(settings, lambda: fleet))
-        fleet = Fleet(
-            client, settings.options, _fleet_name(app, settings), is_named=settings.fleet is not None
-        )
-        _bring_together(app, client, fleet)
+        is_named = settings.fleet is not None
+        fleet = Fleet(client, settings.options, _fleet_name(app, settings), is_named=is_named)
+        _wire(app, client, fleet)
         state = AppState(settings, client, fleet)
         self._add_admin(app, state)
         answer_when_offline(app)
@@ -72,7 +72,7 @@ class HazelcastFailover:
     def client(self) -> HazelcastClient:
         """The client of the current app. Does not connect: the first operation does.
 
-        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        :raises RuntimeError: outside an app context, or without ``init_app`` for the current app
         """
         return self.app_states.current().client
 
@@ -80,23 +80,24 @@ class HazelcastFailover:
     def settings(self) -> Settings:
         """The checked configuration of the current app.
 
-        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        :raises RuntimeError: outside an app context, or without ``init_app`` for the current app
         """
         return self.app_states.current().settings
 
     @property
     def steering(self) -> FleetControl:
-        """Who carries out a wish to move, for the current app: it acts on the app's whole fleet.
+        """The control over the fleet of the current app: its status, and switches of all its processes.
 
-        Raises ``RuntimeError`` outside an app context, or without ``init_app`` for the current app.
+        :raises RuntimeError: outside an app context, or without ``init_app`` for the current app
         """
-        return self.app_states.current().steering
+        return self.app_states.current().fleet_control
 
     @contextmanager
     def substitute(self, app: Flask, client: Any) -> Iterator[None]:
-        """For unit tests without Hazelcast: have ``ext.client`` be something else for an app in the block.
+        """Replace ``ext.client`` for an app within the block, for unit tests without Hazelcast.
 
-        ``client`` is whatever offers what the app uses. Raises ``RuntimeError`` without ``init_app`` for the app.
+        :param client: whatever offers what the app uses
+        :raises RuntimeError: without ``init_app`` for the app
         """
         state = self.app_states.of(app)
         self.app_states[app] = replace(state, client=client)
@@ -110,43 +111,44 @@ class HazelcastFailover:
         if prefix is None:
             return
         access = Access(state.settings.admin_token, self._admin_auth)
-        app.register_blueprint(create_blueprint(prefix, state.client, state.steering, access))
+        app.register_blueprint(create_blueprint(prefix, state.client, state.fleet_control, access))
 
 
-def _bring_together(app: Flask, client: HazelcastClient, fleet: Fleet) -> None:
+def _wire(app: Flask, client: HazelcastClient, fleet: Fleet) -> None:
     client.control.attach(fleet)
-    client.subscribe(fleet.heard)
+    client.subscribe(fleet.on_event)
     client.subscribe(_announcer(weakref.ref(app), fleet))
-    # Around the app, and not a function before requests: a session is opened before those are called.
-    app.wsgi_app = _telling(fleet.served, app.wsgi_app)  # type: ignore[assignment, method-assign]
-    # Whoever drops an app, as tests do, also drops its connections. At exit the client sees to itself.
-    weakref.finalize(app, _shut_down_behind, client).atexit = False
+    # A middleware, not a before_request function: Flask opens the session before those.
+    app.wsgi_app = _mark_serving(fleet, app.wsgi_app)  # type: ignore[assignment, method-assign]
+    # Dropping an app, as tests do, shuts down its client. At exit the client does so itself.
+    weakref.finalize(app, _shut_down, client).atexit = False
 
 
-def _telling(served: Callable[[], None], wsgi_app: WSGIApplication) -> WSGIApplication:
-    def tell(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        served()
+def _mark_serving(fleet: Fleet, wsgi_app: WSGIApplication) -> WSGIApplication:
+    def middleware(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        fleet.on_request()
         return wsgi_app(environ, start_response)
 
-    return tell
+    return middleware
 
 
-def _client_keywords(settings: Settings, fleet_of: Callable[[], Fleet]) -> dict[str, Any]:
+def _client_keywords(settings: Settings, get_fleet: Callable[[], Fleet]) -> dict[str, Any]:
     keywords = settings.client_keywords()
     own_check = settings.options.ready_check
     if settings.options.failback is Failback.AUTO:
 
         def ready_check(official: OfficialClient) -> bool:
-            return fleet_of().may_fail_back_to(official) and (own_check is None or bool(own_check(official)))
+            may_fail_back = get_fleet().may_fail_back_to(official)
+            return may_fail_back and (own_check is None or bool(own_check(official)))
 
         keywords["ready_check"] = ready_check
     return keywords
 
 
 def _fleet_name(app: Flask, settings: Settings) -> Callable[[], str]:
-    given = settings.fleet
-    if given is not None:
-        return lambda: given
+    configured = settings.fleet
+    if configured is not None:
+        return lambda: configured
     clusters = [
         repr((cluster.label, cluster.cluster_name, cluster.addresses, cluster.dns))
         for cluster in settings.clusters.clusters
@@ -154,15 +156,15 @@ def _fleet_name(app: Flask, settings: Settings) -> Callable[[], str]:
     return server_name(app.name, app.root_path, *clusters)
 
 
-def _announcer(app_of: Callable[[], Flask | None], fleet: Fleet) -> Callable[[Event], None]:
+def _announcer(app_ref: weakref.ref[Flask], fleet: Fleet) -> Callable[[Event], None]:
     def announce(event: Event) -> None:
-        app = app_of()
+        app = app_ref()
         if app is not None:
-            signals.announce(app, fleet.signed(event))
+            signals.announce(app, fleet.annotate(event))
 
     return announce
 
 
-def _shut_down_behind(client: HazelcastClient) -> None:
-    # The garbage collector calls this in whatever thread it runs, which may hold any lock.
+def _shut_down(client: HazelcastClient) -> None:
+    # In a thread, since the garbage collector calls this in any thread, which may hold any lock.
     threading.Thread(target=client.shutdown, name="hazelcast-failover-drop", daemon=True).start()

@@ -1,11 +1,8 @@
-"""Who carries out a wish to be on another cluster: the seam between those who ask and those who move.
-
-``fleet.Fleet`` carries it out; a lone process is a fleet of one.
-"""
+"""The seam between those who command a switch (admin routes, the command line) and the fleet that carries it out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Protocol
 
@@ -28,9 +25,11 @@ class Precondition(Enum):
 
 @dataclass(frozen=True)
 class SwitchCommand:
-    """To be on the cluster ``label`` (``None``: the one with the highest priority).
+    """A command to switch to a cluster.
 
-    ``workers`` are the ids of the processes that shall move (``None``: all of them); ``by`` is who wishes it.
+    :param label: of the cluster; ``None``: the one with the highest priority
+    :param by: who commands it
+    :param workers: ids of the processes that are to switch; ``None``: all of them
     """
 
     label: str | None
@@ -41,7 +40,7 @@ class SwitchCommand:
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What became of a wish: ids of the processes that were told, that are there, and that are not."""
+    """Ids of the processes that were told to switch, that have switched, and that have not."""
 
     generation: int
     told: tuple[str, ...]
@@ -49,12 +48,9 @@ class CommandResult:
     missing: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON can carry it."""
+        """The same as plain values, ready for JSON."""
         return {
-            "generation": self.generation,
-            "told": list(self.told),
-            "done": list(self.done),
-            "missing": list(self.missing),
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
         }
 
 
@@ -67,12 +63,16 @@ class TargetUnreachable(Exception):
 
 
 class FleetControl(Protocol):
-    """What the admin routes ask for."""
+    """What operators can do with a fleet. A lone process is a fleet of one."""
 
     def status(self) -> dict[str, Any]:
-        """Return the status of the process that answers and of its fleet, as JSON can carry it."""
+        """The status of the process that answers and of its fleet, ready for JSON."""
         ...
 
-    def carry_out(self, wish: SwitchCommand) -> CommandResult:
-        """Move. Raises ``UnknownTarget`` or ``TargetUnreachable``, and then nothing has changed."""
+    def carry_out(self, command: SwitchCommand) -> CommandResult:
+        """Switch the processes that the command names.
+
+        :raises UnknownTarget: there is no such cluster or worker
+        :raises TargetUnreachable: the precondition does not hold, and nothing has changed
+        """
         ...

@@ -1,4 +1,4 @@
-"""What a visitor is told when no cluster can be reached: 503 and when to try again."""
+"""The response when no cluster can be reached: 503 with ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from flask_hazelcast_failover.errors import ClientOfflineException
 
 __all__ = ["answer_when_offline"]
 
-# A client is back within this many seconds of a cluster's return.
+# A client connects within this many seconds of a cluster's return.
 _RETRY_AFTER = 2
 
 
 def answer_when_offline(app: Flask) -> None:
     """Make an unhandled ``ClientOfflineException`` a 503 with ``Retry-After``.
 
-    A handler of the app's own wins: for the exception or any class above it, or for the status 503.
+    An error handler of the app wins: for the exception, for any class above it, or for the status 503.
     """
     if ClientOfflineException in app.error_handler_spec[None][None]:
         return
@@ -29,11 +29,11 @@ def answer_when_offline(app: Flask) -> None:
         if isinstance(error, ClientOfflineException):
             try:
                 return app.finalize_request(_answer(error), from_error_handler=True)
-            except Exception as own:  # of the app's handler, which may have been who raised the first
-                return handle_others(own)
+            except Exception as raised:  # by the app's own handler
+                return handle_others(raised)
         return handle_others(error)
 
-    # Flask asks no handler for what a session, or a function after requests, raises.
+    # Flask calls no error handler for what a session or an after_request function raises.
     app.handle_exception = handle_exception  # type: ignore[assignment, method-assign]
 
 
@@ -41,18 +41,18 @@ def _answer(error: ClientOfflineException) -> ResponseReturnValue:
     for kind in type(error).__mro__:
         own = current_app.error_handler_spec[None][None].get(kind)
         if own is not None and own is not _answer:
-            answered: ResponseReturnValue = current_app.ensure_sync(own)(error)
-            return answered
+            response: ResponseReturnValue = current_app.ensure_sync(own)(error)
+            return response
     unavailable = ServiceUnavailable(
         "The data that this page needs cannot be reached at the moment. Please try again shortly.",
         retry_after=_RETRY_AFTER,
     )
-    answer = current_app.handle_http_exception(unavailable)  # a handler of the app's own for 503
-    if answer is unavailable:
+    handled = current_app.handle_http_exception(unavailable)  # calls the app's handler for 503
+    if handled is unavailable:
         return problem(unavailable) if _wants_json() else unavailable.get_response()
-    response = current_app.make_response(answer)
-    response.headers.setdefault("Retry-After", str(_RETRY_AFTER))
-    return response
+    made = current_app.make_response(handled)
+    made.headers.setdefault("Retry-After", str(_RETRY_AFTER))
+    return made
 
 
 def _wants_json() -> bool:

@@ -1,15 +1,16 @@
-"""What an app's configuration says: every HAZELCAST_FAILOVER_* key read once, checked once, frozen."""
+"""The ``HAZELCAST_FAILOVER_*`` keys of an app's configuration: read once, checked once, frozen."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from flask_hazelcast_failover._arguments import describe_value, nearest
 from flask_hazelcast_failover._cluster_entries import HOW_TO_GIVE_CLUSTERS, add_clusters
 from flask_hazelcast_failover.client.options import Options
 from flask_hazelcast_failover.failover.config import FailoverConfig
@@ -33,8 +34,9 @@ def _key(name: str) -> str:
 class Settings:
     """The settings of one app.
 
-    ``fleet`` is ``None`` for the workers of one server, ``admin_token`` for no token,
-    ``admin_url_prefix`` for no admin blueprint.
+    :param fleet: name of the fleet; ``None``: the workers of one server
+    :param admin_token: opens the admin routes; ``None``: no token does
+    :param admin_url_prefix: where the admin routes are; ``None``: nowhere
     """
 
     clusters: FailoverConfig = field(repr=False)
@@ -47,11 +49,12 @@ class Settings:
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
         """Read the ``HAZELCAST_FAILOVER_*`` keys of an app's configuration.
 
-        Raises ``TypeError`` for a wrong type, ``ValueError`` for a bad value, a missing or an unknown key.
+        :raises TypeError: for a value of the wrong type
+        :raises ValueError: for a bad value, a missing or an unknown key
         """
         given = _given(config)
-        behaviour = {name: given[name] for name in _OPTION_NAMES if name in given}
-        options = Options.from_mapping({"try_count": _DEFAULT_TRY_COUNT} | behaviour, name_of=_key)
+        of_client = {name: given[name] for name in _OPTION_NAMES if name in given}
+        options = Options.from_mapping({"try_count": _DEFAULT_TRY_COUNT} | of_client, name_of=_key)
         clusters = FailoverConfig(try_count=options.try_count or _DEFAULT_TRY_COUNT)
         if "clusters" not in given:
             raise ValueError(f"{_key('clusters')} is missing: {HOW_TO_GIVE_CLUSTERS}")
@@ -65,7 +68,7 @@ class Settings:
         )
 
     def client_keywords(self) -> dict[str, Any]:
-        """Return the options as keywords for a ``HazelcastClient``."""
+        """The options as keywords for a ``HazelcastClient``."""
         return {name: getattr(self.options, name) for name in _OPTION_NAMES}
 
 
@@ -76,10 +79,9 @@ def _given(config: Mapping[str, Any]) -> dict[str, Any]:
             continue
         name = key.removeprefix(PREFIX).lower()
         if name not in _NAMES or key != _key(name):
-            nearest = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0)[0]
             raise ValueError(
                 f"unknown configuration key {key} (its value is a {type(value).__name__}): "
-                f"the nearest valid key is {_key(nearest)}"
+                f"the nearest valid key is {_key(nearest(name, _NAMES))}"
             )
         given[name] = value
     return given
@@ -88,11 +90,11 @@ def _given(config: Mapping[str, Any]) -> dict[str, Any]:
 def _fleet(value: object) -> str | None:
     if value is None:
         return None
-    expected = f"{_key('fleet')} must be None or a name for the processes that act together"
+    expected = f"{_key('fleet')} must be None or a name for the processes that switch together"
     if not isinstance(value, str):
         raise TypeError(f"{expected}, not a {type(value).__name__}; a number needs quotes: '\"7\"'")
     if not value.strip() or not value.isprintable():
-        raise ValueError(f"{expected}, not {value!r} (str)")
+        raise ValueError(f"{expected}, not {describe_value(value)}")
     return value
 
 
@@ -107,33 +109,24 @@ def _admin_token(value: object) -> str | None:
     if not value:
         raise ValueError(f"{expected}, not an empty string (str); leave the key out for no token")
     if value != value.strip() or not value.isprintable():
-        # No header can carry it, so nobody could ever sign in.
+        # No HTTP header can carry it, so that nobody could sign in.
         raise ValueError(f"{expected} without control characters and spaces around it (str)")
     return value
 
 
 def _as_typed(number: float) -> str:
-    """Turn a token that was parsed to a number back into what its user typed.
-
-    ``from_prefixed_env`` makes 100000.0 of ``1e5`` and 0 of ``-0``; only the environment still knows.
-    """
-    typed = {text.strip() for name, text in os.environ.items() if name.endswith(_key("admin_token"))}
-    alike = [text for text in typed if repr(_parsed(text)) == repr(number)]
-    if len(alike) == 1:
-        return alike[0]
-    if not alike:
-        return str(number)  # written in the program, not typed into the environment
-    raise TypeError(
-        f"{_key('admin_token')} is a number ({type(number).__name__}) that can be written in several ways: "
-        "give it as a string; in an environment variable, put it in double quotes"
-    )
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+    """The text that ``from_prefixed_env`` parsed to a number: 100000.0 may have been ``1e5`` in the environment."""
+    typed = set()
+    for name, text in os.environ.items():
+        with suppress(ValueError):
+            if name.endswith(_key("admin_token")) and repr(json.loads(text)) == repr(number):
+                typed.add(text.strip())
+    if len(typed) > 1:
+        raise TypeError(
+            f"{_key('admin_token')} is a number ({type(number).__name__}) that can be written in several ways: "
+            "give it as a string; in an environment variable, put it in double quotes"
+        )
+    return typed.pop() if typed else str(number)
 
 
 def _admin_url_prefix(value: object) -> str | None:
@@ -143,5 +136,5 @@ def _admin_url_prefix(value: object) -> str | None:
     if not isinstance(value, str):
         raise TypeError(f"{expected}, not a {type(value).__name__}")
     if not re.fullmatch(r"(/[\w.~-]+)+", value, re.ASCII):
-        raise ValueError(f"{expected}, not {value!r} (str)")
+        raise ValueError(f"{expected}, not {describe_value(value)}")
     return value

@@ -1,13 +1,13 @@
-"""What an app can subscribe to.
+"""Signals that an app can subscribe to.
 
-The sender is the Flask app and ``event`` a frozen value that says what happened::
+The sender is the Flask app, ``event`` a frozen value that describes what happened::
 
     @signals.cluster_switched.connect_via(app)
     def alert(app, event, **extra):
         app.logger.warning("from %s to %s: %s", event.previous, event.current, event.reason)
 
-Receivers are called in order, inside an app context, by a thread of their own and never by a request. One
-that raises is logged and harms nothing.
+Receivers are called in order, inside an app context, by a background thread and never by a request. An
+exception in one is logged and does not affect the others.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _signals = Namespace()
 
 cluster_connected = _signals.signal(
     "cluster-connected",
-    "A cluster can be used. ``event``: ``cluster``, ``active`` (false: it stands by).",
+    "A cluster can be used. ``event``: ``cluster``, ``active`` (false: standby).",
 )
 cluster_lost = _signals.signal(
     "cluster-lost",
@@ -75,7 +75,7 @@ cluster_recovered = _signals.signal(
 )
 addresses_changed = _signals.signal(
     "addresses-changed",
-    "The name of a CNAME cluster leads elsewhere. ``event``: ``cluster``, ``before``, ``after``.",
+    "The name of a CNAME cluster resolves to other addresses. ``event``: ``cluster``, ``before``, ``after``.",
 )
 fleet_split = _signals.signal(
     "fleet-split",
@@ -94,18 +94,18 @@ _SIGNAL_OF: dict[type[Event], NamedSignal] = {
 
 
 def announce(app: Flask, event: Event) -> None:
-    """Send the signal for what happened to each of its receivers. Raises nothing that a receiver raises."""
+    """Send the signal of an event. Exceptions of receivers are logged."""
     signal = _SIGNAL_OF[type(event)]
     if signal.is_muted:
         return
-    # Not signal.send(): that stops at the first receiver that raises.
+    # Not signal.send(), which stops at the first receiver that raises.
     for receiver in signal.receivers_for(app):
         _call(receiver, app, event, signal.name)
 
 
 def _call(receiver: Callable[..., Any], app: Flask, event: Event, name: str) -> None:
     try:
-        # A context for each, so that what one leaves in flask.g or a database session is not the next one's.
+        # A context for each, so that they share neither flask.g nor a database session.
         with app.app_context():
             app.ensure_sync(receiver)(app, event=event)
     except (Exception, SystemExit):

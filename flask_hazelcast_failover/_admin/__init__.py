@@ -1,4 +1,4 @@
-"""Routes to see and steer the clusters of an app: closed by default, health probes aside."""
+"""The admin routes: closed by default, except for health probes."""
 
 from __future__ import annotations
 

@@ -15,56 +15,56 @@ from werkzeug.exceptions import Forbidden
 __all__ = ["Access", "AdminAuth", "refuse_foreign_pages"]
 
 AdminAuth = Callable[[Request], "str | None"]
-"""Gets a request and says who asks, or ``None`` for nobody who may."""
+"""Gets a request and returns the user's name, or ``None`` to refuse."""
 
 _REALM = "Hazelcast failover"
-_PROGRAM = "token"
+_PROGRAM = "token"  # where a program signs in without a user's name
 
 
 @dataclass(frozen=True)
 class Access:
-    """The ways in: a token, a function of the app's, both, or none."""
+    """How users sign in: with a token, by a function of the app, either, or not at all."""
 
     token: str | None = field(repr=False)
     admin_auth: AdminAuth | None
 
     @property
     def is_open(self) -> bool:
-        """Whether there is any way in."""
+        """Whether anybody can sign in."""
         return self.token is not None or self.admin_auth is not None
 
-    def who_asks(self, request: Request) -> str | None:
-        """Return the name of who asks, ``None`` for nobody who may.
+    def user(self, request: Request) -> str | None:
+        """The name of the user who may use the routes, or ``None``.
 
-        Raises ``TypeError`` when the app's function returns neither a name nor ``None``.
+        :raises TypeError: the app's function returns neither a name nor ``None``
         """
-        return self._holder_of_token(request) or self._known_to_app(request)
+        return self._user_with_token(request) or self._user_of_app(request)
 
     def challenges(self) -> list[WWWAuthenticate]:
-        """Return what a browser or a program is told that it may sign in with."""
+        """The ``WWW-Authenticate`` headers: the schemes to sign in with."""
         bearer = WWWAuthenticate("bearer", {"realm": _REALM})
         if self.token is None:
             return [bearer]
-        # Basic first: there are browsers that look at the first one only, and programs need none.
+        # Basic first: some browsers look at the first one only, and programs need none.
         return [WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"}), bearer]
 
-    def _holder_of_token(self, request: Request) -> str | None:
+    def _user_with_token(self, request: Request) -> str | None:
         if self.token is None:
             return None
-        # Not request.authorization: that takes a token with "=" in it for parameters.
+        # Not request.authorization: that parses a token with "=" in it as parameters.
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            user, given = "", credentials.strip().encode("latin-1", "replace")
+            user, password = "", credentials.strip().encode("latin-1", "replace")
         elif scheme.lower() == "basic":
-            user, given = _user_and_password(credentials)
+            user, password = _user_and_password(credentials)
         else:
             return None
-        if not hmac.compare_digest(given, self.token.encode()):
+        if not hmac.compare_digest(password, self.token.encode()):
             return None
-        # Who typed the token as the user's name as well must not find it in the log.
+        # The user's name goes to the log: it must not be shown if somebody has typed the token there.
         return _PROGRAM if not user or self.token in user else user
 
-    def _known_to_app(self, request: Request) -> str | None:
+    def _user_of_app(self, request: Request) -> str | None:
         if self.admin_auth is None:
             return None
         name = self.admin_auth(request)
@@ -74,9 +74,9 @@ class Access:
 
 
 def refuse_foreign_pages(request: Request) -> None:
-    """Raise ``Forbidden`` when a browser sends the request for a page that is not this app's.
+    """Raise ``Forbidden`` for a request that a browser sends from another site's page.
 
-    A browser sends the password it knows along with a forged form, and only these headers tell.
+    A browser sends the password with a forged form, too; only these headers reveal it.
     """
     site = request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin", "none"):
@@ -84,10 +84,10 @@ def refuse_foreign_pages(request: Request) -> None:
     origin = request.headers.get("Origin")
     if origin is None:
         return
-    there, here = _Origin.of(origin), _Origin.of(f"{request.scheme}://{request.host}")
-    # A proxy that ends TLS hides the scheme from the app; a browser that sends Sec-Fetch-Site vouches for it.
-    same_scheme = site is not None or there.scheme == here.scheme
-    if there.place != here.place or not same_scheme:
+    theirs, ours = _Origin.of(origin), _Origin.of(f"{request.scheme}://{request.host}")
+    # Behind a proxy that terminates TLS the app sees another scheme; Sec-Fetch-Site has compared it already.
+    same_scheme = site is not None or theirs.scheme == ours.scheme
+    if theirs.host != ours.host or not same_scheme:
         raise Forbidden("The request comes from a page of another site (Origin).")
 
 
@@ -103,10 +103,10 @@ def _user_and_password(credentials: str) -> tuple[str, bytes]:
 @dataclass(frozen=True)
 class _Origin:
     scheme: str
-    place: str
+    host: str  # with the port, unless that is the scheme's default
 
     @classmethod
     def of(cls, url: str) -> _Origin:
-        scheme, _, place = url.lower().partition("://")
+        scheme, _, host = url.lower().partition("://")
         default_port = {"http": ":80", "https": ":443"}.get(scheme, "")
-        return cls(scheme, place.removesuffix(default_port))
+        return cls(scheme, host.removesuffix(default_port))

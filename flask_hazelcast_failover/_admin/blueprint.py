@@ -1,4 +1,4 @@
-"""The admin routes and what each request to them passes: sign-in, method, origin, then the view."""
+"""The admin routes. Each request passes the sign-in, the check of method and origin, then the view."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import Blueprint, current_app, request
 from werkzeug.exceptions import (
@@ -26,7 +26,7 @@ from flask_hazelcast_failover._admin.openapi import describe
 from flask_hazelcast_failover._admin.page import render_page
 from flask_hazelcast_failover._admin.problems import problem
 from flask_hazelcast_failover._admin.requests import reset_command, switch_command
-from flask_hazelcast_failover._admin.sign_ins import FailedSignIns, LogLines
+from flask_hazelcast_failover._admin.sign_ins import FailedSignIns, LogThrottle
 from flask_hazelcast_failover._fleet_control import (
     FleetControl,
     SwitchCommand,
@@ -39,7 +39,7 @@ __all__ = ["create_blueprint"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.admin")
 
-# Every route takes every method and is refused here, since Flask's own 404 and 405 are no JSON.
+# Every route accepts every method, which is checked here: Flask's own 404 and 405 are no JSON.
 _EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _READ = ["GET", "HEAD"]
 _ACT = ["POST"]
@@ -54,14 +54,14 @@ _METHODS: Mapping[str, list[str]] = {
     "switch": _ACT,
 }
 _HOW_TO_SIGN_IN = "Sign in with the token, as a bearer or as the password."
-_WHO = "flask_hazelcast_failover.who"
-_OPEN_TO_ALL = ("health", "live")
+_USER_KEY = "flask_hazelcast_failover.user"
+_PUBLIC = ("health", "live")
 
 
 def create_blueprint(
-    prefix: str, client: HazelcastClient, steering: FleetControl, access: Access
+    prefix: str, client: HazelcastClient, fleet_control: FleetControl, access: Access
 ) -> Blueprint:
-    """Return the routes of one app. Without any way in, only those for health probes exist."""
+    """Return the routes of one app. If nobody can sign in, only those for health probes exist."""
     blueprint = Blueprint(
         "hazelcast_failover",
         __name__,
@@ -72,21 +72,21 @@ def create_blueprint(
     _exempt_from_extensions(blueprint)
     _add_health(blueprint, client)
     if access.is_open:
-        _add_steering(blueprint, steering)
+        _add_control(blueprint, fleet_control)
     else:
-        _add_route(blueprint, "/", "nothing", _nothing, strict_slashes=False)
-    _add_route(blueprint, "/<path:path>", "nothing", _nothing)
-    attempts, lines = FailedSignIns(), LogLines()
-    blueprint.before_request(lambda: _admit(access, attempts))
-    blueprint.register_error_handler(HTTPException, lambda error: _refused(error, lines))
-    blueprint.after_request(_never_stored)
+        _add_route(blueprint, "/", "nothing", _not_found, strict_slashes=False)
+    _add_route(blueprint, "/<path:path>", "nothing", _not_found)
+    failed_sign_ins, throttle = FailedSignIns(), LogThrottle()
+    blueprint.before_request(lambda: _admit(access, failed_sign_ins))
+    blueprint.register_error_handler(HTTPException, lambda error: _log_and_answer(error, throttle))
+    blueprint.after_request(_set_headers)
     return blueprint
 
 
 def _add_health(blueprint: Blueprint, client: HazelcastClient) -> None:
     def health() -> Response:
-        found = health_of(client)
-        return _json({"status": found.value}, 503 if found is Health.DOWN else 200)
+        state = health_of(client)
+        return _json({"status": state.value}, 503 if state is Health.DOWN else 200)
 
     def live() -> Response:
         return _json({"status": "ok"})
@@ -95,21 +95,21 @@ def _add_health(blueprint: Blueprint, client: HazelcastClient) -> None:
     _add_route(blueprint, "/health/live", "live", live)
 
 
-def _add_steering(blueprint: Blueprint, steering: FleetControl) -> None:
+def _add_control(blueprint: Blueprint, fleet_control: FleetControl) -> None:
     def page() -> Response:
-        return render_page(steering.status())
+        return render_page(fleet_control.status())
 
     def status() -> Response:
-        return _json(steering.status())
+        return _json(fleet_control.status())
 
     def reset() -> Response:
-        return _carry_out(steering, reset_command(request, _who()))
+        return _carry_out(fleet_control, reset_command(request, _user()))
 
     def switch() -> Response:
-        return _carry_out(steering, switch_command(request, _who()))
+        return _carry_out(fleet_control, switch_command(request, _user()))
 
     def description() -> Response:
-        return _json(describe(steering.status()))
+        return _json(describe(fleet_control.status()))
 
     _add_route(blueprint, "/", "page", page)
     _add_route(blueprint, "/openapi.json", "description", description)
@@ -118,33 +118,33 @@ def _add_steering(blueprint: Blueprint, steering: FleetControl) -> None:
     _add_route(blueprint, "/switch", "switch", switch)
 
 
-def _carry_out(steering: FleetControl, wish: SwitchCommand) -> Response:
+def _carry_out(fleet_control: FleetControl, command: SwitchCommand) -> Response:
     try:
-        outcome = steering.carry_out(wish)
+        result = fleet_control.carry_out(command)
     except UnknownTarget as error:
         raise BadRequest(f"{error}.") from error
     except TargetUnreachable as error:
         raise Conflict(f"Nothing has changed: {error}") from error
-    # A warning, since nobody may have set the level of a log that has to tell who it was.
+    # A warning, so that it is logged even where nobody has set a level.
     _logger.warning(
         "%s%s by %r from %s: generation %d; done: %s; missing: %s",
         _endpoint(),
-        f" to {wish.label!r}" if wish.label is not None else "",
-        wish.by,
+        f" to {command.label!r}" if command.label is not None else "",
+        command.by,
         request.remote_addr,
-        outcome.generation,
-        ", ".join(outcome.done) or "none",
-        ", ".join(outcome.missing) or "none",
+        result.generation,
+        ", ".join(result.done) or "none",
+        ", ".join(result.missing) or "none",
     )
-    return _json(outcome.as_dict())
+    return _json(result.as_dict())
 
 
-def _admit(access: Access, attempts: FailedSignIns) -> None:
+def _admit(access: Access, failed_sign_ins: FailedSignIns) -> None:
     endpoint = _endpoint()
-    if endpoint not in _OPEN_TO_ALL:
+    if endpoint not in _PUBLIC:
         if not access.is_open:
-            raise NotFound("There is nothing here.")
-        request.environ[_WHO] = _signed_in(access, attempts)
+            _not_found()
+        request.environ[_USER_KEY] = _sign_in(access, failed_sign_ins)
     methods = _METHODS.get(endpoint, _EVERY_METHOD)
     if request.method not in methods:
         raise MethodNotAllowed(methods, f"This takes {' and '.join(methods)} only.")
@@ -152,59 +152,59 @@ def _admit(access: Access, attempts: FailedSignIns) -> None:
         refuse_foreign_pages(request)
 
 
-def _signed_in(access: Access, attempts: FailedSignIns) -> str:
+def _sign_in(access: Access, failed_sign_ins: FailedSignIns) -> str:
     address = request.remote_addr or "unknown"
-    pause = attempts.refused_for(address)
+    pause = failed_sign_ins.blocked_for(address)
     if pause:
         raise TooManyRequests("Too many failed sign-ins from this address.", retry_after=math.ceil(pause))
-    who = access.who_asks(request)
-    if who is None:
+    user = access.user(request)
+    if user is None:
         if "Authorization" in request.headers:
-            attempts.add(address)
+            failed_sign_ins.add(address)
         raise Unauthorized(_HOW_TO_SIGN_IN, www_authenticate=access.challenges())
-    return who
+    return user
 
 
-def _refused(error: HTTPException, lines: LogLines) -> Response:
-    passed_over: int | None = 0
+def _log_and_answer(error: HTTPException, throttle: LogThrottle) -> Response:
+    suppressed: int | None = 0
     if _METHODS.get(_endpoint()) is not _ACT:
-        # An action is worth a line of its own. Guesses are not, nor is a probe that is set up wrongly.
+        # Each refused action is logged. Guesses are throttled, and a misconfigured probe is not logged at all.
         is_signing_in = "Authorization" in request.headers
-        passed_over = lines.ask(request.remote_addr or "unknown") if is_signing_in else None
-    if passed_over is not None:
+        suppressed = throttle.next_line(request.remote_addr or "unknown") if is_signing_in else None
+    if suppressed is not None:
         _logger.warning(
             "%s %r by %r from %s refused: %s %s%s",
             request.method,
             request.path,
-            _who(),
+            _user(),
             request.remote_addr,
             error.code,
             error.description,
-            f" ({passed_over} more from there since the last such line)" if passed_over else "",
+            f" ({suppressed} more from there since the last such line)" if suppressed else "",
         )
     return problem(error)
 
 
-def _nothing(path: str = "") -> Response:
+def _not_found(path: str = "") -> NoReturn:
     raise NotFound("There is nothing here.")
 
 
-def _never_stored(response: Response) -> Response:
+def _set_headers(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
 def _exempt_from_extensions(blueprint: Blueprint) -> None:
-    """Programs have no CSRF token to show, and a forged request is refused here anyway. No limit may turn a
-    probe away, least of all when limits are stored in a cluster that is down.
+    """Exempt the routes from CSRF protection and limits.
 
-    An extension may be set up after this blueprint, so it is asked for when a request comes: before any
-    function that is called before requests.
+    Programs have no CSRF token, and forged requests are refused here anyway. A limit must not refuse a probe,
+    least of all if limits are stored in a cluster that is down.
     """
 
+    # At each request, since an extension may be set up after this blueprint; this runs before its before_request.
     @blueprint.url_value_preprocessor
-    def ask_for_exemption(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    def exempt_routes(endpoint: str | None, values: dict[str, Any] | None) -> None:
         limiters = current_app.extensions.get("limiter", ())
         for extension in (current_app.extensions.get("csrf"), *limiters):
             exempt = getattr(extension, "exempt", None)
@@ -222,12 +222,12 @@ def _endpoint() -> str:
     return (request.endpoint or "").rpartition(".")[2]
 
 
-def _who() -> str:
-    # Not flask.g, which requests share under an app context that a test has opened.
-    who: str = request.environ.get(_WHO, "nobody")
-    return who
+def _user() -> str:
+    # Not flask.g, which requests share within an app context that a test has opened.
+    user: str = request.environ.get(_USER_KEY, "nobody")
+    return user
 
 
 def _json(body: Mapping[str, Any], status: int = 200) -> Response:
-    # Not jsonify: an app may have its own ideas of JSON, and programs read this.
+    # Not jsonify: an app may have replaced its JSON provider.
     return Response(json.dumps(body), status, mimetype="application/json")

@@ -1,4 +1,4 @@
-"""What a readiness probe is told."""
+"""The answer to a readiness probe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Health", "health_of"]
 
 
 class Health(str, Enum):
-    """How fit this process is to serve."""
+    """Whether this process can serve."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -21,14 +21,14 @@ class Health(str, Enum):
 
 
 def health_of(client: HazelcastClient) -> Health:
-    """Return how fit the process is. An idle client starts connecting, so that the next probe knows more."""
+    """The health of this process. An idle client starts connecting, so that the next probe knows more."""
     status = client.status().as_dict()
     state = status["state"]
     if state == "idle":
         client.control.connect_soon()
         return Health.IDLE
     if state == "switching":
-        # Calls wait and are answered; before the first connection nothing has been lost either.
+        # Operations wait. Before the first connection nothing has been lost.
         return Health.DEGRADED if status["epoch"] else Health.IDLE
     if state == "connected":
         return Health.OK if status["on_primary"] else Health.DEGRADED

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the JSON routes, with the clusters and processes that there are."""
+"""The OpenAPI document of the JSON routes, with the names of the clusters and processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
 def describe(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document; what a ``POST`` may name comes from the status."""
+    """The document; the names that a ``POST`` may use come from the status."""
     document: dict[str, Any] = json.loads(_DOCUMENT.read_text())
     schemas = document["components"]["schemas"]
     labels = [cluster["label"] for cluster in status["clusters"]]

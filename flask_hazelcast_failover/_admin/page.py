@@ -1,4 +1,4 @@
-"""The page: what an operator sees, rendered on the server, brought up to date by asking for its live part."""
+"""The page for operators: rendered on the server; it refreshes itself by loading its live part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 __all__ = ["ago", "render_page"]
 
-# Nothing but what comes from here, and nothing inline.
+# Only from this app, and nothing inline.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -21,7 +21,7 @@ _HISTORY_SHOWN = 20
 
 
 class Standing(str, Enum):
-    """How the app stands, which is the colour of the page."""
+    """Where the app is, which is the colour of the page."""
 
     PRIMARY = "primary"
     ELSEWHERE = "elsewhere"
@@ -32,7 +32,7 @@ class Standing(str, Enum):
 
 
 def render_page(status: Mapping[str, Any]) -> Response:
-    """Return the page, or only its live part when the page itself asks with ``?part=live``."""
+    """The page, or only its live part with ``?part=live``."""
     live_only = request.args.get("part") == "live"
     html = render_template(
         f"hazelcast_failover/{'live' if live_only else 'page'}.html",
@@ -75,11 +75,11 @@ def _headline(status: Mapping[str, Any]) -> str:
 
 
 def _outlook(status: Mapping[str, Any]) -> str:
-    """What whoever looks at it wants to know next: can it go back, and has anything to be done?"""
+    """What an operator wants to know next: can it go back, and is there anything to do?"""
     primary = status["clusters"][0]
     label, standing = primary["label"], _standing(status)
     if status["state"] == "offline":
-        return "Every process tries on by itself. Nothing has to be restarted but a cluster."
+        return "Every process keeps trying. Restart a cluster, nothing else."
     if standing is not Standing.ELSEWHERE:
         return ""
     if primary["state"] == "standby":
@@ -91,13 +91,16 @@ def _outlook(status: Mapping[str, Any]) -> str:
 
 
 def _arrival(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The switch that brought this process to where it is."""
+    """The switch to the current cluster."""
     last = status["history"][-1] if status["history"] else None
     return last if last is not None and last["current"] == status["current_cluster"] else None
 
 
 def ago(at: str) -> str:
-    """How long ago something was that this host's clock has dated."""
+    """How long ago a time by this host's clock was.
+
+    :param at: ISO 8601
+    """
     seconds = max(0.0, (datetime.now(timezone.utc) - datetime.fromisoformat(at)).total_seconds())
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:

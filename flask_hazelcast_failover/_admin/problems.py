@@ -11,13 +11,13 @@ __all__ = ["problem"]
 
 
 def problem(error: HTTPException) -> Response:
-    """Return the answer that says what went wrong, with the headers that belong to the error."""
+    """The response for an error, with the error's headers."""
     if error.response is not None:
-        return error.get_response()  # the app's own code has put its answer into the error
+        return error.get_response()  # given to abort() by the app
     status = error.code or 500
     body = {"type": "about:blank", "title": error.name, "status": status, "detail": error.description or ""}
-    answer = Response(json.dumps(body), status, mimetype="application/problem+json")
+    response = Response(json.dumps(body), status, mimetype="application/problem+json")
     for name, value in error.get_headers():
         if name.lower() != "content-type":
-            answer.headers.add(name, value)
-    return answer
+            response.headers.add(name, value)
+    return response

@@ -1,30 +1,31 @@
-"""What the body of a POST asks for."""
+"""Parses the body of a POST to a command."""
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import Any
 
 from flask import Request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
+from flask_hazelcast_failover._arguments import nearest
 from flask_hazelcast_failover._fleet_control import Precondition, SwitchCommand
 
 __all__ = ["reset_command", "switch_command"]
 
 
 def reset_command(request: Request, by: str) -> SwitchCommand:
-    """Read ``{"workers": [id], "force": true}``, each of them optional; no body is ``{}``.
+    """Parse ``{"workers": [id], "force": true}``, both optional; no body counts as ``{}``.
 
-    Raises ``UnsupportedMediaType`` for anything but JSON, ``BadRequest`` for anything else.
+    :raises UnsupportedMediaType: the body is not JSON
+    :raises BadRequest: it is malformed
     """
     body = _body(request, ("workers", "force"))
     return SwitchCommand(label=None, by=by, workers=_workers(body), precondition=_precondition(body))
 
 
 def switch_command(request: Request, by: str) -> SwitchCommand:
-    """Read the same with ``"cluster": LABEL``, which is required. Raises the same."""
+    """Parse the same with ``"cluster": LABEL``, which is required. Raises the same."""
     body = _body(request, ("cluster", "workers", "force"))
     label = body.get("cluster")
     if not isinstance(label, str):
@@ -34,7 +35,7 @@ def switch_command(request: Request, by: str) -> SwitchCommand:
 
 def _body(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
     content = request.get_data()
-    # A form without fields has a type and no content.
+    # A form without fields has a type but no content.
     if request.mimetype != "application/json" and (content or request.mimetype):
         raise UnsupportedMediaType("The body must be JSON, with the content type application/json.")
     if not content:
@@ -47,8 +48,7 @@ def _body(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
         raise BadRequest("The body must be a JSON object.")
     for name in body:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-            raise BadRequest(f"Unknown member {name!r}: the nearest valid one is {nearest!r}.")
+            raise BadRequest(f"Unknown member {name!r}: the nearest valid one is {nearest(name, known)!r}.")
     return body
 
 

@@ -1,4 +1,4 @@
-"""Failed sign-ins are limited, so that neither a token can be guessed by trying nor the log be flooded."""
+"""Limits failed sign-ins, so that nobody can guess the token or flood the log."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["FailedSignIns", "LogLines"]
+__all__ = ["FailedSignIns", "LogThrottle"]
 
-# An address that fails this often within so many seconds is refused unheard for the rest of them.
+# An address that fails this often within so many seconds is blocked for the rest of them.
 _ALLOWED, _WINDOW = 20, 60.0
-# The addresses remembered; a flood of them pushes out the oldest, not the process out of memory.
-_ADDRESSES = 10_000
+# How many addresses are remembered: a flood of them pushes out the oldest instead of filling the memory.
+_MAX_ADDRESSES = 10_000
+
+_Value = TypeVar("_Value")
 
 
 class FailedSignIns:
@@ -25,27 +28,26 @@ class FailedSignIns:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = threading.Lock()
-        self._failed: OrderedDict[str, deque[float]] = OrderedDict()  # address -> when; under _lock
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()  # address -> when; under _lock
 
     def add(self, address: str) -> None:
-        """Count a failed attempt from an address."""
+        """Count a failed sign-in."""
         with self._lock:
-            self._failed.setdefault(address, deque(maxlen=_ALLOWED)).append(self._now())
-            self._failed.move_to_end(address)
-            if len(self._failed) > _ADDRESSES:
-                self._failed.popitem(last=False)
+            times = self._failures.get(address) or deque(maxlen=_ALLOWED)
+            times.append(self._now())
+            _remember(self._failures, address, times)
 
-    def refused_for(self, address: str) -> float:
-        """How many more seconds an address is refused unheard; 0 if it is heard."""
+    def blocked_for(self, address: str) -> float:
+        """For how many more seconds an address is blocked; 0 if it is not."""
         with self._lock:
-            failed = self._failed.get(address)
-            if failed is None or len(failed) < _ALLOWED:
+            times = self._failures.get(address)
+            if times is None or len(times) < _ALLOWED:
                 return 0.0
-            return max(0.0, failed[0] + _WINDOW - self._now())
+            return max(0.0, times[0] + _WINDOW - self._now())
 
 
-class LogLines:
-    """Gives each address one line of the log within a minute, and counts what it would have filled besides.
+class LogThrottle:
+    """Allows each address one line of the log per minute and counts the suppressed ones.
 
     :param now: gives the time in seconds
     """
@@ -53,23 +55,27 @@ class LogLines:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = threading.Lock()
-        self._lines: OrderedDict[str, _Line] = OrderedDict()  # by address, the oldest first; under _lock
+        self._lines: OrderedDict[str, _Line] = OrderedDict()  # address -> last line; under _lock
 
-    def ask(self, address: str) -> int | None:
-        """``None`` if an address has had its line, else how many it was refused since the last one."""
+    def next_line(self, address: str) -> int | None:
+        """How many lines were suppressed since the last one; ``None`` if this one is to be suppressed."""
         with self._lock:
             now, line = self._now(), self._lines.get(address)
             if line is not None and now - line.at < _WINDOW:
-                line.passed_over += 1
+                line.suppressed += 1
                 return None
-            self._lines[address] = _Line(now)
-            self._lines.move_to_end(address)
-            if len(self._lines) > _ADDRESSES:
-                self._lines.popitem(last=False)
-            return 0 if line is None else line.passed_over
+            _remember(self._lines, address, _Line(now))
+            return 0 if line is None else line.suppressed
 
 
 @dataclass
 class _Line:
     at: float
-    passed_over: int = 0
+    suppressed: int = 0
+
+
+def _remember(entries: OrderedDict[str, _Value], address: str, value: _Value) -> None:
+    entries[address] = value
+    entries.move_to_end(address)
+    if len(entries) > _MAX_ADDRESSES:
+        entries.popitem(last=False)

@@ -1,8 +1,7 @@
 """A drill: is each cluster fit to take over, and what would a switch to it bring?
 
-It connects to every cluster by itself, writes, reads and deletes a probe there and measures how long
-an answer takes. What a switch would bring, and where latency contradicts the priorities, is said as
-a warning.
+A client of its own for each cluster writes, reads and deletes a probe entry and measures the latency. Warnings
+say what a switch would bring, and where latency contradicts the priorities.
 """
 
 from __future__ import annotations
@@ -24,15 +23,18 @@ from flask_hazelcast_failover.failover.view import FailoverView
 __all__ = ["Inspection", "inspect_clusters", "pluralize", "warnings_of"]
 
 _PROBE_MAP = "hazelcast-failover-drill"
-_PROBE_SECONDS = 60
-_GETS = 25
-# How much faster a cluster of lower priority has to be before that is worth a word.
+_PROBE_TTL = 60
+_READS = 25
+# A cluster of lower priority must be faster by this factor and this many milliseconds to be warned of.
 _FACTOR, _LEAST_MS = 2.0, 1.0
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found at one cluster; ``problem`` is why it is not fit, if it is not."""
+    """What was found at one cluster.
+
+    :param problem: why it is not fit to take over; ``None`` if it is
+    """
 
     label: str
     priority: int
@@ -59,22 +61,22 @@ def inspect_clusters(clusters: FailoverView, options: Mapping[str, Any]) -> Iter
     """
     for index, cluster in enumerate(clusters.clusters):
         try:
-            yield _inspected(cluster.label, cluster.priority, clusters, index, options)
+            yield _inspect(cluster.label, cluster.priority, clusters, index, options)
         except (HazelcastError, TimeoutError) as error:
             yield Inspection(cluster.label, cluster.priority, str(error))
 
 
-def warnings_of(inspections: Sequence[Inspection], here: str | None) -> list[str]:
+def warnings_of(inspections: Sequence[Inspection], current: str | None) -> list[str]:
     """What an operator should know before switching, one sentence each.
 
-    :param here: label of the cluster that the app is on; the first that is fit if it is not fit itself
+    :param current: label of the cluster that the app is on; if that is not fit, the first that is
     """
     fit = [inspection for inspection in inspections if inspection.is_fit]
-    left = next((one for one in fit if one.label == here), fit[0] if fit else None)
+    source = next((one for one in fit if one.label == current), fit[0] if fit else None)
     found: list[str] = []
     for position, inspection in enumerate(fit):
-        if left is not None and inspection is not left:
-            found += _loss(left, inspection)
+        if source is not None and inspection is not source:
+            found += _loss(source, inspection)
         for lower in fit[position + 1 :]:
             found += _contradiction(inspection, lower)
     return found
@@ -85,15 +87,16 @@ def pluralize(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _loss(left: Inspection, target: Inspection) -> Iterator[str]:
-    """What a switch from one to the other would take away."""
-    if target.entries == 0 and left.entries > 0:
-        entries = pluralize(left.entries, "entry", "entries")
-        yield f"{target.label} is empty, {left.label} holds {entries}: after a switch the app starts with nothing"
-    if target.members < left.members:
-        yield f"{target.label} has {pluralize(target.members, 'member', 'members')}, {left.label} has {left.members}"
-    if target.version and left.version and _numbers(target.version) < _numbers(left.version):
-        yield f"{target.label} runs {target.version}, {left.label} the newer {left.version}"
+def _loss(source: Inspection, target: Inspection) -> Iterator[str]:
+    """What a switch from one to the other would lose."""
+    if target.entries == 0 and source.entries > 0:
+        entries = pluralize(source.entries, "entry", "entries")
+        yield f"{target.label} is empty, {source.label} holds {entries}: after a switch the app starts with nothing"
+    if target.members < source.members:
+        members = pluralize(target.members, "member", "members")
+        yield f"{target.label} has {members}, {source.label} has {source.members}"
+    if target.version and source.version and _numbers(target.version) < _numbers(source.version):
+        yield f"{target.label} runs {target.version}, {source.label} the newer {source.version}"
 
 
 def _contradiction(higher: Inspection, lower: Inspection) -> Iterator[str]:
@@ -105,39 +108,39 @@ def _contradiction(higher: Inspection, lower: Inspection) -> Iterator[str]:
         )
 
 
-def _inspected(
+def _inspect(
     label: str, priority: int, clusters: FailoverView, index: int, options: Mapping[str, Any]
 ) -> Inspection:
-    alone = {**options, "try_count": 1, "standby": "cold", "health_check_interval": 0}
-    alone.pop("failback", None)
-    with HazelcastClient(clusters.to_client_config(index), **alone) as client:
-        problem, latency = _probed(client)
+    single = {**options, "try_count": 1, "standby": "cold", "health_check_interval": 0}
+    single.pop("failback", None)
+    with HazelcastClient(clusters.to_client_config(index), **single) as client:
+        problem, latency = _probe(client)
         members = client.cluster_service.get_members()
         oldest = min((_version(member) for member in members), key=_numbers, default=None)
         return Inspection(label, priority, problem, latency, len(members), oldest, _entries(client))
 
 
-def _probed(client: HazelcastClient) -> tuple[str | None, float]:
-    probe: Any = client.get_map(_PROBE_MAP).blocking()
+def _probe(client: HazelcastClient) -> tuple[str | None, float]:
+    probes: Any = client.get_map(_PROBE_MAP).blocking()
     key, value = uuid.uuid4().hex, uuid.uuid4().hex
-    probe.set(key, value, ttl=_PROBE_SECONDS)
-    probe.get(key)  # the first answer of a new connection says little of the next
-    took = []
-    for _ in range(_GETS):
+    probes.set(key, value, ttl=_PROBE_TTL)
+    probes.get(key)  # the first answer on a new connection is slower than the next
+    latencies = []
+    for _ in range(_READS):
         began = time.perf_counter()
-        read = probe.get(key)
-        took.append((time.perf_counter() - began) * 1000)
+        read = probes.get(key)
+        latencies.append((time.perf_counter() - began) * 1000)
         if read != value:
-            return "a value that was just written was not read back", statistics.median(took)
-    probe.delete(key)
-    problem = "a deleted value was read back" if probe.contains_key(key) else None
-    return problem, round(statistics.median(took), 3)
+            return "a value that was just written was not read back", statistics.median(latencies)
+    probes.delete(key)
+    problem = "a deleted value was read back" if probes.contains_key(key) else None
+    return problem, round(statistics.median(latencies), 3)
 
 
 def _entries(client: HazelcastClient) -> int:
     maps = [found for found in client.get_distributed_objects() if isinstance(found, Map)]
-    own = [found for found in maps if not found.name.startswith("hazelcast-failover")]
-    return sum(int(found.blocking().size()) for found in own)
+    of_apps = [found for found in maps if not found.name.startswith("hazelcast-failover")]
+    return sum(int(found.blocking().size()) for found in of_apps)
 
 
 def _version(member: MemberInfo) -> str:

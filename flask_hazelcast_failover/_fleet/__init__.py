@@ -1,7 +1,8 @@
-"""The processes of one app act as one; Hazelcast itself is where they meet.
+"""The workers of one app act as one fleet. They meet in a map on each Hazelcast cluster.
 
-``fleet`` is what the app and its operators talk to, ``pulse`` the thread behind it, ``rules`` what it
-decides by, ``boards`` and ``records`` what the processes leave on the clusters for each other.
+``fleet`` is what the app, the client and operators call. Below it, ``command_runner`` carries out a command, and
+``fleet_worker`` is the background thread, which exchanges ``records`` through ``fleet_store`` and decides by
+``policy``.
 """
 
 from flask_hazelcast_failover._fleet.fleet import Fleet

@@ -1,4 +1,4 @@
-"""The one thread of a fleet in a process: writes, reads, decides, about once a second and when there is news."""
+"""This process as a worker of its fleet: it exchanges records with the others and follows the policy."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotDone
 from contextlib import contextmanager
-from typing import TypeVar
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
+from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot
+from flask_hazelcast_failover._fleet.fleet_store import FleetStore
+from flask_hazelcast_failover._fleet.heartbeat_thread import HeartbeatThread
 from flask_hazelcast_failover._fleet.policy import Destination, FleetPolicy, Location
 from flask_hazelcast_failover._fleet.records import (
     Desired,
-    Order,
     OrderSource,
     ReachabilityAnswer,
     ReachabilityQuestion,
     WorkerRecord,
     for_all,
 )
-from flask_hazelcast_failover._fleet.store import FleetStore, StoreSnapshot
 from flask_hazelcast_failover._fleet.worker_identity import FleetView, WorkerIdentity
 from flask_hazelcast_failover.client import HazelcastClient
 from flask_hazelcast_failover.client.events import FleetSplit, Reason
@@ -36,343 +34,287 @@ __all__ = ["FleetWorker"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
-# Not the one that apps and tests may have seeded: this thread would take numbers out of its sequence.
-_chance = random.SystemRandom()
+# Not the shared generator: apps and tests may have seeded that, and this would take numbers out of its sequence.
+_random = random.SystemRandom()
 
-# Between two beats, seconds: usually, and for a while after somebody has moved.
-_PACE, _BRISK = 1.0, 0.15
-_WHILE = 2.0
-# How long a cluster may take to answer, seconds.
-_ANSWER = 0.5
-# How long a process that can read nothing takes that for no answer, seconds.
-_LONGEST_LOOK = 10.0
-# How often a wish is written again when somebody else was faster.
-_TRIES = 5
-
-Result = TypeVar("Result")
+# Between two heartbeats, seconds: usually, and for a while after a worker has switched.
+_INTERVAL, _SHORT_INTERVAL = 1.0, 0.15
+_SHORT_FOR = 2.0
+# How long the clusters may take to answer, seconds.
+_STORE_TIMEOUT = 0.5
+# A worker that could read nothing for this long assumes that it has no orders, seconds.
+_UNREADABLE_AFTER = 10.0
+# How often the desired state is written again when another worker was faster.
+_WRITE_TRIES = 5
 
 
 class FleetWorker:
-    """Keeps one process in touch with its fleet, from the client's first connection to its end.
+    """Keeps this process in touch with its fleet, from the client's first connection to its end.
 
-    :param serves: whether this process counts
+    :param is_serving: whether this process counts as a worker
     """
 
-    def __init__(self, client: HazelcastClient, member: WorkerIdentity, serves: Callable[[], bool]) -> None:
-        self.view = FleetView()  # replaced as a whole by the pulse's thread
-        self.met: tuple[str, ...] = ()  # ids of the processes when they could last be seen; likewise
+    def __init__(
+        self, client: HazelcastClient, identity: WorkerIdentity, is_serving: Callable[[], bool]
+    ) -> None:
+        self.identity = identity
+        self.view = FleetView()  # replaced as a whole by the heartbeat's thread
+        self.last_seen: tuple[str, ...] = ()  # likewise: ids of the workers when a cluster could last be read
         self._client = client
-        self.member = member
-        self._serves = serves
-        self._changed = threading.Condition()
-        self._tasks: deque[Callable[[], object]] = deque()  # under _changed
-        self._thread: threading.Thread | None = None  # under _changed
-        self._woken = False  # under _changed
-        self._stopped = False  # under _changed
-        self._staying = 0  # under _changed: how many move this process themselves
-        self.boards = FleetStore(member.fleet, member.is_named, self.wake)
-        # From here on of the pulse's thread.
-        self._rules = FleetPolicy()
-        self._beats = 0
-        self._next_at = 0.0
-        self._has_met = False
-        self._began: float | None = None  # monotonic seconds
-        self._is_moving = False
-        self._asked: deque[ReachabilityQuestion] = deque(
-            maxlen=8
-        )  # the last ones that were put to this process
+        self._is_serving = is_serving
+        self._lock = threading.Lock()
+        self._pauses = 0  # changed under _lock: how many callers switch this process themselves
+        self._thread = HeartbeatThread(identity.fleet, self._heartbeat, self._is_at_rest)
+        self._store = FleetStore(identity.fleet, identity.is_named, self.wake)
+        # All below belongs to the heartbeat's thread.
+        self._policy = FleetPolicy()
+        self._heartbeats = 0
+        self._has_read = False
+        self._started_at: float | None = None  # monotonic seconds
+        self._is_switching = False
+        self._questions: deque[ReachabilityQuestion] = deque(maxlen=8)  # the last ones that were taken up
         self._answers: deque[ReachabilityAnswer] = deque(maxlen=8)
-        self._failback_epoch = 0  # up to which the fleet need be told of no failback any more
-        self._has_failed = False
+        self._failback_epoch = 0  # failbacks up to this epoch are not reported to the fleet
 
     # For other threads.
 
     def wake(self) -> None:
-        """Have a beat soon. Does not wait."""
-        with self._changed:
-            self._woken = True
-            self._run_if_needed()
-            self._changed.notify_all()
+        """Have a heartbeat soon. Does not wait."""
+        self._thread.wake()
 
-    def ask(self, task: Callable[[], Result], timeout: float) -> Result:
-        """Have something done by the pulse's thread.
+    def refresh(self, timeout: float) -> FleetView:
+        """Read the fleet's records now.
 
-        :param timeout: seconds; raises ``TimeoutError`` after that
+        :param timeout: seconds; raises ``TimeoutError`` after that, as the methods below do
         """
-        done: Future[Result] = Future()
 
-        def run() -> None:
-            try:
-                done.set_result(task())
-            except Exception as error:
-                done.set_exception(error)
+        def refresh() -> FleetView:
+            self._heartbeat()
+            return self.view
 
-        with self._changed:
-            if self._stopped:
-                raise TimeoutError("the fleet was left")
-        self._do_soon(run)
-        try:
-            return done.result(timeout)
-        except NotDone:  # which is another error than TimeoutError before Python 3.11
-            raise TimeoutError("the fleet's thread did not answer in time") from None
+        return self._thread.call(refresh, timeout)
 
-    def stop(self, timeout: float) -> None:
-        """Remove this process's record and end the thread, ``timeout`` seconds at most."""
-        end = time.monotonic() + timeout
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout / 2)
-        if self._serves():
-            self.boards.remove(self._client.status().worker, end - time.monotonic())
+    def write_desired(self, make: Callable[[FleetView], Desired], timeout: float) -> Desired:
+        """Write a new desired state, made from the last one."""
+        return self._thread.call(lambda: self._write_desired(make), timeout)
+
+    def mark_done(self, desired: Desired, timeout: float) -> None:
+        """Note that this process was switched as desired: if it is elsewhere later, it does not switch again."""
+        self._thread.call(lambda: self._mark_done(desired), timeout)
+
+    def put_question(self, question: ReachabilityQuestion, timeout: float) -> None:
+        """Ask other workers whether they can reach a cluster; they answer in their records."""
+        self._thread.call(lambda: self._store.put_question(question), timeout)
 
     @contextmanager
-    def staying(self) -> Iterator[None]:
-        """While somebody else moves this process, the pulse does not."""
-        with self._changed:
-            self._staying += 1
+    def pause_switching(self) -> Iterator[None]:
+        """Within the block, the caller switches this process, and the heartbeat does not."""
+        with self._lock:
+            self._pauses += 1
         try:
             yield
         finally:
-            with self._changed:
-                self._staying -= 1
+            with self._lock:
+                self._pauses -= 1
 
-    # For the pulse's thread: what is asked for there.
+    def stop(self, timeout: float) -> None:
+        """Stop the heartbeat and remove this worker's record, within ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        self._thread.stop(timeout / 2)
+        if self._is_serving():
+            self._store.remove_record(self._client.status().worker, end - time.monotonic())
 
-    def look(self) -> FleetView:
-        """See how things stand now."""
-        self._beat()
-        return self.view
+    # The heartbeat.
 
-    def want(self, make: Callable[[FleetView], Desired]) -> Desired:
-        """Write what is wanted, made from what was wanted last."""
-        for _ in range(_TRIES):
-            desired = make(self.look())
-            # Somebody faster may only have passed on what was written here on another cluster.
-            if self.boards.write(desired, 2 * _ANSWER) or self.look().desired == desired:
-                break
+    def _heartbeat(self) -> None:
+        self._heartbeats += 1
+        self._thread.schedule(time.monotonic() + _INTERVAL)
+        status = self._client.status()
+        clients = self._client.control.connected_clusters()
+        connected = [label for label in self.identity.labels if label in clients]
+        self._store.use({label: clients[label] for label in connected})
+        snapshots = self._store.read(_STORE_TIMEOUT)
+        now = time.monotonic()
+        if self._started_at is None:
+            self._started_at, self._failback_epoch = now, status.epoch
+        me = self.identity.record(status, connected, self._heartbeats, self._answers)
+        location = Location(me.id, me.current_cluster, frozenset(me.reach))
+        others = [record for found in snapshots for record in found.records if record.id != me.id]
+        self._policy.observe([*others, me] if self._is_serving() else others, location, now)
+        self._receive_desired(snapshots, bool(others), me.id, now)
+        if not snapshots:
+            self._policy.forget_majority()
+        if self._is_serving():
+            self._store.put_record(me, now)
+            self._propose_desired(status, me, now)
+            if me.current_cluster is not None and self._policy.are_all_on(me.current_cluster, now):
+                self._store.clear_arrival(me.current_cluster)
+            self._report_split(now)
+            self._answer_questions(snapshots, me.id)
+        else:
+            self._failback_epoch = status.epoch  # a failback while not serving is never reported
+        if self._policy.desired is not None and snapshots:
+            self._store.write_desired(self._policy.desired, _STORE_TIMEOUT)
+            self._store.renew_desired(now)
+        self._publish_view(bool(snapshots))  # before switching, so that the view says why
+        if self._unreported_failback(status) is None:
+            self._switch_if_needed(location, now)
+        interval = _INTERVAL if now - self._policy.changed_at > _SHORT_FOR else _SHORT_INTERVAL
+        self._thread.schedule(now + interval * _random.uniform(0.9, 1.1))
+
+    def _is_at_rest(self) -> bool:
+        return self._client.status().state in (State.IDLE, State.CLOSED)
+
+    def _receive_desired(
+        self, snapshots: Sequence[StoreSnapshot], has_others: bool, worker: str, now: float
+    ) -> None:
+        obeys = self._has_read or has_others or self.identity.trusts_past
+        for snapshot in snapshots:
+            desired = snapshot.desired
+            if desired is not None and not obeys:
+                desired = for_all(desired, None, "nobody", OrderSource.NOBODY)
+            if desired is not None:
+                self._policy.receive(desired, worker, now)
+        self._has_read = self._has_read or bool(snapshots)
+
+    def _propose_desired(self, status: ClientStatus, me: WorkerRecord, now: float) -> None:
+        """Write what follows from this worker's failback, or from where the majority is."""
+        failback = self._unreported_failback(status)
+        proposed = failback or self._policy.desired_by_majority(now)
+        if proposed is None or not self._store.write_desired(proposed, _STORE_TIMEOUT):
+            return
+        self._policy.receive(proposed, me.id, now)
+        if failback is not None:
+            self._failback_epoch = status.epoch
+        _logger.info(
+            "fleet %s: desired cluster is %s now, by %s (generation %d)",
+            self.identity.fleet,
+            proposed.fleet.label,
+            proposed.fleet.by,
+            proposed.generation,
+        )
+
+    def _unreported_failback(self, status: ClientStatus) -> Desired | None:
+        """The desired state by which the others follow this worker's failback."""
+        last = status.history[-1] if status.history else None
+        if last is None or last.epoch != status.epoch or last.reason != Reason.FAILBACK:
+            return None
+        desired = self._policy.desired
+        if last.epoch <= self._failback_epoch or (desired and desired.fleet.label == last.current):
+            return None
+        if desired and desired.fleet.label not in (None, *self.identity.labels):
+            return None  # it lacks the cluster that the others are ordered to, so it must not lead them
+        return for_all(desired, last.current, "failback", OrderSource.FAILBACK)
+
+    def _report_split(self, now: float) -> None:
+        split = self._policy.lasting_split(now)
+        if split is not None:
+            counts = ", ".join(f"{count} on {label}" for label, count in split.items())
+            _logger.warning("fleet %s is split: %s", self.identity.fleet, counts)
+            self._client.control.announce(FleetSplit(self.identity.fleet, split))
+
+    def _publish_view(self, is_known: bool) -> None:
+        now = time.monotonic()
+        policy = self._policy
         worker = self._client.status().worker
-        self._rules.hear(desired, worker, time.monotonic())
-        self._show(self.view.is_known)
+        order = policy.desired.order_for(worker) if policy.desired is not None else None
+        if order is not None and order.label not in self.identity.labels:
+            order = None  # for a cluster that only others have
+        has_read = self._has_read or (
+            self._started_at is not None and now - self._started_at > _UNREADABLE_AFTER
+        )
+        self.view = FleetView(
+            workers=tuple(policy.live(now)),
+            desired=policy.desired,
+            is_known=is_known,
+            has_pending_order=not has_read or (order is not None and policy.has_pending_order),
+            is_held=order is not None and order.holds,
+            majority=policy.majority,
+        )
+        if is_known:
+            self.last_seen = tuple(record.id for record in self.view.workers)
+
+    # What takes longer than a heartbeat, each on a thread of its own.
+
+    def _switch_if_needed(self, location: Location, now: float) -> None:
+        if self._is_switching or self._pauses:
+            return
+        destination = self._policy.destination(location, now)
+        if destination is None:
+            return
+        if destination.label not in self.identity.labels:
+            self._policy.failed(destination, now)
+            return
+        self._is_switching = True
+        if destination.label != location.current:
+            level = logging.WARNING if self._is_serving() else logging.INFO  # a shell switches only itself
+            message = "fleet %s: switching to %s %s"
+            _logger.log(level, message, self.identity.fleet, destination.label, destination.why)
+        threading.Thread(
+            target=self._switch, args=(destination,), name="hazelcast-failover-fleet-move", daemon=True
+        ).start()
+
+    def _switch(self, destination: Destination) -> None:
+        index = self.identity.labels.index(destination.label)
+        try:
+            self._client.control.switch(index, Reason.FLEET, holds=destination.holds)
+        except (ClientOfflineException, HazelcastClientNotActiveError) as error:
+            _logger.info("fleet %s: cannot switch to %s: %s", self.identity.fleet, destination.label, error)
+            finish = self._policy.failed
+        else:
+            finish = self._policy.arrived
+
+        def finished() -> None:
+            self._is_switching = False
+            finish(destination, time.monotonic())
+            self._heartbeat()
+
+        self._thread.submit(finished)
+
+    def _answer_questions(self, snapshots: Sequence[StoreSnapshot], worker: str) -> None:
+        for question in (question for snapshot in snapshots for question in snapshot.questions):
+            if question in self._questions or worker not in question.workers:
+                continue
+            if question.label in self.identity.labels:
+                self._questions.append(question)
+                threading.Thread(
+                    target=self._answer, args=(question,), name="hazelcast-failover-fleet-try", daemon=True
+                ).start()
+
+    def _answer(self, question: ReachabilityQuestion) -> None:
+        can_reach = True
+        try:
+            self._client.control.try_to_connect(self.identity.labels.index(question.label))
+        except (ClientOfflineException, HazelcastClientNotActiveError) as error:
+            _logger.info("fleet %s: cannot connect to %s: %s", self.identity.fleet, question.label, error)
+            can_reach = False
+
+        def answered() -> None:
+            self._answers.append(ReachabilityAnswer(question.id, can_reach))
+            self._heartbeat()
+
+        self._thread.submit(answered)
+
+    # What other threads call.
+
+    def _write_desired(self, make: Callable[[FleetView], Desired]) -> Desired:
+        for _ in range(_WRITE_TRIES):
+            self._heartbeat()
+            desired = make(self.view)
+            if self._store.write_desired(desired, 2 * _STORE_TIMEOUT):
+                break
+            self._heartbeat()
+            if self.view.desired == desired:
+                break  # the faster worker has only copied it from another cluster
+        worker = self._client.status().worker
+        self._policy.receive(desired, worker, time.monotonic())
+        self._publish_view(self.view.is_known)
         return desired
 
-    def has_done(self, desired: Desired) -> None:
-        """This process was moved by who wanted that: should it be elsewhere later, it is not to go there again."""
+    def _mark_done(self, desired: Desired) -> None:
         status = self._client.status()
         order = desired.order_for(status.worker)
         last = status.history[-1].reason if status.history else None
         if status.current_cluster == order.label or last not in (Reason.MANUAL, Reason.FLEET):
-            self._rules.obeyed(order)
-        # Else somebody else moved it in the same moment: the order is still to be carried out.
-
-    # The pulse itself.
-
-    def _run_if_needed(self) -> None:
-        if self._thread is None and not self._stopped:
-            self._thread = threading.Thread(target=self._run, name="hazelcast-failover-fleet", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
-        while (tasks := self._wait()) is not None:
-            try:
-                for task in tasks:
-                    task()
-                if not tasks:
-                    self._beat()
-            except Exception:
-                level = logging.DEBUG if self._has_failed else logging.ERROR
-                self._has_failed = True  # it will fail likewise every second
-                _logger.log(level, "unexpected failure in the fleet %s", self.member.fleet, exc_info=True)
-
-    def _wait(self) -> list[Callable[[], object]] | None:
-        """Wait until there is something to do; ``None`` at the end."""
-        with self._changed:
-            while not self._tasks and not self._woken and not self._stopped:
-                left = self._next_at - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            if self._stopped or (not self._tasks and self._client.status().state in _AT_REST):
-                self._thread = None
-                return None
-            tasks = list(self._tasks)
-            self._tasks.clear()
-            if not tasks:
-                self._woken = False
-            return tasks
-
-    def _beat(self) -> None:
-        self._beats += 1
-        self._next_at = time.monotonic() + _PACE
-        status = self._client.status()
-        clients = self._client.control.connected_clusters()
-        linked = [label for label in self.member.labels if label in clients]
-        self.boards.follow({label: clients[label] for label in linked})
-        readings = self.boards.read(_ANSWER)
-        now = time.monotonic()
-        if self._began is None:
-            self._began, self._failback_epoch = now, status.epoch
-        me = self.member.record(status, linked, self._beats, self._answers)
-        place = Location(me.id, me.current_cluster, frozenset(me.reach))
-        others = [record for reading in readings for record in reading.records if record.id != me.id]
-        self._rules.see([*others, me] if self._serves() else others, place, now)
-        self._hear(readings, bool(others), me.id, now)
-        if not readings:
-            self._rules.in_doubt()
-        if self._serves():
-            self.boards.put(me, now)
-            self._propose(status, me, now)
-            if me.current_cluster is not None and self._rules.are_all_there(me.current_cluster, now):
-                self.boards.forget_arrival(me.current_cluster)
-            self._tell_of_split(now)
-            self._try_what_is_asked(readings, me.id)
-        else:
-            self._failback_epoch = status.epoch  # who speaks for nobody does not do so later
-        if self._rules.desired is not None and readings:
-            self.boards.write(self._rules.desired, _ANSWER)
-            self.boards.keep_desired(now)
-        self._show(bool(readings))  # first, so that whoever sees this process elsewhere sees why
-        if self._failback_to_tell(status) is None:
-            self._go(place, now)
-        pace = _PACE if now - self._rules.moved_at > _WHILE else _BRISK
-        self._next_at = now + pace * _chance.uniform(0.9, 1.1)
-
-    def _hear(self, readings: Sequence[StoreSnapshot], has_fellows: bool, worker: str, now: float) -> None:
-        for reading in readings:
-            if reading.desired is not None and (self._has_met or has_fellows or self.member.has_past):
-                self._rules.hear(reading.desired, worker, now)
-            elif reading.desired is not None:
-                # Nobody is left of those who wanted that.
-                self._rules.hear(for_all(reading.desired, None, "nobody", OrderSource.NOBODY), worker, now)
-        self._has_met = self._has_met or bool(readings)
-
-    def _propose(self, status: ClientStatus, me: WorkerRecord, now: float) -> None:
-        """Write what the fleet wants without anybody's asking for it."""
-        failback = self._failback_to_tell(status)
-        wanted = failback or self._rules.wanted_by_majority(now)
-        if wanted is None or not self.boards.write(wanted, _ANSWER):
-            return
-        self._rules.hear(wanted, me.id, now)
-        if failback is not None:
-            self._failback_epoch = status.epoch
-        _logger.info(
-            "fleet %s: its cluster is %s now, by %s (generation %d)",
-            self.member.fleet,
-            wanted.fleet.label,
-            wanted.fleet.by,
-            wanted.generation,
-        )
-
-    def _failback_to_tell(self, status: ClientStatus) -> Desired | None:
-        """A process that found a better cluster fit to return to takes the others along."""
-        last = status.history[-1] if status.history else None
-        if last is None or last.epoch != status.epoch or last.reason != Reason.FAILBACK:
-            return None
-        desired = self._rules.desired
-        if last.epoch <= self._failback_epoch or (desired and desired.fleet.label == last.current):
-            return None
-        if desired and desired.fleet.label not in (None, *self.member.labels):
-            return None  # it could not follow the others, and speaks for nobody else
-        return for_all(desired, last.current, "failback", OrderSource.FAILBACK)
-
-    def _tell_of_split(self, now: float) -> None:
-        split = self._rules.lasting_split(now)
-        if split is not None:
-            counted = ", ".join(f"{count} on {label}" for label, count in split.items())
-            _logger.warning("fleet %s is split: %s", self.member.fleet, counted)
-            self._client.control.announce(FleetSplit(self.member.fleet, split))
-
-    def _go(self, place: Location, now: float) -> None:
-        if self._is_moving or self._staying:
-            return
-        destination = self._rules.destination(place, now)
-        if destination is None:
-            return
-        if destination.label not in self.member.labels:
-            self._rules.failed(destination, now)
-            return
-        self._is_moving = True
-        if destination.label != place.current:
-            level = logging.WARNING if self._serves() else logging.INFO  # a shell moves nobody but itself
-            _logger.log(
-                level, "fleet %s: going to %s %s", self.member.fleet, destination.label, destination.why
-            )
-        run = threading.Thread(
-            target=self._move, args=(destination,), name="hazelcast-failover-fleet-move", daemon=True
-        )
-        run.start()
-
-    def _move(self, destination: Destination) -> None:
-        index = self.member.labels.index(destination.label)
-        try:
-            self._client.control.switch(index, Reason.FLEET, holds=destination.holds)
-        except (ClientOfflineException, HazelcastClientNotActiveError) as error:
-            _logger.info("fleet %s: not on %s: %s", self.member.fleet, destination.label, error)
-            end = self._rules.failed
-        else:
-            end = self._rules.arrived
-
-        def ended() -> None:
-            self._is_moving = False
-            end(destination, time.monotonic())
-            self._beat()
-
-        self._do_soon(ended)
-
-    def _try_what_is_asked(self, readings: Sequence[StoreSnapshot], worker: str) -> None:
-        for question in (question for reading in readings for question in reading.questions):
-            if question in self._asked or worker not in question.workers:
-                continue
-            if question.label in self.member.labels:
-                self._asked.append(question)
-                run = threading.Thread(
-                    target=self._try, args=(question,), name="hazelcast-failover-fleet-try", daemon=True
-                )
-                run.start()
-
-    def _try(self, question: ReachabilityQuestion) -> None:
-        try:
-            self._client.control.try_to_connect(self.member.labels.index(question.label))
-        except (ClientOfflineException, HazelcastClientNotActiveError) as error:
-            _logger.info("fleet %s: cannot go to %s: %s", self.member.fleet, question.label, error)
-            answer = ReachabilityAnswer(question.id, can_reach=False)
-        else:
-            answer = ReachabilityAnswer(question.id, can_reach=True)
-
-        def ended() -> None:
-            self._answers.append(answer)
-            self._beat()
-
-        self._do_soon(ended)
-
-    def _do_soon(self, task: Callable[[], None]) -> None:
-        with self._changed:
-            self._tasks.append(task)
-            self._run_if_needed()
-            self._changed.notify_all()
-
-    def _has_looked(self, now: float) -> bool:
-        """Whether it has read what others want, or has tried for long enough."""
-        return self._has_met or (self._began is not None and now - self._began > _LONGEST_LOOK)
-
-    def _order(self) -> Order | None:
-        """What is wanted of this process, unless that is a cluster which only others have."""
-        desired = self._rules.desired
-        order = desired.order_for(self._client.status().worker) if desired is not None else None
-        return order if order is not None and order.label in self.member.labels else None
-
-    def _show(self, is_known: bool) -> None:
-        now = time.monotonic()
-        rules = self._rules
-        workers, is_split = tuple(rules.live(now)), rules.is_split(now)
-        order = self._order()
-        is_held = order is not None and order.holds
-        is_told = not self._has_looked(now) or (order is not None and rules.is_told)
-        self.view = FleetView(workers, rules.desired, is_split, is_known, is_told, is_held, rules.majority)
-        if is_known:
-            self.met = tuple(record.id for record in self.view.workers)
-
-
-_AT_REST = (State.IDLE, State.CLOSED)
+            self._policy.carried_out(order)
+        # Else another command switched it at the same moment: the order is still to be carried out.

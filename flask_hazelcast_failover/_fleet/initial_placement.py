@@ -1,4 +1,4 @@
-"""Where a process that starts goes first: what its fleet has left on the clusters tells."""
+"""Where a worker that starts connects first: the fleet's records on the clusters decide."""
 
 from __future__ import annotations
 
@@ -7,72 +7,70 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot
 from flask_hazelcast_failover._fleet.records import WorkerRecord
-from flask_hazelcast_failover._fleet.store import StoreSnapshot
 
 __all__ = ["InitialPlacement", "preferred_label"]
 
-# How long a cluster that knows nothing of the fleet waits for the others' word, seconds. A cluster that
-# has just come back knows nothing, while the fleet is elsewhere. The first figure is for those that an
-# attempt has failed at already, the second, at most, for those that are being connected to.
-_LITTLE_PATIENCE, _PATIENCE = 0.3, 1.0
-# How often it is looked meanwhile which of the two they are, seconds.
-_PACE = 0.05
+# How long a cluster without records of the fleet waits for the others' reports, seconds: it may have just been
+# restarted while the fleet is elsewhere. The first figure if the others are down, the second, at most, if they are
+# still being connected to.
+_TIMEOUT_IF_DOWN, _TIMEOUT = 0.3, 1.0
+# How often it is checked meanwhile whether they are down, seconds.
+_POLL_INTERVAL = 0.05
 
 
 class InitialPlacement:
-    """What the clusters say to a process that connects for the first time, each on a thread of its own.
+    """Collects what each cluster reports while a client connects for the first time, each on a thread of its own.
 
-    :param clusters: labels of those that are asked at the same time
-    :param unlikely: labels of those that an attempt has failed at
-    :param longest: seconds that may be waited for a word at most
+    :param clusters: labels of those that are connected to at the same time
+    :param down: gives the labels of those to which an attempt has failed
+    :param longest: seconds to wait for a report, at most
     """
 
-    def __init__(
-        self, clusters: Iterable[str], unlikely: Callable[[], Collection[str]], longest: float
-    ) -> None:
+    def __init__(self, clusters: Iterable[str], down: Callable[[], Collection[str]], longest: float) -> None:
         self._clusters = frozenset(clusters)
-        self._unlikely = unlikely
-        self._patience = max(_LITTLE_PATIENCE, min(_PATIENCE, longest))
+        self._down = down
+        self._timeout = max(_TIMEOUT_IF_DOWN, min(_TIMEOUT, longest))
         self._changed = threading.Condition()
-        self._words: dict[str, str | None] = {}  # label -> where it sends us, if anywhere; under _changed
+        self._reports: dict[str, str | None] = {}  # label -> preferred label; under _changed
 
-    def hear(self, label: str, word: str | None) -> str | None:
-        """Take one cluster's word in, and give the best that is known.
+    def report(self, label: str, preferred: str | None) -> str | None:
+        """Add one cluster's report; return the best label that is reported in time, if any.
 
-        :param label: of that cluster
-        :param word: the label of the cluster to go to; ``None`` if it knows nothing of the fleet, or cannot say
+        :param label: of the reporting cluster
+        :param preferred: label of the cluster to use; ``None`` if it has no records of the fleet, or did not answer
         """
         with self._changed:
-            self._words[label] = word
+            self._reports[label] = preferred
             self._changed.notify_all()
         began = time.monotonic()
         while True:
-            unlikely = self._unlikely()
+            down = self._down()
             with self._changed:
-                best, missing = word or self._best(), self._clusters - self._words.keys()
-                patience = _LITTLE_PATIENCE if missing <= set(unlikely) else self._patience
-                left = began + patience - time.monotonic()
+                best, missing = preferred or self._best(), self._clusters - self._reports.keys()
+                timeout = _TIMEOUT_IF_DOWN if missing <= set(down) else self._timeout
+                left = began + timeout - time.monotonic()
                 if best is not None or not missing or left <= 0:
                     return best
-                self._changed.wait(min(left, _PACE))
+                self._changed.wait(min(left, _POLL_INTERVAL))
 
     def _best(self) -> str | None:
-        return next((word for word in self._words.values() if word is not None), None)
+        return next((label for label in self._reports.values() if label is not None), None)
 
 
-def preferred_label(reading: StoreSnapshot, *, trusts_the_past: bool) -> str | None:
-    """Where what is on one cluster sends a newcomer.
+def preferred_label(snapshot: StoreSnapshot, *, trusts_past: bool) -> str | None:
+    """Where one cluster's records send a worker that starts.
 
-    :param trusts_the_past: whether what processes wanted that are gone holds
+    :param trusts_past: whether to obey the desired state of workers that have all gone
     """
-    if reading.desired is None or not (trusts_the_past or reading.records):
+    if snapshot.desired is None or not (trusts_past or snapshot.records):
         return None
-    wanted = reading.desired.fleet
-    # What nobody asked for follows the majority, which may have moved just now.
-    return wanted.label if wanted.is_asked_for else _place_of_most(reading.records) or wanted.label
+    order = snapshot.desired.fleet
+    # An order that binds nobody follows the majority, which may have moved just now.
+    return order.label if order.is_binding else _majority(snapshot.records) or order.label
 
 
-def _place_of_most(workers: Sequence[WorkerRecord]) -> str | None:
+def _majority(workers: Sequence[WorkerRecord]) -> str | None:
     places = Counter(record.current_cluster for record in workers)
     return next((place for place, count in places.items() if 2 * count > len(workers)), None)

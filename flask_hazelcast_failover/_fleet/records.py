@@ -1,4 +1,7 @@
-"""What the processes of a fleet leave on the clusters for each other, as values and as text."""
+"""What the workers of a fleet store on the clusters for each other, as values and as JSON.
+
+Other releases read the JSON: its fields keep their order, and what cannot be parsed is ignored.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ReachabilityQuestion:
-    """Can these processes reach a cluster? Those without standby have to try before they know.
+    """Asks workers without standby whether they can reach a cluster: they have to try before they know.
 
-    :param id: no other question has it
+    :param id: unique
     """
 
     id: str
@@ -34,12 +37,12 @@ class ReachabilityQuestion:
     workers: tuple[str, ...]
 
     def as_text(self) -> str:
-        """As it is kept on a cluster."""
+        """As it is stored on a cluster."""
         return json.dumps(dataclasses.astuple(self))
 
     @classmethod
     def from_text(cls, text: object) -> ReachabilityQuestion | None:
-        """The question, or ``None`` for anything else, which another version may have left."""
+        """Parse a question; ``None`` if it is malformed."""
         try:
             question, label, workers = json.loads(text)  # type: ignore[arg-type]
             return cls(str(question), str(label), tuple(str(worker) for worker in workers))
@@ -49,7 +52,7 @@ class ReachabilityQuestion:
 
 @dataclass(frozen=True)
 class ReachabilityAnswer:
-    """What a process found out.
+    """A worker's answer.
 
     :param question: id of the question
     """
@@ -60,11 +63,11 @@ class ReachabilityAnswer:
 
 @dataclass(frozen=True)
 class WorkerRecord:
-    """One serving process: where it is and where it could be.
+    """One serving worker: which cluster it is on and which it could use.
 
     :param reach: labels of the clusters that it is connected to, or would have to try
-    :param beat: a number that rises with each writing, so that others see that it lives
-    :param has_to_try: whether it knows which clusters it can reach only once it has tried
+    :param heartbeat: a number that rises with each write, so that others see that it is alive
+    :param has_to_try: whether it knows only after an attempt which clusters it can reach
     :param answers: to the last questions that it was asked
     """
 
@@ -74,12 +77,12 @@ class WorkerRecord:
     current_cluster: str | None
     epoch: int
     reach: tuple[str, ...] = ()
-    beat: int = field(default=0, compare=False)
+    heartbeat: int = field(default=0, compare=False)
     has_to_try: bool = False
     answers: tuple[ReachabilityAnswer, ...] = ()
 
     def as_text(self) -> str:
-        """As it is kept on a cluster."""
+        """As it is stored on a cluster."""
         return json.dumps(dataclasses.astuple(self))
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,15 +97,19 @@ class WorkerRecord:
 
     @classmethod
     def from_text(cls, text: object) -> WorkerRecord | None:
-        """The record, or ``None`` for anything else, which another version may have left."""
+        """Parse a record; ``None`` if it is malformed."""
         try:
-            worker, host, pid, current, epoch, reach, beat, tries, answers = json.loads(text)  # type: ignore[arg-type]
-            if current is not None:
-                current = str(current)
-            labels = tuple(str(label) for label in reach)
-            said = tuple(ReachabilityAnswer(str(question), bool(can)) for question, can in answers)
+            worker, host, pid, current, epoch, reach, heartbeat, tries, answers = json.loads(text)  # type: ignore[arg-type]
             return cls(
-                str(worker), str(host), int(pid), current, int(epoch), labels, int(beat), bool(tries), said
+                str(worker),
+                str(host),
+                int(pid),
+                None if current is None else str(current),
+                int(epoch),
+                tuple(str(label) for label in reach),
+                int(heartbeat),
+                bool(tries),
+                tuple(ReachabilityAnswer(str(question), bool(can)) for question, can in answers),
             )
         except (TypeError, ValueError):
             return None
@@ -112,68 +119,68 @@ class OrderSource(IntEnum):
     """Where an order comes from. Of two of the same generation, the greater wins."""
 
     NOBODY = 0
-    """A fleet begins: what an earlier one of the same name wanted is over."""
+    """A new fleet begins: orders of an earlier one of the same name are void."""
     MAJORITY = 1
-    """Most processes were there anyway."""
+    """Most workers were there already."""
     FAILBACK = 2
-    """A process found a better cluster fit to return to."""
+    """A worker failed back to a cluster of higher priority."""
     COMMAND = 3
-    """Somebody asked for it."""
+    """An operator or the app commanded it."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """Where a fleet, or one of its processes, shall be.
+    """The cluster that a fleet, or one of its workers, is to use.
 
-    :param label: of the cluster; ``None`` where each may be where it is
-    :param by: who wishes it
+    :param label: of the cluster; ``None`` where each worker may stay where it is
+    :param by: who gave it
     :param holds: whether to stay there, without automatic failback
     """
 
     generation: int
     label: str | None
     by: str
-    origin: OrderSource
+    source: OrderSource
     holds: bool = False
 
     @property
-    def is_asked_for(self) -> bool:
-        """Whether processes that are elsewhere shall act on it."""
-        return self.origin >= OrderSource.FAILBACK and self.label is not None
+    def is_binding(self) -> bool:
+        """Whether workers that are elsewhere must switch."""
+        return self.source >= OrderSource.FAILBACK and self.label is not None
 
     @classmethod
     def from_values(cls, values: Sequence[Any]) -> Order:
-        """The order from what JSON made of it. Raises ``TypeError`` or ``ValueError`` if it is none."""
-        generation, label, by, origin, holds = values
+        """Make an order from parsed JSON. Raises ``TypeError`` or ``ValueError`` if it is malformed."""
+        generation, label, by, source, holds = values
         label = None if label is None else str(label)
-        return cls(int(generation), label, str(by), OrderSource(origin), bool(holds))
+        return cls(int(generation), label, str(by), OrderSource(source), bool(holds))
 
 
 @dataclass(frozen=True)
 class Desired:
-    """What is wanted: one order for the whole fleet, and others for processes that were sent elsewhere.
+    """The desired state: one order for the whole fleet, and orders of their own for single workers.
 
     The highest generation wins; each order has the generation that it was given in.
     """
 
     generation: int
     fleet: Order
-    apart: Mapping[str, Order] = field(default_factory=dict)
+    overrides: Mapping[str, Order] = field(default_factory=dict)
 
     def is_newer_than(self, other: Desired | None) -> bool:
-        """Whether it wins; all processes agree on that."""
+        """Whether it wins; all workers agree on that."""
         if other is None or self.generation != other.generation:
             return other is None or self.generation > other.generation
         return self != other and self._rank > other._rank
 
     def order_for(self, worker: str) -> Order:
-        """The order that one process goes by."""
-        return self.apart.get(worker, self.fleet)
+        """The order for one worker."""
+        return self.overrides.get(worker, self.fleet)
 
     def as_text(self) -> str:
-        """As it is kept on a cluster: equal wishes have equal texts."""
-        apart = {worker: dataclasses.astuple(order) for worker, order in self.apart.items()}
-        return json.dumps([self.generation, dataclasses.astuple(self.fleet), apart], sort_keys=True)
+        """As it is stored on a cluster: equal states have equal texts."""
+        overrides = {worker: dataclasses.astuple(order) for worker, order in self.overrides.items()}
+        return json.dumps([self.generation, dataclasses.astuple(self.fleet), overrides], sort_keys=True)
 
     def as_dict(self) -> dict[str, Any]:
         """As the status shows it."""
@@ -181,49 +188,49 @@ class Desired:
 
     @classmethod
     def from_text(cls, text: object) -> Desired | None:
-        """What is wanted, or ``None`` for anything else, which another version may have left."""
+        """Parse a desired state; ``None`` if it is malformed."""
         try:
-            generation, fleet, apart = json.loads(text)  # type: ignore[arg-type]
-            orders = {str(worker): Order.from_values(values) for worker, values in apart.items()}
+            generation, fleet, overrides = json.loads(text)  # type: ignore[arg-type]
+            orders = {str(worker): Order.from_values(values) for worker, values in overrides.items()}
             return cls(int(generation), Order.from_values(fleet), orders)
         except (AttributeError, TypeError, ValueError):
             return None
 
     @property
     def _rank(self) -> tuple[int, str]:
-        newest = max([self.fleet, *self.apart.values()], key=lambda order: order.generation)
-        return newest.origin, self.as_text()
+        newest = max([self.fleet, *self.overrides.values()], key=lambda order: order.generation)
+        return newest.source, self.as_text()
 
 
 def for_all(
-    last: Desired | None, label: str | None, by: str, origin: OrderSource, *, holds: bool = False
+    last: Desired | None, label: str | None, by: str, source: OrderSource, *, holds: bool = False
 ) -> Desired:
-    """What is wanted after ``last``: all processes on one cluster."""
+    """The desired state after ``last``: all workers on one cluster."""
     generation = _generation_after(last)
-    return Desired(generation, Order(generation, label, by, origin, holds))
+    return Desired(generation, Order(generation, label, by, source, holds))
 
 
 def by_majority(last: Desired | None, label: str) -> Desired:
-    """What is wanted after ``last`` because most processes are there. Whoever sees that writes the same."""
+    """The desired state after ``last`` because most workers are there. Every worker that sees that writes the same."""
     generation = _generation_after(last)
     holds = last is not None and last.fleet.holds
     order = Order(generation, label, "the majority", OrderSource.MAJORITY, holds)
-    apart = {} if last is None else {worker: own for worker, own in last.apart.items() if own.label != label}
-    return Desired(generation, order, apart)
+    kept = {} if last is None else {id_: own for id_, own in last.overrides.items() if own.label != label}
+    return Desired(generation, order, kept)
 
 
 def for_some(
     last: Desired | None, workers: Iterable[str], label: str, by: str, *, usual: str | None, holds: bool
 ) -> Desired:
-    """What is wanted after ``last``: some processes on a cluster, the others left in peace.
+    """The desired state after ``last``: some workers on a cluster, the others unaffected.
 
-    :param usual: where the others are, if nothing was wanted before
+    :param usual: where the others are, if there is no ``last``
     """
     generation = _generation_after(last)
     fleet = last.fleet if last is not None else Order(0, usual, by, OrderSource.MAJORITY)
     order = Order(generation, label, by, OrderSource.COMMAND, holds)
-    apart = dict(last.apart) if last is not None else {}
-    return Desired(generation, fleet, apart | dict.fromkeys(workers, order))
+    overrides = dict(last.overrides) if last is not None else {}
+    return Desired(generation, fleet, overrides | dict.fromkeys(workers, order))
 
 
 def _generation_after(last: Desired | None) -> int:

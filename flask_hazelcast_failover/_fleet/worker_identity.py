@@ -1,4 +1,4 @@
-"""What a process is in its fleet, and what it sees of it."""
+"""What a worker is in its fleet, and what it knows of it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["FleetView", "WorkerIdentity"]
 
 @dataclass(frozen=True)
 class WorkerIdentity:
-    """What a process has to know of itself to be one of a fleet.
+    """What does not change about this worker.
 
     :param fleet: the fleet's name
-    :param is_named: whether it was given, and so outlives this server
-    :param has_past: whether what processes wanted that are gone holds for this one
+    :param is_named: whether the name was configured, so that the fleet outlives this server
+    :param trusts_past: whether it obeys the desired state of workers that have all gone
     :param host: this host's name
-    :param pid: this process
+    :param pid: of this process
     :param labels: of the clusters, in order of priority
-    :param has_to_try: whether it knows which clusters it can reach only once it has tried
+    :param has_to_try: whether it knows only after an attempt which clusters it can reach
     """
 
     fleet: str
     is_named: bool
-    has_past: bool
+    trusts_past: bool
     host: str
     pid: int
     labels: Sequence[str]
@@ -35,29 +35,34 @@ class WorkerIdentity:
     def record(
         self,
         status: ClientStatus,
-        linked: Sequence[str],
-        beat: int = 0,
+        connected: Sequence[str],
+        heartbeat: int = 0,
         answers: Iterable[ReachabilityAnswer] = (),
     ) -> WorkerRecord:
-        """This process as others shall see it.
+        """This worker's record.
 
-        :param linked: labels of the clusters that it is connected to
+        :param connected: labels of the clusters that it is connected to
         """
-        current, epoch = status.current_cluster, status.epoch
-        reach = tuple(self.labels if self.has_to_try else linked)
         return WorkerRecord(
-            status.worker, self.host, self.pid, current, epoch, reach, beat, self.has_to_try, tuple(answers)
+            status.worker,
+            self.host,
+            self.pid,
+            status.current_cluster,
+            status.epoch,
+            tuple(self.labels if self.has_to_try else connected),
+            heartbeat,
+            self.has_to_try,
+            tuple(answers),
         )
 
 
 @dataclass(frozen=True)
 class FleetView:
-    """What a process knows of its fleet at one moment."""
+    """What a worker knows of its fleet at one moment."""
 
     workers: tuple[WorkerRecord, ...] = ()
     desired: Desired | None = None
-    is_split: bool = False
-    is_known: bool = False  # whether anything could be read at all
-    is_told: bool = True  # whether this process has yet to do what is wanted, or to look what that is
-    is_held: bool = False  # whether it shall stay where it is wanted
+    is_known: bool = False  # whether any cluster could be read
+    has_pending_order: bool = True  # whether this worker has yet to switch, or to read whether it must
+    is_held: bool = False  # whether its order holds it where it is, without automatic failback
     majority: str | None = None

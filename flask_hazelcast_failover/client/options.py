@@ -1,17 +1,23 @@
-"""How a client behaves: every option, its default, and what is refused."""
+"""The options of a client, their defaults and their checks."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from flask_hazelcast_failover._arguments import given as described
+from flask_hazelcast_failover._arguments import (
+    checked_choice,
+    checked_count,
+    checked_seconds,
+    describe_value,
+    nearest,
+)
 from flask_hazelcast_failover._client_options import KNOWN, OWNED, check_client_options
 
 if TYPE_CHECKING:
@@ -20,10 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Failback", "Options", "ReadyCheck", "Repeat", "Standby"]
 
 ReadyCheck = Callable[["OfficialClient"], object]
-"""Gets the official client of the cluster to return to; what it returns is taken as yes or no."""
+"""Gets the official client of the cluster to fail back to, and returns whether that is ready."""
 
-
-# Locks and sockets refuse to wait for much longer, each with an error of its own.
+# Locks and sockets refuse much longer timeouts, each with an error of its own.
 _A_YEAR = 365 * 24 * 3600
 
 
@@ -47,7 +52,7 @@ class Standby(str, Enum):
 
 
 class Failback(str, Enum):
-    """Who decides that a cluster of higher priority is used again."""
+    """Whether the client returns to a cluster of higher priority automatically."""
 
     MANUAL = "manual"
     AUTO = "auto"
@@ -59,7 +64,7 @@ class Failback(str, Enum):
 class Options:
     """The options of a client, checked. All times are in seconds.
 
-    ``try_count`` is ``None`` when it was not given: the configuration of the clusters then says it.
+    ``try_count`` is ``None`` when it was not given: that of the ``FailoverConfig`` counts then.
     """
 
     try_count: int | None = None
@@ -83,10 +88,11 @@ class Options:
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any], name_of: Callable[[str], str] = str) -> Options:
-        """Check what was given and fill in the defaults.
+        """Check the options that were given and fill in the defaults.
 
-        ``name_of`` turns an option's name into what the user knows it by, for the messages.
-        Raises ``TypeError`` for a wrong type, ``ValueError`` for a bad value or an unknown option.
+        :param name_of: turns an option's name into the one that the user knows, for the messages
+        :raises TypeError: for a value of the wrong type
+        :raises ValueError: for a bad value or an unknown option
         """
         known = [option.name for option in fields(cls)]
         for name, value in given.items():
@@ -99,66 +105,17 @@ class Options:
         return cls(**checked)
 
     def with_try_count(self, otherwise: int) -> Options:
-        """The same with ``try_count`` filled in: what was given, or what the clusters say."""
+        """The same with ``try_count`` set to ``otherwise``, unless it was given."""
         return self if self.try_count is not None else replace(self, try_count=otherwise)
 
 
 def _hint(name: str, known: Sequence[str], name_of: Callable[[str], str]) -> str:
-    """What to do instead of giving an option that there is not."""
+    """What to do instead of giving an unknown option."""
     if name in OWNED:
         return f"it is decided by this client: {OWNED[name]}"
     if name in KNOWN:
         return f"it is one of the official client's, for {name_of('client_options')} or for one cluster"
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-    return f"the nearest valid one is {name_of(nearest[0])}"
-
-
-def _count(name: str, value: object) -> int:
-    expected = f"{name} must be a whole number of at least 1, not {described(value)}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(expected)
-    if value < 1:
-        raise ValueError(expected)
-    return int(value)
-
-
-def _seconds(name: str, value: object) -> float:
-    return _number(name, value, f"a number of seconds from 0 to {_A_YEAR}")
-
-
-def _seconds_above_zero(name: str, value: object) -> float:
-    expected = f"a number of seconds above 0, up to {_A_YEAR}"
-    seconds = _number(name, value, expected)
-    if seconds == 0:
-        raise ValueError(f"{name} must be {expected}, not {described(value)}")
-    return seconds
-
-
-def _number(name: str, value: object, expected: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be {expected}, not {described(value)}")
-    if not 0 <= value <= _A_YEAR:  # this refuses nan as well
-        raise ValueError(f"{name} must be {expected}, not {described(value)}")
-    return float(value)
-
-
-_Choice = TypeVar("_Choice", Repeat, Standby, Failback)
-
-
-def _one_of(choices: type[_Choice]) -> Callable[[str, object], _Choice]:
-    def check(name: str, value: object) -> _Choice:
-        values = [choice.value for choice in choices]
-        expected = f"{name} must be one of {', '.join(map(repr, values))}, not {described(value)}"
-        if not isinstance(value, str):
-            raise TypeError(expected)
-        try:
-            return choices(value)
-        except ValueError:
-            nearest = difflib.get_close_matches(value.lower(), values, n=1)
-            hint = f": did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(expected + hint) from None
-
-    return check
+    return f"the nearest valid one is {name_of(nearest(name, known))}"
 
 
 def _ready_check(name: str, value: object) -> ReadyCheck | None:
@@ -166,9 +123,9 @@ def _ready_check(name: str, value: object) -> ReadyCheck | None:
         return None
     found = _imported(name, value) if isinstance(value, str) else value
     if not callable(found):
-        raise TypeError(f"{name} must be {_A_READY_CHECK}, not {described(value)}")
+        raise TypeError(f"{name} must be {_A_READY_CHECK}, not {describe_value(value)}")
     if inspect.iscoroutinefunction(found):
-        # Its coroutine, never awaited, would count as a yes.
+        # The coroutine that it returns would count as true.
         raise TypeError(f"{name} must be an ordinary function, not a coroutine function")
     return found
 
@@ -177,7 +134,7 @@ _A_READY_CHECK = "a callable, or the dotted name of one such as 'package.module:
 
 
 def _imported(name: str, dotted: str) -> object:
-    refused = f"{name} must be {_A_READY_CHECK}; {described(dotted)}"
+    refused = f"{name} must be {_A_READY_CHECK}; {describe_value(dotted)}"
     try:
         found: object = pkgutil.resolve_name(dotted)
     except Exception as error:  # whatever the module raises while it is imported
@@ -192,21 +149,24 @@ def _client_options(name: str, value: object) -> Mapping[str, Any]:
     return MappingProxyType(check_client_options(value, where))
 
 
+_seconds = partial(checked_seconds, most=_A_YEAR)
+_seconds_above_zero = partial(checked_seconds, most=_A_YEAR, above_zero=True)
+
 _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
-    "try_count": _count,
+    "try_count": checked_count,
     "retry_delay": _seconds,
     "connect_timeout": _seconds_above_zero,
     "wait_timeout": _seconds,
     "operation_timeout": _seconds_above_zero,
     "drain_timeout": _seconds,
-    "repeat": _one_of(Repeat),
-    "standby": _one_of(Standby),
+    "repeat": partial(checked_choice, choices=Repeat),
+    "standby": partial(checked_choice, choices=Standby),
     "health_check_interval": _seconds,
     "health_check_timeout": _seconds_above_zero,
-    "health_check_failures": _count,
-    "listener_queue_events": _count,
-    "listener_queue_bytes": _count,
-    "failback": _one_of(Failback),
+    "health_check_failures": checked_count,
+    "listener_queue_events": checked_count,
+    "listener_queue_bytes": checked_count,
+    "failback": partial(checked_choice, choices=Failback),
     "failback_after": _seconds,
     "ready_check": _ready_check,
     "client_options": _client_options,

@@ -1,4 +1,4 @@
-"""Which clusters there are, which one is current, and where they live."""
+"""The configuration of the clusters: their order, their addresses and their client options."""
 
 from flask_hazelcast_failover.failover.client_config import ClientConfig
 from flask_hazelcast_failover.failover.cluster import ClusterConfig

@@ -1,4 +1,4 @@
-"""Where the members of a cluster are looked for: ``"host:port"``, as the official client understands it."""
+"""Parses addresses of members: ``"host:port"``, as the official client understands it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from flask_hazelcast_failover._arguments import checked_name, given
+from flask_hazelcast_failover._arguments import checked_name, describe_value
 
 __all__ = ["DEFAULT_PORTS", "checked_host", "parsed_address", "parsed_addresses"]
 
 DEFAULT_PORTS = (5701, 5702, 5703)
-"""Ports that the official client tries for an address that has none."""
+"""Ports that the official client tries for an address without one."""
 
-_LONGEST_PORT = 5
+_MAX_PORT_DIGITS = 5
 _HOST = re.compile(r"[^\s/@?#\[\]:,;\"'\\]+")
 
 
 def parsed_addresses(argument: str, addresses: object) -> tuple[str, ...]:
-    """Return every ``"host:port"`` that ``addresses`` stands for, each once, in the order given.
+    """Return every ``"host:port"`` in ``addresses``, in the given order and without duplicates.
 
-    A host without a port stands for the official client's default ports; an address given twice counts once.
+    A host without a port stands for the official client's default ports.
 
-    Raises:
-        TypeError: if it is no list or tuple of strings (a bare string is not taken for a list).
-        ValueError: if it is empty or an address is malformed.
+    :raises TypeError: if it is no list or tuple of strings (a single string is not split)
+    :raises ValueError: if it is empty or an address is malformed
     """
     if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Iterable):
-        raise TypeError(f'{argument} must be a list such as ["host:5701"], got {_shown(addresses)}')
+        raise TypeError(f'{argument} must be a list such as ["host:5701"], got {_redacted(addresses)}')
     found: dict[str, None] = {}
     for index, address in enumerate(addresses):
         found.update(dict.fromkeys(parsed_address(f"{argument}[{index}]", address)))
@@ -37,22 +36,22 @@ def parsed_addresses(argument: str, addresses: object) -> tuple[str, ...]:
 
 
 def parsed_address(argument: str, address: object) -> tuple[str, ...]:
-    """Return the ``"host:port"`` that one address stands for: itself, or one for each default port."""
+    """Return one address as ``"host:port"``, or without a port once for each default port."""
     if not isinstance(address, str):
-        raise TypeError(f'{argument} must be a string "host:port", got {given(address)}')
+        raise TypeError(f'{argument} must be a string "host:port", got {describe_value(address)}')
     host, colon, port = address.partition(":")
     if "@" in address or "/" in address:
-        raise ValueError(f'{argument} must be "host:port" and not a URL, got {_shown(address)}')
+        raise ValueError(f'{argument} must be "host:port" and not a URL, got {_redacted(address)}')
     checked_host(argument, address if ":" in port else host)
     if not colon:
         return tuple(f"{host}:{default}" for default in DEFAULT_PORTS)
-    if not (port.isascii() and port.isdigit() and len(port) <= _LONGEST_PORT and 1 <= int(port) <= 65535):
+    if not (port.isascii() and port.isdigit() and len(port) <= _MAX_PORT_DIGITS and 1 <= int(port) <= 65535):
         raise ValueError(f'{argument} must be "host:port" with a port from 1 to 65535, got {address!r}')
     return (f"{host}:{int(port)}",)
 
 
 def checked_host(argument: str, host: object) -> str:
-    """Return ``host`` if it is a host name or an IPv4 address."""
+    """Require a host name or an IPv4 address."""
     name = checked_name(argument, host)
     if _is_ipv6(name):
         raise ValueError(
@@ -60,7 +59,7 @@ def checked_host(argument: str, host: object) -> str:
             f"got {name!r}; give a host name or an IPv4 address"
         )
     if not _HOST.fullmatch(name):
-        raise ValueError(f"{argument} must be a host name or an IPv4 address, got {_shown(name)}")
+        raise ValueError(f"{argument} must be a host name or an IPv4 address, got {_redacted(name)}")
     return name
 
 
@@ -73,8 +72,8 @@ def _is_ipv6(text: str) -> bool:
         return False
 
 
-def _shown(value: object) -> str:
-    """Show what was given, without the user and password that a URL may carry."""
+def _redacted(value: object) -> str:
+    """Show a refused value without the user and password that a URL may contain."""
     if isinstance(value, str) and "@" in value:
         return repr("…@" + value.rpartition("@")[2])
-    return given(value)
+    return describe_value(value)

@@ -1,4 +1,4 @@
-"""ClientConfig: the official client's configuration of one cluster, plus how often to try it."""
+"""ClientConfig: the official client's configuration of one cluster, with ``try_count``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ from flask_hazelcast_failover._client_options import (
     KNOWN,
     OWNED,
     check_client_options,
-    fresh,
-    refuse_unusable,
+    check_option_name,
+    copy_value,
     set_option,
 )
 from flask_hazelcast_failover.failover._addresses import parsed_addresses
 from flask_hazelcast_failover.failover.cluster import ClusterConfig
 
-__all__ = ["DEFAULT_TRY_COUNT", "ClientConfig", "ConfigSource", "Taken", "build_config", "take_over"]
+__all__ = [
+    "DEFAULT_TRY_COUNT",
+    "ClientConfig",
+    "ConfigSource",
+    "ParsedConfig",
+    "build_config",
+    "parse_config",
+]
 
 DEFAULT_TRY_COUNT = 3
 
@@ -29,7 +36,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 class ConfigSource(NamedTuple):
-    """Which cluster a configuration was made for, and the addresses that it was given then."""
+    """The cluster that a configuration was made for, and its addresses at that time."""
 
     cluster: ClusterConfig
     addresses: tuple[str, ...]
@@ -45,16 +52,16 @@ class ClientConfig(Config):
     """
 
     # _given: the options set as attributes, even to their defaults. A config is filled by one thread.
-    # _origin: set by FailoverConfig.to_client_config, so that a DNS cluster goes on being resolved.
-    __slots__ = ("_given", "_origin", "_try_count")
+    # _source: set by FailoverView.to_client_config, so that a DNS name is resolved again.
+    __slots__ = ("_given", "_source", "_try_count")
 
     _given: set[str]
-    _origin: ConfigSource | None
+    _source: ConfigSource | None
     _try_count: int
 
     def __init__(self) -> None:
         self._given = set()
-        self._origin = None
+        self._source = None
         self._try_count = DEFAULT_TRY_COUNT
         super().__init__()  # type: ignore[no-untyped-call]
 
@@ -81,18 +88,17 @@ class ClientConfig(Config):
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> ClientConfig:
-        """Return a configuration with the options of a dictionary; those that are ``None`` are passed over.
+        """Return a configuration with the options of a dictionary; ``None`` leaves the default.
 
-        Raises:
-            TypeError: for a value of the wrong type.
-            ValueError: for a bad value, an unknown option (with the nearest valid name), or one that this
-                client decides itself.
+        :raises TypeError: for a value of the wrong type
+        :raises ValueError: for a bad value, an unknown option (with the nearest valid name), or one that this
+            client decides itself
         """
         if not isinstance(d, Mapping):
             raise TypeError(f"{cls.__name__}.from_dict needs a dict, got {type(d).__name__}")
         config = cls()
         for name, value in d.items():
-            refuse_unusable(name, value, cls.__name__, {*KNOWN - OWNED.keys(), "try_count"})
+            check_option_name(name, value, cls.__name__, {*KNOWN - OWNED.keys(), "try_count"})
             if name == "cloud_discovery_token":
                 check_client_options({name: value}, cls.__name__)
             elif value is not None:
@@ -100,10 +106,10 @@ class ClientConfig(Config):
         return config
 
     def copy(self) -> ClientConfig:
-        """Return a configuration that can be changed without changing this one."""
+        """Return an independent copy."""
         duplicate = type(self).__new__(type(self))
         for slot in _slots_of(type(self)):
-            setattr(duplicate, slot, fresh(getattr(self, slot)))
+            setattr(duplicate, slot, copy_value(getattr(self, slot)))
         duplicate._given = set(self._given)
         return duplicate
 
@@ -120,40 +126,37 @@ class ClientConfig(Config):
 
 
 def build_config(cluster: ClusterConfig, common: Mapping[str, Any], addresses: Sequence[str]) -> ClientConfig:
-    """Return a fresh configuration for one official client of a cluster.
+    """Return a new configuration for one official client of a cluster.
 
-    Args:
-        cluster: the cluster to connect to.
-        common: client options of all clusters; this cluster's own win.
-        addresses: the ``"host:port"`` to connect to.
+    :param common: client options of all clusters; those of this cluster override them
+    :param addresses: the ``"host:port"`` to connect to
     """
     config = ClientConfig()
     config.cluster_name = cluster.cluster_name
     config.cluster_members = list(addresses)
     for name, value in {**common, **cluster.client_options}.items():
         if value is not None:
-            setattr(config, name, fresh(value))
+            setattr(config, name, copy_value(value))
     return config
 
 
-class Taken(NamedTuple):
-    """What is left of a configuration once this client has taken it over."""
+class ParsedConfig(NamedTuple):
+    """One cluster as a configuration object describes it, checked."""
 
     cluster_name: str
     members: tuple[str, ...]
     try_count: int
     client_options: dict[str, Any]
-    origin: ConfigSource | None
+    source: ConfigSource | None
 
 
-def take_over(config: Config) -> Taken:
-    """Read one cluster out of a configuration object, which stays as it is.
+def parse_config(config: Config) -> ParsedConfig:
+    """Read and check a configuration object, which is not changed.
 
-    Options that this client decides itself are passed over, with one ``UserWarning`` that names them all.
+    Options that this client decides itself are ignored, with one ``UserWarning`` that names them all.
 
-    Raises:
-        TypeError: if it is no configuration object, or holds a value of the wrong type.
-        ValueError: if it holds a bad value, or a ``cloud_discovery_token``.
+    :raises TypeError: if it is no configuration object, or holds a value of the wrong type
+    :raises ValueError: if it holds a bad value, or a ``cloud_discovery_token``
     """
     if not isinstance(config, Config):
         raise TypeError(f"a ClientConfig is needed, got {type(config).__name__}")
@@ -164,32 +167,32 @@ def take_over(config: Config) -> Taken:
     options = {
         option: getattr(config, option) for option in own - OWNED.keys() - {"cluster_name", "cluster_members"}
     }
-    taken = Taken(
+    parsed = ParsedConfig(
         cluster_name=name,
         members=parsed_addresses(f"{whose}: cluster_members", config.cluster_members or ["127.0.0.1"]),
         try_count=config.try_count if isinstance(config, ClientConfig) else DEFAULT_TRY_COUNT,
         client_options=check_client_options(options, whose),
-        origin=_origin_still_true(config),
+        source=_unchanged_source(config),
     )
-    _warn_about(changed & OWNED.keys(), whose)
-    return taken
+    _warn_of_ignored(changed & OWNED.keys(), whose)
+    return parsed
 
 
-def _origin_still_true(config: Config) -> ConfigSource | None:
-    origin = config._origin if isinstance(config, ClientConfig) else None
-    return origin if origin and tuple(config.cluster_members) == origin.addresses else None
+def _unchanged_source(config: Config) -> ConfigSource | None:
+    source = config._source if isinstance(config, ClientConfig) else None
+    return source if source and tuple(config.cluster_members) == source.addresses else None
 
 
-def _warn_about(ignored: set[str], whose: str) -> None:
+def _warn_of_ignored(ignored: set[str], whose: str) -> None:
     if not ignored:
         return
     why = "; ".join(f"{name}: {OWNED[name]}" for name in sorted(ignored))
     message = f"{whose}: {', '.join(sorted(ignored))} ignored, since this client decides it itself ({why})"
-    warnings.warn(message, UserWarning, stacklevel=_depth_of_caller())
+    warnings.warn(message, UserWarning, stacklevel=_stacklevel_of_caller())
 
 
-def _depth_of_caller() -> int:
-    """Return the stacklevel at which ``_warn_about`` finds the first line outside this package."""
+def _stacklevel_of_caller() -> int:
+    """Return the ``stacklevel`` of the first frame outside this package, seen from ``_warn_of_ignored``."""
     depth, frame = 1, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         depth, frame = depth + 1, frame.f_back

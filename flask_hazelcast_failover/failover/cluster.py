@@ -1,4 +1,4 @@
-"""One cluster of a FailoverConfig: its names, where its members are, how its clients are configured."""
+"""ClusterConfig: one cluster of a FailoverConfig."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flask_hazelcast_failover._arguments import (
     checked_name,
     checked_port,
     checked_seconds,
-    given,
+    describe_value,
 )
 from flask_hazelcast_failover._client_options import check_client_options
 from flask_hazelcast_failover.failover._addresses import parsed_addresses
@@ -26,10 +26,9 @@ __all__ = ["ClusterConfig", "DnsSource"]
 class DnsSource:
     """A DNS name whose addresses are a cluster's members.
 
-    Args:
-        dns_name: the name to look up.
-        port: the port of every member.
-        refresh_interval: seconds for which an answer is good.
+    :param dns_name: the name to look up
+    :param port: the port of every member
+    :param refresh_interval: seconds until the name is looked up again
     """
 
     dns_name: str
@@ -44,21 +43,17 @@ class DnsSource:
 
 @dataclasses.dataclass(frozen=True)
 class ClusterConfig:
-    """One cluster. A value: it never changes.
+    """One cluster: its names, the addresses of its members and the options of its clients. Immutable.
 
-    Args:
-        label: what it is called in messages, in ``status()`` and by ``switch_to``.
-        cluster_name: the name that its members carry.
-        addresses: ``"host:port"`` of its members; none if ``dns`` says where they are.
-        dns: the DNS name to find them by.
-        priority: 0 is the highest.
-        known_members: whether it is also looked for at the members that it was last known to have; not where
-            a load balancer stands before them.
-        client_options: options of its official client.
-
-    Raises:
-        TypeError: for an argument of the wrong type.
-        ValueError: for a bad value or an unknown client option.
+    :param label: its unique name in messages, in ``status()`` and for ``switch_to``
+    :param cluster_name: the name that its members are configured with
+    :param addresses: ``"host:port"`` of its members; none if ``dns`` is given
+    :param dns: the DNS name that resolves to them
+    :param priority: 0 is the highest
+    :param known_members: whether to try the members that were last known, too; ``False`` behind a load balancer
+    :param client_options: options of its official client
+    :raises TypeError: for an argument of the wrong type
+    :raises ValueError: for a bad value or an unknown client option
     """
 
     label: str
@@ -77,7 +72,7 @@ class ClusterConfig:
         if self.dns is None:
             object.__setattr__(self, "addresses", parsed_addresses("addresses", self.addresses))
         elif not isinstance(self.dns, DnsSource):
-            raise TypeError(f"dns must be a DnsSource or None, got {given(self.dns)}")
+            raise TypeError(f"dns must be a DnsSource or None, got {describe_value(self.dns)}")
         elif self.addresses:
             raise ValueError(f"cluster {self.label!r}: give addresses or a DNS name, not both")
         options = check_client_options(
@@ -91,10 +86,9 @@ class ClusterConfig:
         return self.dns is not None
 
     def new_resolver(self) -> CNAMEResolver:
-        """Return a resolver of its own for its DNS name.
+        """Return a new resolver of its DNS name.
 
-        Raises:
-            ValueError: if its addresses do not come from DNS.
+        :raises ValueError: if its addresses do not come from DNS
         """
         if self.dns is None:
             raise ValueError(f"cluster {self.label!r} has fixed addresses and no DNS name")
@@ -107,7 +101,7 @@ class ClusterConfig:
         return self
 
     def __reduce__(self) -> tuple[Callable[[dict[str, Any]], ClusterConfig], tuple[dict[str, Any]]]:
-        # A mapping proxy cannot be pickled.
+        # A mappingproxy cannot be pickled.
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return _restored, ({**fields, "client_options": dict(self.client_options)},)
 

@@ -1,4 +1,4 @@
-"""FailoverConfig: which clusters there are, in which order, and which one is current."""
+"""FailoverConfig: the clusters in order of priority, and which one is current."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from typing import Any
 from hazelcast.config import Config
 
 from flask_hazelcast_failover._arguments import checked_count
-from flask_hazelcast_failover.failover.client_config import (
-    DEFAULT_TRY_COUNT,
-    Taken,
-    take_over,
-)
+from flask_hazelcast_failover.failover.client_config import DEFAULT_TRY_COUNT, ParsedConfig, parse_config
 from flask_hazelcast_failover.failover.cluster import ClusterConfig, DnsSource
 from flask_hazelcast_failover.failover.view import FailoverView, Position
 
@@ -21,23 +17,20 @@ __all__ = ["FailoverConfig"]
 
 
 class FailoverConfig(FailoverView):
-    """The clusters that a client may use, in order of priority, and which one is current. Safe under threads.
+    """The clusters that a client may use, in order of priority, and which one is current. Thread-safe.
 
-    The current index is a position in that order. It stays 0 until the first switch; after that, a cluster
-    added in front of the current one moves it on, so that the current cluster stays the same.
+    The current index is 0 until the first switch. After that, a cluster added in front of the current one
+    increases it, so that the current cluster stays the same.
 
-    Args:
-        try_count: connection attempts per cluster before switching, 1 or more.
-
-    Raises:
-        TypeError: if ``try_count`` is no int.
-        ValueError: if ``try_count`` is less than 1.
+    :param try_count: connection attempts per cluster before switching, 1 or more
+    :raises TypeError: if ``try_count`` is no int
+    :raises ValueError: if ``try_count`` is less than 1
     """
 
     def __init__(self, try_count: int = DEFAULT_TRY_COUNT) -> None:
         super().__init__()
         self._try_count = checked_count("try_count", try_count, least=1)
-        self._position = Position((), 0)  # replaced as a whole, by the holder of _lock; read without it
+        self._position = Position((), 0)  # replaced as a whole under _lock; read without it
         self._lock = threading.Lock()
 
     @property
@@ -57,19 +50,16 @@ class FailoverConfig(FailoverView):
     ) -> None:
         """Add a cluster whose members are at fixed addresses.
 
-        Args:
-            cluster_name: the name that its members carry.
-            addresses: ``"host:port"`` of some members, at least one; a host without a port stands for the
-                ports 5701 to 5703; an address given twice counts once.
-            priority: 0 is the highest; ``None`` comes after the last. Equals keep the order of adding.
-            label: what it is called, if not by its name; unique.
-            known_members: whether it is also looked for at the members that it was last known to have, when none
-                that is configured can be reached. ``False`` where only a load balancer may be dialled.
-            **client_options: options of its official client, such as ``ssl_enabled``.
-
-        Raises:
-            TypeError: for an argument of the wrong type.
-            ValueError: for a bad value, a label that is taken, or an unknown client option.
+        :param cluster_name: the name that its members are configured with
+        :param addresses: ``"host:port"`` of at least one member; a host without a port stands for the ports 5701 to
+            5703
+        :param priority: 0 is the highest; ``None`` comes after the last. Equal priorities keep the order of adding
+        :param label: its unique name in messages and in ``status()``; ``cluster_name`` by default
+        :param known_members: whether to try the members that were last known, too, if no configured address can be
+            reached; ``False`` behind a load balancer
+        :param client_options: options of its official client, such as ``ssl_enabled``
+        :raises TypeError: for an argument of the wrong type
+        :raises ValueError: for a bad value, a label that is taken, or an unknown client option
         """
         self._add(
             cluster_name, label, priority, client_options, known_members=known_members, addresses=addresses
@@ -87,22 +77,19 @@ class FailoverConfig(FailoverView):
         known_members: bool = True,
         **client_options: Any,
     ) -> None:
-        """Add a cluster whose members are found by a DNS name, which is not looked up yet.
+        """Add a cluster whose members a DNS name resolves to. It is not looked up yet.
 
-        Args:
-            cluster_name: the name that its members carry.
-            dns_name: the name to look up.
-            port: the port of every member.
-            priority: 0 is the highest; ``None`` comes after the last. Equals keep the order of adding.
-            refresh_interval: seconds for which an answer of DNS is good.
-            label: what it is called, if not by its name; unique.
-            known_members: whether it is also looked for at the members that it was last known to have, when none
-                that is configured can be reached. ``False`` where only a load balancer may be dialled.
-            **client_options: options of its official client, such as ``ssl_enabled``.
-
-        Raises:
-            TypeError: for an argument of the wrong type.
-            ValueError: for a bad value, a label that is taken, or an unknown client option.
+        :param cluster_name: the name that its members are configured with
+        :param dns_name: the name to look up
+        :param port: the port of every member
+        :param priority: 0 is the highest; ``None`` comes after the last. Equal priorities keep the order of adding
+        :param refresh_interval: seconds until the name is looked up again
+        :param label: its unique name in messages and in ``status()``; ``cluster_name`` by default
+        :param known_members: whether to try the members that were last known, too, if no configured address can be
+            reached; ``False`` behind a load balancer
+        :param client_options: options of its official client, such as ``ssl_enabled``
+        :raises TypeError: for an argument of the wrong type
+        :raises ValueError: for a bad value, a label that is taken, or an unknown client option
         """
         source = DnsSource(dns_name, port, refresh_interval)
         self._add(cluster_name, label, priority, client_options, known_members=known_members, dns=source)
@@ -112,21 +99,18 @@ class FailoverConfig(FailoverView):
         """Return the clusters of several configurations, the first with the highest priority.
 
         Clusters of the same name get the labels ``name``, ``name-2`` and so on. Options that this client
-        decides itself are passed over, with one warning for each configuration.
+        decides itself are ignored, with one warning for each configuration.
 
-        Args:
-            configs: ``ClientConfig`` or official ``Config`` objects, at least one.
-            try_count: connection attempts per cluster; wins over what each configuration says.
-
-        Raises:
-            TypeError: if an item is no configuration.
-            ValueError: if there is none, or one holds a bad value.
+        :param configs: ``ClientConfig`` or official ``Config`` objects, at least one
+        :param try_count: connection attempts per cluster; overrides that of each configuration
+        :raises TypeError: if an item is no configuration
+        :raises ValueError: if there is none, or one holds a bad value
         """
         if isinstance(configs, (str, bytes, dict)) or not isinstance(configs, Iterable):
             raise TypeError(f"configs must be a list of ClientConfig objects, got a {type(configs).__name__}")
         failover = cls(try_count)
         for config in configs:
-            failover._add_taken(take_over(config))
+            failover._add_parsed(parse_config(config))
         if not failover.cluster_count:
             raise ValueError("configs must hold at least one ClientConfig, got none")
         return failover
@@ -135,29 +119,24 @@ class FailoverConfig(FailoverView):
     def from_client_config(cls, config: Config) -> FailoverConfig:
         """Return the one cluster of a configuration, with that configuration's own ``try_count``.
 
-        What ``to_client_config`` made of a DNS cluster becomes that DNS cluster again, unless its
-        ``cluster_members`` were changed since.
+        A configuration that ``to_client_config`` made for a DNS cluster becomes that DNS cluster again, unless
+        its ``cluster_members`` were changed since.
 
-        Raises:
-            TypeError: if it is no configuration.
-            ValueError: if it holds a bad value.
+        :raises TypeError: if it is no configuration
+        :raises ValueError: if it holds a bad value
         """
-        taken = take_over(config)
-        failover = cls(taken.try_count)
-        failover._add_taken(taken)
+        parsed = parse_config(config)
+        failover = cls(parsed.try_count)
+        failover._add_parsed(parsed)
         return failover
 
     @classmethod
     def copied_from(cls, config: FailoverConfig | Config, try_count: int | None = None) -> FailoverConfig:
-        """Return what a client keeps of its configuration: the same clusters, at the first of them.
+        """Return a client's own copy of its configuration, at the first cluster.
 
-        Args:
-            config: the clusters.
-            try_count: connection attempts per cluster, if others than the configuration says.
-
-        Raises:
-            TypeError: if it is neither a ``FailoverConfig`` nor a configuration.
-            ValueError: if it has no cluster, or holds a bad value.
+        :param try_count: connection attempts per cluster; ``None``: as configured
+        :raises TypeError: if it is neither a ``FailoverConfig`` nor a configuration
+        :raises ValueError: if it has no cluster, or holds a bad value
         """
         if isinstance(config, Config):
             clusters = cls.from_client_config(config)
@@ -173,7 +152,7 @@ class FailoverConfig(FailoverView):
         return clusters
 
     def switch_to_next_cluster(self) -> ClusterConfig | None:
-        """Step to the next cluster and return it; ``None`` past the last one, where it stays."""
+        """Go to the next cluster and return it; ``None`` past the last one."""
         with self._lock:
             clusters, index = self._position
             index = min(index + 1, len(clusters))
@@ -186,7 +165,7 @@ class FailoverConfig(FailoverView):
             self._position = Position(self._position.clusters, 0)
 
     def copy(self) -> FailoverConfig:
-        """Return a configuration with the same clusters at the same position, and a state of its own."""
+        """Return an independent copy."""
         duplicate = type(self).__new__(type(self))
         duplicate.__setstate__(self.__getstate__())
         return duplicate
@@ -211,23 +190,21 @@ class FailoverConfig(FailoverView):
     def _read(self) -> Position:
         return self._position
 
-    def _add_taken(self, taken: Taken) -> None:
-        origin = taken.origin.cluster if taken.origin else None
-        wanted = origin.label if origin and origin.cluster_name == taken.cluster_name else taken.cluster_name
-        label, number = wanted, 1
+    def _add_parsed(self, parsed: ParsedConfig) -> None:
+        source = parsed.source.cluster if parsed.source else None
+        name = source.label if source and source.cluster_name == parsed.cluster_name else parsed.cluster_name
+        label, number = name, 1
         while label in self.labels:
             number += 1
-            label = f"{wanted}-{number}"
-        dns = origin.dns if origin else None
-        addresses = () if dns else taken.members
-        known_members = origin.known_members if origin else True
+            label = f"{name}-{number}"
+        dns = source.dns if source else None
         self._add(
-            taken.cluster_name,
+            parsed.cluster_name,
             label,
             None,
-            taken.client_options,
-            known_members=known_members,
-            addresses=addresses,
+            parsed.client_options,
+            known_members=source.known_members if source else True,
+            addresses=() if dns else parsed.members,
             dns=dns,
         )
 
@@ -259,7 +236,7 @@ class FailoverConfig(FailoverView):
                 raise ValueError(
                     f"label {cluster.label!r} is taken by another cluster; give this one a label= of its own"
                 )
-            # Sorting is stable, so that equals keep the order of adding.
+            # sorted() is stable: equal priorities keep the order of adding.
             ordered = tuple(sorted((*clusters, cluster), key=lambda each: each.priority))
             if ordered.index(cluster) < index:
                 index += 1

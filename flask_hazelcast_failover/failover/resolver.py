@@ -1,4 +1,4 @@
-"""CNAMEResolver: from a DNS name to the addresses of a cluster's members, kept through failures of DNS."""
+"""CNAMEResolver: resolves a DNS name to the addresses of a cluster's members, and keeps them if DNS fails."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from flask_hazelcast_failover.failover._addresses import checked_host
 
 __all__ = ["CNAMEResolver", "checked_dns_name"]
 
-_LONGEST_LOOKUP = 7.0
-"""Seconds for one lookup. dnspython may pause up to 2 s beyond them, and 10 s are promised."""
+_LOOKUP_TIMEOUT = 7.0
+"""Seconds. dnspython may take 2 s longer, and 10 s are promised."""
 
 _OVERRUN = 2.5
-"""Seconds after the end of its time when a lookup is taken for lost."""
+"""Seconds after its timeout until a lookup is considered lost."""
 
 _PAUSE_AFTER_FAILURE = 5.0
-"""Seconds for which resolve() is content with the last known addresses after a failed lookup."""
+"""Seconds for which resolve() returns the last known addresses after a failed lookup."""
 
 _log = logging.getLogger("flask_hazelcast_failover.dns")
 
@@ -33,29 +33,26 @@ _log = logging.getLogger("flask_hazelcast_failover.dns")
 class CNAMEResolver:
     """Resolves a DNS name, through whatever CNAMEs, to the addresses of a cluster's members.
 
-    A failed lookup keeps the last known addresses; ``last_error`` then says why it failed. Many threads
-    may use it. It asks in the caller's thread, once at a time: whoever comes meanwhile waits for that answer.
+    A failed lookup keeps the last known addresses; ``last_error`` says why it failed. Thread-safe: a lookup
+    runs in the caller's thread, and concurrent callers wait for its answer.
 
-    Args:
-        dns_name: the name to look up, also a short one that the search list completes; an IPv4 address
-            stands for itself.
-        port: the port of every member.
-        refresh_interval: seconds for which an answer is good.
-
-    Raises:
-        TypeError: for an argument of the wrong type.
-        ValueError: for an empty or impossible name, a port out of range, a negative interval.
+    :param dns_name: the name to look up, with the search list if it is a short one; an IPv4 address is
+        returned as it is
+    :param port: the port of every member
+    :param refresh_interval: seconds until ``resolve`` looks it up again
+    :raises TypeError: for an argument of the wrong type
+    :raises ValueError: for a malformed name, a port out of range, a negative interval
     """
 
     def __init__(self, dns_name: str, port: int = 5701, refresh_interval: float = 60.0) -> None:
         self._dns_name = checked_dns_name(dns_name)
         self._port = checked_port("port", port)
         self._refresh_interval = checked_seconds("refresh_interval", refresh_interval)
-        # All below: under _changed, which is never held while a lookup is on.
+        # All below: under _changed, which is never held during a lookup.
         self._changed = threading.Condition()
         self._addresses: tuple[str, ...] = ()
         self._last_error: str | None = None
-        self._good_until = 0.0
+        self._valid_until = 0.0
         self._lookups_done = 0
         self._busy_until: float | None = None
 
@@ -71,43 +68,39 @@ class CNAMEResolver:
 
     @property
     def refresh_interval(self) -> float:
-        """Seconds for which an answer is good."""
+        """Seconds until ``resolve`` looks the name up again."""
         return self._refresh_interval
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The last known ``"ip:port"``; none before the first answer."""
+        """The last known ``"ip:port"``; empty before the first answer."""
         with self._changed:
             return self._addresses
 
     @property
     def last_error(self) -> str | None:
-        """Why the latest lookup failed; ``None`` after a good answer."""
+        """Why the last lookup failed; ``None`` if it did not."""
         with self._changed:
             return self._last_error
 
     def resolve(self) -> list[str]:
         """Return ``["ip:port", ...]``, at most ``refresh_interval`` seconds old unless DNS fails.
 
-        Raises:
-            ClientOfflineException: if the name never had an answer, within 10 s.
+        :raises ClientOfflineException: if no lookup has ever succeeded, within 10 s
         """
         with self._changed:
-            if self._addresses and time.monotonic() < self._good_until:
+            if self._addresses and time.monotonic() < self._valid_until:
                 return list(self._addresses)
-        return self._asked(_LONGEST_LOOKUP)
+        return self._look_up_once(_LOOKUP_TIMEOUT)
 
     def refresh(self, timeout: float | None = None) -> list[str]:
-        """Ask again now and return ``["ip:port", ...]``: the answer, or the last known ones if it fails.
+        """Look the name up now; return ``["ip:port", ...]``, the last known ones if that fails.
 
-        Args:
-            timeout: seconds for the lookup; ``None`` leaves it to dnspython's settings, within 10 s.
-
-        Raises:
-            ClientOfflineException: if the name never had an answer.
+        :param timeout: seconds; ``None``: as dnspython is configured, within 10 s
+        :raises ClientOfflineException: if no lookup has ever succeeded
         """
-        limit = _LONGEST_LOOKUP if timeout is None else checked_seconds("timeout", timeout)
-        return self._asked(min(limit, _LONGEST_LOOKUP))
+        limit = _LOOKUP_TIMEOUT if timeout is None else checked_seconds("timeout", timeout)
+        return self._look_up_once(min(limit, _LOOKUP_TIMEOUT))
 
     def __repr__(self) -> str:
         return (
@@ -115,8 +108,8 @@ class CNAMEResolver:
             f"refresh_interval={self._refresh_interval:g})"
         )
 
-    def _asked(self, limit: float) -> list[str]:
-        """Ask, or wait for whoever is asking already, for ``limit`` seconds at most."""
+    def _look_up_once(self, limit: float) -> list[str]:
+        """Look the name up, or wait for the lookup of another thread, for ``limit`` seconds at most."""
         deadline = time.monotonic() + limit
         with self._changed:
             seen = self._lookups_done
@@ -127,7 +120,7 @@ class CNAMEResolver:
                 self._changed.wait(remaining)
             if self._lookups_done != seen:
                 return self._known("")
-            # A fork in the middle of a lookup leaves the child with one that never ends.
+            # An end, since in a child that is forked during a lookup it never finishes.
             self._busy_until = deadline + _OVERRUN
         return self._look_up_and_keep(limit)
 
@@ -136,7 +129,7 @@ class CNAMEResolver:
         reason = "interrupted"
         try:
             found = _look_up(self._dns_name, self._port, limit)
-        except Exception as error:  # whatever a resolver put in by a program raises, it is a failed lookup
+        except Exception as error:  # a resolver that the app has installed may raise anything
             reason = _reason(error)
         finally:
             with self._changed:
@@ -153,21 +146,21 @@ class CNAMEResolver:
             return self._known(reason)
 
     def _keep(self, found: tuple[str, ...], reason: str) -> None:
-        """Keep the outcome of a lookup and wake whoever waits for it. The caller holds ``_changed``."""
+        """Store the result of a lookup and wake the waiting threads. The caller holds ``_changed``."""
         if found:
             self._addresses = found
             self._last_error = None
-            good_for = self._refresh_interval
+            valid_for = self._refresh_interval
         else:
             self._last_error = reason
-            good_for = min(self._refresh_interval, _PAUSE_AFTER_FAILURE)
-        self._good_until = time.monotonic() + good_for
+            valid_for = min(self._refresh_interval, _PAUSE_AFTER_FAILURE)
+        self._valid_until = time.monotonic() + valid_for
         self._lookups_done += 1
         self._busy_until = None
         self._changed.notify_all()
 
     def _known(self, reason: str) -> list[str]:
-        """Return the last known addresses, or say that there are none. The caller holds ``_changed``."""
+        """Return the last known addresses; raise if there are none. The caller holds ``_changed``."""
         if self._addresses:
             return list(self._addresses)
         why = self._last_error or reason
@@ -175,11 +168,10 @@ class CNAMEResolver:
 
 
 def checked_dns_name(dns_name: object) -> str:
-    """Return ``dns_name`` if DNS can be asked for it.
+    """Require a name that DNS can look up.
 
-    Raises:
-        TypeError: if it is no string.
-        ValueError: if it is no possible name.
+    :raises TypeError: if it is no string
+    :raises ValueError: if it is malformed
     """
     name = checked_host("dns_name", dns_name)
     try:
@@ -196,17 +188,17 @@ def _look_up(name: str, port: int, limit: float) -> tuple[str, ...]:
     except ValueError:
         pass
     resolver = dns.resolver.get_default_resolver()
-    # A resolver put in by a program need not have more than resolve().
+    # A resolver that the app has installed may have nothing but resolve().
     if getattr(resolver, "cache", None) is not None:
         resolver = copy.copy(resolver)
-        resolver.cache = None  # who asks again now wants no answer from before
+        resolver.cache = None  # refresh() must not return a cached answer
     lifetime = min(limit, getattr(resolver, "lifetime", limit))
     answer = resolver.resolve(name, "A", search=True, lifetime=lifetime)
     return tuple(f"{record.address}:{port}" for record in answer)
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a lookup failed."""
+    """Describe a failed lookup."""
     if isinstance(error, dns.resolver.NXDOMAIN):
         return "NXDOMAIN (there is no such name)"
     if isinstance(error, dns.resolver.NoAnswer):
@@ -214,13 +206,13 @@ def _reason(error: Exception) -> str:
     if isinstance(error, dns.exception.Timeout):
         return "timed out"
     if isinstance(error, dns.resolver.NoNameservers):
-        return _reason_of_servers(error)
+        return _reasons_of_servers(error)
     if isinstance(error, dns.resolver.NoResolverConfiguration):
         return "no DNS server is configured (is there an /etc/resolv.conf?)"
     return f"{type(error).__name__}: {error}"
 
 
-def _reason_of_servers(error: dns.resolver.NoNameservers) -> str:
+def _reasons_of_servers(error: dns.resolver.NoNameservers) -> str:
     reasons = {
         f"{server} answered {why}" if isinstance(why, str) else f"{server}: {why or type(why).__name__}"
         for server, _, _, why, _ in error.kwargs.get("errors", [])

@@ -1,11 +1,11 @@
-"""What can be read of the clusters of a configuration or a client."""
+"""FailoverView: the read-only side of a FailoverConfig."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from flask_hazelcast_failover._arguments import given
+from flask_hazelcast_failover._arguments import describe_value
 from flask_hazelcast_failover.errors import ClientOfflineException
 from flask_hazelcast_failover.failover.client_config import ClientConfig, ConfigSource, build_config
 from flask_hazelcast_failover.failover.cluster import ClusterConfig
@@ -15,21 +15,21 @@ __all__ = ["FailoverView", "Position"]
 
 
 class Position(NamedTuple):
-    """The clusters in order of priority, and the current index: their number means past the last."""
+    """The clusters in order of priority, and the current index: ``len(clusters)`` past the last one."""
 
     clusters: tuple[ClusterConfig, ...]
     current: int
 
 
 class FailoverView(ABC):
-    """What can be read of a FailoverConfig, wherever its state is kept."""
+    """The read-only side of a FailoverConfig. Subclasses hold the state."""
 
     def __init__(self) -> None:
-        self._resolvers: dict[str, CNAMEResolver] = {}  # label -> resolver; only ever grows, by setdefault
+        self._resolvers: dict[str, CNAMEResolver] = {}  # by label; only added to, with setdefault
 
     @abstractmethod
     def _read(self) -> Position:
-        """Return the clusters and the current index as they were at one moment."""
+        """Return the clusters and the current index of one moment."""
 
     @property
     @abstractmethod
@@ -59,8 +59,7 @@ class FailoverView(ABC):
     def get_current_cluster(self) -> ClusterConfig:
         """Return the current cluster.
 
-        Raises:
-            ClientOfflineException: past the last cluster, and if there is none at all.
+        :raises ClientOfflineException: past the last cluster, and if there is none at all
         """
         clusters, index = self._read()
         if index < len(clusters):
@@ -72,31 +71,31 @@ class FailoverView(ABC):
         raise ClientOfflineException(self._none_left())
 
     def to_client_config(self, index: int) -> ClientConfig:
-        """Return a configuration for one cluster, given by its index in order of priority.
+        """Return a configuration for one cluster.
 
-        A DNS cluster's name is resolved for it at once. A client made from it goes on resolving that name,
-        unless ``cluster_members`` is changed before.
+        A DNS name is resolved at once. A client with this configuration continues to resolve it, unless
+        ``cluster_members`` is changed before.
 
-        Raises:
-            TypeError: if the index is no int.
-            ValueError: if there is no cluster with that index.
-            ClientOfflineException: if a DNS cluster's name has no addresses.
+        :param index: in order of priority
+        :raises TypeError: if the index is no int
+        :raises ValueError: if there is no cluster with that index
+        :raises ClientOfflineException: if a DNS cluster's name has no addresses
         """
         clusters = self.clusters
         if not isinstance(index, int) or isinstance(index, bool):
-            raise TypeError(f"index must be an int, got {given(index)}")
+            raise TypeError(f"index must be an int, got {describe_value(index)}")
         if not 0 <= index < len(clusters):
             valid = f"from 0 to {len(clusters) - 1}" if clusters else "of a cluster, and none was added"
-            raise ValueError(f"index must be {valid}, got {given(index)}")
+            raise ValueError(f"index must be {valid}, got {describe_value(index)}")
         cluster = clusters[index]
         addresses = tuple(self._resolver(cluster).resolve()) if cluster.is_dns else cluster.addresses
         config = build_config(cluster, {}, addresses)
         config.try_count = self.try_count
-        config._origin = ConfigSource(cluster, addresses)
+        config._source = ConfigSource(cluster, addresses)
         return config
 
     def _none_left(self) -> str:
-        """What to say past the last cluster."""
+        """The error past the last cluster."""
         return f"no cluster is left after {', '.join(self.labels)}: reset() goes back to the first"
 
     def __repr__(self) -> str:

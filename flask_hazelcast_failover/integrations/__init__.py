@@ -1,1 +1,1 @@
-"""Hazelcast behind the interfaces of other libraries. Each module needs the library that it is named after."""
+"""Hazelcast behind the interfaces of other libraries. Each module needs the library that it is named for."""

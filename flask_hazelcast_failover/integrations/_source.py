@@ -1,6 +1,5 @@
-"""Whose client an integration works with: asked anew for every operation.
-
-Caches and storages are often made before an app is: what they are given is looked up when it is used.
+"""Which client an integration uses. It is looked up at each operation, since caches and storages are often
+created before the app.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ __all__ = ["ClientSource"]
 
 
 class ClientSource:
-    """Finds the client.
+    """Looks up a client.
 
-    :param given: a client; an extension, whose client of the current app it is; an app, whose extension's
-        it is; or ``None`` for the current app's
+    :param given: a client; an extension, for the client of the current app; an app, for that app's client; or
+        ``None``, for the client of the current app
     :raises TypeError: for anything else
     """
 
@@ -32,7 +31,7 @@ class ClientSource:
 
     @property
     def app(self) -> Flask | None:
-        """The app that the client belongs to, if only the app says which client it is."""
+        """The app whose client it is, if the client is looked up by app."""
         if isinstance(self._given, Flask):
             return self._given
         if self._given is None and has_app_context():
@@ -40,7 +39,7 @@ class ClientSource:
         return None
 
     def client(self) -> HazelcastClient:
-        """The client of this moment.
+        """The client now.
 
         :raises RuntimeError: outside an app context, or for an app without the extension
         """

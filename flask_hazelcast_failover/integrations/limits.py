@@ -1,13 +1,13 @@
 """A storage for limits, and through it Flask-Limiter on Hazelcast.
 
 Each limit is one entry, changed by compare-and-set, so all strategies are exact on one cluster however
-many processes share it. Times are those of the hosts that the app runs on.
+many processes share it. Times are by the clocks of the app's hosts.
 
-In a switch, a limit goes on where the new cluster knows it, as with WAN replication; else it begins anew.
-What may or may not have been counted raises ``OperationOutcomeUnknown`` instead of being counted twice.
+After a switch, a limit continues if the new cluster has its data, as with WAN replication; else it starts anew.
+If a hit may or may not have been counted, ``OperationOutcomeUnknown`` is raised; it is never counted twice.
 While every cluster is down, ``check()`` is false and everything else raises ``ClientOfflineException``:
-Flask-Limiter then goes by ``RATELIMIT_IN_MEMORY_FALLBACK_ENABLED`` or ``RATELIMIT_SWALLOW_ERRORS``,
-and without these the request is answered with 503.
+Flask-Limiter then follows ``RATELIMIT_IN_MEMORY_FALLBACK_ENABLED`` or ``RATELIMIT_SWALLOW_ERRORS``; without
+these, the response is 503.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from flask_hazelcast_failover.integrations._source import ClientSource
 
 __all__ = ["HazelcastStorage"]
 
-# One key may be limited by several strategies, each with an entry of its own.
+# One key may be limited by several strategies; each has its own entry.
 _FIXED, _MOVING, _SLIDING = "fixed:", "moving:", "sliding:"
 
 
 class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
     """Limits in a Hazelcast map.
 
-    :param uri: ``hazelcast+failover://``, with the name of the map behind it if it is not ``limits``
+    :param uri: ``hazelcast+failover://``, followed by the name of the map, ``limits`` by default
     :param wrap_exceptions: whether to raise ``limits.errors.StorageError`` from what the client raises
     :param client: a ``HazelcastClient`` or the ``HazelcastFailover`` extension; without it, the extension of
         the current app
-    :param key_prefix: keeps storages in the same map apart; no two prefixes collide
+    :param key_prefix: separates storages in the same map; prefixes never collide
     :raises TypeError: for a client or a prefix of the wrong type
     """
 
@@ -63,35 +63,34 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        """What the client raises."""
+        """The base class of what the client raises."""
         return HazelcastError
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count ``amount`` more in a window that ends ``expiry`` seconds after its first count."""
+        """Count ``amount`` hits in a window that ends ``expiry`` seconds after its first hit."""
 
-        def counted(there: Entry | None) -> Entry:
-            if there is None:
+        def counted(entry: Entry | None) -> Entry:
+            if entry is None:
                 return Entry(_COUNT.pack(amount), time.time() + expiry)
-            return Entry(_COUNT.pack(_COUNT.unpack(there.value)[0] + amount), there.end)
+            return Entry(_COUNT.pack(_COUNT.unpack(entry.value)[0] + amount), entry.end)
 
-        entry = self._entries.change(_FIXED + key, counted)
-        return _counted(entry)
+        return _counted(self._entries.change(_FIXED + key, counted))
 
     def get(self, key: str) -> int:
-        """How much was counted in the current window."""
+        """The hits in the current window."""
         return _counted(self._entries.get(_FIXED + key))
 
     def get_expiry(self, key: str) -> float:
-        """When the current window ends, seconds since 1970; now, if there is none."""
+        """The end of the current window, seconds since 1970; now, if there is none."""
         entry = self._entries.get(_FIXED + key)
         return time.time() if entry is None else entry.end
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count ``amount`` more if that makes no more than ``limit`` in the last ``expiry`` seconds."""
+        """Count ``amount`` hits, unless there were more than ``limit`` in the last ``expiry`` seconds then."""
 
-        def acquired(there: Entry | None) -> Entry | None:
+        def acquired(entry: Entry | None) -> Entry | None:
             now = time.time()
-            hits = _hits(there, now - expiry)
+            hits = _hits(entry, now - expiry)
             if sum(hit.amount for hit in hits) + amount > limit:
                 return None
             packed = b"".join(_HIT.pack(*hit) for hit in [*hits, _Hit(now, amount)])
@@ -100,17 +99,17 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
         return amount <= limit and self._entries.change(_MOVING + key, acquired) is not None
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the oldest of what counts was counted, seconds since 1970, and how much counts."""
+        """The time of the oldest hit in the window, seconds since 1970, and the number of hits."""
         now = time.time()
         hits = _hits(self._entries.get(_MOVING + key), now - expiry)
         return min((hit.at for hit in hits), default=now), sum(hit.amount for hit in hits)
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count ``amount`` more if the windows, the previous one weighted, then hold no more than ``limit``."""
+        """Count ``amount`` hits, unless the windows, the previous one weighted, held more than ``limit`` then."""
 
-        def acquired(there: Entry | None) -> Entry | None:
+        def acquired(entry: Entry | None) -> Entry | None:
             now = time.time()
-            windows = _windows(there, expiry, now)
+            windows = _windows(entry, expiry, now)
             weighted = windows.previous * windows.previous_left(expiry, now) / expiry
             if math.floor(weighted) + windows.current + amount > limit:
                 return None
@@ -120,7 +119,7 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
         return amount <= limit and self._entries.change(_SLIDING + key, acquired) is not None
 
     def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """How much the previous and the current window hold, each with the seconds that it still counts."""
+        """The hits in the previous and in the current window, each with the seconds until it expires."""
         now = time.time()
         windows = _windows(self._entries.get(_SLIDING + key), expiry, now)
         return (
@@ -131,11 +130,11 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
         )
 
     def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Forget what was counted for a key."""
+        """Remove the hits of a key."""
         self._entries.remove(_SLIDING + key)
 
     def check(self) -> bool:
-        """Whether a cluster answers."""
+        """Whether a cluster can be reached."""
         try:
             self._entries.get("")
         except HazelcastError:
@@ -143,13 +142,13 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
         return True
 
     def reset(self) -> int:
-        """Forget every limit of this prefix. Gives how many there were."""
+        """Remove all limits of this prefix; return how many there were."""
         count = self._entries.count()
         self._entries.clear()
         return count
 
     def clear(self, key: str) -> None:
-        """Forget what was counted for a key, by whatever strategy."""
+        """Remove the hits of a key, of every strategy."""
         for _, future in self._entries.remove_all([_FIXED + key, _MOVING + key, _SLIDING + key]):
             future.result()
 
@@ -165,14 +164,14 @@ class _Hit(NamedTuple):
 
 
 class _Windows(NamedTuple):
-    """Two windows, one behind the other."""
+    """Two consecutive windows."""
 
     start: float  # of the current one, seconds since 1970
     previous: int
     current: int
 
     def previous_left(self, expiry: int, now: float) -> float:
-        """Seconds that the previous window still counts."""
+        """Seconds until the previous window expires."""
         return min(max(0.0, self.start + expiry - now), expiry)
 
 
@@ -189,7 +188,7 @@ def _windows(entry: Entry | None, expiry: int, now: float) -> _Windows:
     if entry is None:
         return _Windows(now, 0, 0)
     windows = _Windows(*_WINDOWS.unpack(entry.value))
-    # The entry ends with its current window as the previous one: at most one window has passed.
+    # The entry expires when its current window does as the previous one: at most one window has passed.
     if windows.start + expiry <= now:
         return _Windows(windows.start + expiry, windows.current, 0)
     return windows

@@ -1,7 +1,7 @@
-"""Prometheus: where the app is, how each cluster does, what switches cost.
+"""Prometheus metrics: the current cluster, the state of each cluster, and what switches cost.
 
-Metrics are written, not collected at the time of a scrape, so that they work in the multiprocess
-mode of prometheus-client: each process keeps its own up to date and any of them answers the scrape.
+Metrics are written once a second, not collected at a scrape, so that they work in the multiprocess mode of
+prometheus-client: each process writes its own, and any process answers the scrape.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from flask_hazelcast_failover.client.events import ClusterSwitched, Event
 
 __all__ = ["FailoverMetrics"]
 
-_PACE = 1.0
+_INTERVAL = 1.0
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class FailoverMetrics:
-    """The metrics of the clients in this process; make one for a registry, watch each app's client.
+    """The metrics of the clients in this process. Create one for a registry and watch each app's client.
 
     :param registry: where the metrics are registered
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        def gauge(name: str, text: str, over_processes: str, labels: tuple[str, ...] = ("app",)) -> Gauge:
+        def gauge(name: str, text: str, mode: str, labels: tuple[str, ...] = ("app",)) -> Gauge:
             name = f"hazelcast_failover_{name}"
-            mode = over_processes
             return Gauge(name, text, labels, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
 
         def counter(name: str, text: str, labels: tuple[str, ...] = ("app",)) -> Counter:
@@ -44,13 +43,13 @@ class FailoverMetrics:
             "health_check_latency_seconds", "slowest answer of the last checks", "livemax", by_cluster
         )
         self._waiting = gauge("operations_waiting", "operations that wait for a switch", "livesum")
-        self._repeated = counter("operations_repeated", "operations done again after a loss")
+        self._repeated = counter("operations_repeated", "operations repeated after a loss")
         self._unknown = counter("operations_outcome_unknown", "operations that may or may not have run")
-        self._dropped = counter("events_dropped", "events that listeners missed since they did not keep up")
-        self._switches = counter("switches", "moves to another cluster", ("app", "reason"))
+        self._dropped = counter("events_dropped", "events dropped because listeners were too slow")
+        self._switches = counter("switches", "switches to another cluster", ("app", "reason"))
         self._duration = Histogram(
             "hazelcast_failover_switch_duration_seconds",
-            "from the loss, or the wish, to the arrival",
+            "from the loss, or the request, until the new cluster is used",
             ("app",),
             buckets=_BUCKETS,
             registry=registry,
@@ -60,28 +59,28 @@ class FailoverMetrics:
         """Keep the metrics of a client up to date from now on. Connects nothing.
 
         :param client: in an app, ``ext.client``
-        :param app: what to call it in the label ``app``
+        :param app: the value of the label ``app``
         """
         watched = _Watched(self, weakref.ref(client), app)
         watched.write()
         client.subscribe(watched.receive)
         if client.status().state != "idle":
-            watched.sample()  # it has connected before, and there may be no event for long
+            watched.sample()  # it is connected already, and its next event may be far off
 
 
 class _Watched:
-    """One client whose metrics are written at each event, and every second once it was connected."""
+    """Writes one client's metrics at each event, and every second once it has connected."""
 
     def __init__(self, metrics: FailoverMetrics, client: weakref.ref[HazelcastClient], app: str) -> None:
         self._metrics = metrics
         self._client = client
         self._app = app
         self._lock = threading.Lock()
-        self._repeated = self._unknown = self._dropped = 0  # as written last, under _lock
-        self._sampled_in: int | None = None  # process id of the sampler; under _lock
+        self._repeated = self._unknown = self._dropped = 0  # as last written, under _lock
+        self._sampled_in: int | None = None  # id of the process whose sampler runs; under _lock
 
     def receive(self, event: Event) -> None:
-        """Take an event of the client's in."""
+        """Count a switch and update the metrics."""
         if isinstance(event, ClusterSwitched):
             self._metrics._switches.labels(self._app, str(event.reason)).inc()
             self._metrics._duration.labels(self._app).observe(event.duration)
@@ -89,21 +88,21 @@ class _Watched:
         self.sample()
 
     def sample(self) -> None:
-        """Have the metrics written every second from now on, by one thread in each process."""
+        """Start writing every second, in one thread per process."""
         with self._lock:
             if self._sampled_in == os.getpid():
                 return
-            self._sampled_in = os.getpid()  # a forked child has no sampler yet
+            self._sampled_in = os.getpid()  # a forked child starts its own
         threading.Thread(target=self._sample, name="hazelcast-failover-metrics", daemon=True).start()
 
     def write(self) -> bool:
-        """Write how things stand; ``False`` once the client is gone."""
+        """Write the metrics; return ``False`` once the client is closed or collected."""
         client = self._client()
         if client is None:
             return False
         metrics, app, status = self._metrics, self._app, client.status()
         if status.state == "idle":
-            return True  # a process that was never asked for anything is not off the primary
+            return True  # a process that has not used its client counts neither as on nor off the primary
         metrics._on_primary.labels(app).set(status.on_primary)
         for cluster in status.clusters:
             metrics._up.labels(app, cluster.label).set(cluster.members > 0)
@@ -123,4 +122,4 @@ class _Watched:
     def _sample(self) -> None:
         pause = threading.Event()
         while self.write():
-            pause.wait(_PACE)
+            pause.wait(_INTERVAL)

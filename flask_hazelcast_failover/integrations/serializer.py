@@ -1,7 +1,7 @@
-"""What a cache stores: JSON, with tags for what JSON lacks. Reading it runs no code, unlike a pickle.
+"""JSON with tags for types that JSON lacks. Unlike with pickle, loading it runs no code.
 
-A value that is not plain JSON becomes an object with one member, whose name begins with ``~`` and says
-what it is. Subclasses of the plain types come back as these.
+A value that is not plain JSON becomes an object with one member, whose name is a tag that begins with ``~``.
+Instances of subclasses of plain types are loaded as these types.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["SafeSerializer", "Serializer"]
 
 
 class Serializer(Protocol):
-    """Turns values into bytes and back, as the serializers of cachelib do."""
+    """Converts values to bytes and back, as the serializers of cachelib do."""
 
     def dumps(self, value: Any) -> bytes | None:
-        """The stored form, or ``None`` for what cannot be stored."""
+        """The stored form; ``None`` for a value that cannot be stored."""
         ...
 
     def loads(self, stored: bytes, /) -> Any:
-        """The value again."""
+        """The value."""
         ...
 
 
 class SafeSerializer:
     """Stores None, bool, int, float, str, bytes, list, tuple, set, dict (with any of these as keys), dates and
-    times, Decimal, UUID, Markup, complete responses and plain HTTP errors. Nothing that it reads can run code.
+    times, Decimal, UUID, Markup, complete responses and plain HTTP errors. Loading never runs code.
     """
 
     def dumps(self, value: Any) -> bytes:
@@ -47,9 +47,9 @@ class SafeSerializer:
         return json.dumps(_tagged(value), separators=(",", ":")).encode()
 
     def loads(self, stored: bytes) -> Any:
-        """The value again.
+        """The value.
 
-        :raises ValueError: for what this class has not made
+        :raises ValueError: it is not the output of ``dumps``
         """
         try:
             return json.loads(stored, object_hook=_untagged)
@@ -60,39 +60,39 @@ class SafeSerializer:
 class _Tag(NamedTuple):
     name: str
     kind: type[Any]
-    take: Callable[[Any], Any]  # gives what JSON can hold, with values inside still to be tagged
-    give: Callable[[Any], Any]
+    encode: Callable[[Any], Any]  # returns what JSON can hold, except that nested values are not tagged yet
+    decode: Callable[[Any], Any]
 
 
 def _pairs(values: Iterable[Any]) -> dict[Any, Any]:
-    return {key: value for key, value in values}  # noqa: C416 - each pair must be one
+    return {key: value for key, value in values}  # noqa: C416 - unlike dict(), requires pairs
 
 
-def _response(response: AnyResponse) -> list[Any]:
+def _encode_response(response: AnyResponse) -> list[Any]:
     if response.is_streamed or response.direct_passthrough:
         raise TypeError("cannot store a response that is streamed: only one whose body is complete")
     return [response.status, [list(header) for header in response.headers], response.get_data()]
 
 
-def _response_again(parts: list[Any]) -> Response:
+def _decode_response(parts: list[Any]) -> Response:
     status, headers, body = parts
     return Response(body, status, [(name, value) for name, value in headers])
 
 
-def _http_error(error: HTTPException) -> list[Any]:
+def _encode_http_error(error: HTTPException) -> list[Any]:
     code = error.code or 0
-    more = {name for name, value in vars(error).items() if value is not None} - {"description"}
-    if type(error) is not default_exceptions.get(code) or more:
-        raise TypeError(f"cannot store {error!r}: it says more than its status and description")
+    extra = {name for name, value in vars(error).items() if value is not None} - {"description"}
+    if type(error) is not default_exceptions.get(code) or extra:
+        raise TypeError(f"cannot store {error!r}: it has more than a status and a description")
     return [code, error.description]
 
 
-def _http_error_again(parts: list[Any]) -> HTTPException:
+def _decode_http_error(parts: list[Any]) -> HTTPException:
     code, description = parts
     return default_exceptions[code](description)
 
 
-# Subclasses before what they are subclasses of.
+# Subclasses before their base classes.
 _TAGS = (
     _Tag("~markup", Markup, str, Markup),
     _Tag("~bytes", bytes, lambda value: base64.b64encode(value).decode(), base64.b64decode),
@@ -105,11 +105,11 @@ _TAGS = (
     _Tag("~timedelta", timedelta, lambda v: [v.days, v.seconds, v.microseconds], lambda v: timedelta(*v)),
     _Tag("~decimal", Decimal, str, Decimal),
     _Tag("~uuid", UUID, str, UUID),
-    _Tag("~response", AnyResponse, _response, _response_again),
-    _Tag("~http-error", HTTPException, _http_error, _http_error_again),
+    _Tag("~response", AnyResponse, _encode_response, _decode_response),
+    _Tag("~http-error", HTTPException, _encode_http_error, _decode_http_error),
 )
 _DICT = "~dict"
-_GIVERS: dict[str, Callable[[Any], Any]] = {tag.name: tag.give for tag in _TAGS} | {_DICT: _pairs}
+_DECODERS: dict[str, Callable[[Any], Any]] = {tag.name: tag.decode for tag in _TAGS} | {_DICT: _pairs}
 
 
 def _tagged(value: Any) -> Any:
@@ -117,7 +117,7 @@ def _tagged(value: Any) -> Any:
         return value
     for tag in _TAGS:
         if isinstance(value, tag.kind):
-            return {tag.name: _tagged(tag.take(value))}
+            return {tag.name: _tagged(tag.encode(value))}
     if isinstance(value, dict):
         if all(type(key) is str and not key.startswith("~") for key in value):
             return {key: _tagged(inner) for key, inner in value.items()}
@@ -138,5 +138,5 @@ def _untagged(value: dict[str, Any]) -> Any:
     if len(value) != 1:
         return value
     [(name, inner)] = value.items()
-    give = _GIVERS.get(name)
-    return value if give is None else give(inner)
+    decode = _DECODERS.get(name)
+    return value if decode is None else decode(inner)

@@ -1,4 +1,4 @@
-"""What the admin routes answer and which requests make no sense to them."""
+"""The answers of the admin routes, and which requests they refuse."""
 
 import logging
 import os
@@ -17,14 +17,6 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def opened() -> FlaskClient:
-    """A visitor of an app with a token, whose clusters are not there."""
-    return make_app(
-        absent("blue"), absent("green"), ADMIN_TOKEN=TOKEN, TRY_COUNT=1, WAIT_TIMEOUT=1
-    ).test_client()
-
-
-@pytest.fixture
 def flask_app(blue: LocalCluster, green: LocalCluster) -> Flask:
     """An app on two running clusters, blue first."""
     return make_app(blue, green, ADMIN_TOKEN=TOKEN)
@@ -39,20 +31,18 @@ def hazelcast(flask_app: Flask) -> Iterator[HazelcastClient]:
 
 @pytest.fixture
 def operator(flask_app: Flask, hazelcast: HazelcastClient) -> FlaskClient:
-    """Somebody who knows the token."""
+    """A visitor with the token."""
     operator = flask_app.test_client()
     operator.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
     return operator
 
 
-# What is refused
+# Refused requests
 
 
 @pytest.mark.parametrize("path", [*ACTIONS, *HEALTH, "/hazelcast/status"])
 @pytest.mark.parametrize("method", EVERY_METHOD)
-def test_another_method_is_405_and_says_which_are_allowed(
-    opened: FlaskClient, path: str, method: str
-) -> None:
+def test_another_method_is_405_with_the_allowed_ones(opened: FlaskClient, path: str, method: str) -> None:
     allowed = {"POST"} if path in ACTIONS else {"GET", "HEAD"}
     if method not in allowed:
         response = opened.open(path, method=method, headers=BEARER)
@@ -61,7 +51,7 @@ def test_another_method_is_405_and_says_which_are_allowed(
 
 
 @pytest.mark.parametrize("path", ["/hazelcast/nothing", "/hazelcast/status/", "/hazelcast/a/b"])
-def test_what_does_not_exist_is_a_404_problem(opened: FlaskClient, path: str) -> None:
+def test_an_unknown_path_is_a_404_problem(opened: FlaskClient, path: str) -> None:
     assert_problem(opened.get(path, headers=BEARER), 404)
     assert_problem(opened.get(path), 401)
 
@@ -116,7 +106,7 @@ def test_an_action_takes_json_only(opened: FlaskClient, path: str, content_type:
     ],
     ids=lambda value: value[:40],
 )
-def test_a_body_that_makes_no_sense_is_400(opened: FlaskClient, path: str, body: str) -> None:
+def test_a_malformed_body_is_400(opened: FlaskClient, path: str, body: str) -> None:
     data = body.encode("latin-1")
     assert_problem(opened.post(path, data=data, content_type="application/json", headers=BEARER), 400)
 
@@ -131,7 +121,7 @@ def test_an_unknown_label_is_named_with_the_valid_ones(opened: FlaskClient) -> N
     assert all(name in problem["detail"] for name in ("'red'", "'blue'", "'green'"))
 
 
-def test_what_the_app_refuses_before_is_a_problem_too() -> None:
+def test_an_abort_in_before_request_is_a_problem_too() -> None:
     flask_app = make_app(absent("blue"))
     flask_app.before_request(lambda: abort(429))
     assert_problem(flask_app.test_client().get("/hazelcast/health"), 429)
@@ -140,7 +130,7 @@ def test_what_the_app_refuses_before_is_a_problem_too() -> None:
 # On running clusters
 
 
-def test_status_says_where_everything_is(hazelcast: HazelcastClient, operator: FlaskClient) -> None:
+def test_status_describes_clusters_and_fleet(hazelcast: HazelcastClient, operator: FlaskClient) -> None:
     hazelcast.start()
     eventually(lambda: {cluster.state for cluster in hazelcast.status().clusters} == {"active", "standby"})
     reported = hazelcast.status().as_dict()
@@ -191,7 +181,7 @@ def test_status_says_where_everything_is(hazelcast: HazelcastClient, operator: F
     assert "shop" in fleet["name"]
 
 
-def test_status_does_not_connect_and_the_fleet_has_the_name_it_was_given() -> None:
+def test_status_does_not_connect() -> None:
     visitor = make_app(absent("blue"), ADMIN_TOKEN=TOKEN, FLEET="shop-eu").test_client()
     for _ in range(2):
         status = visitor.get("/hazelcast/status", headers=BEARER).get_json()
@@ -218,7 +208,7 @@ def test_switch_and_reset_move_the_process(operator: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"force": false}', b'{"force": true}'])
-def test_a_reset_takes_no_body_an_empty_one_and_force(operator: FlaskClient, body: bytes) -> None:
+def test_the_body_of_a_reset_is_optional(operator: FlaskClient, body: bytes) -> None:
     response = operator.post("/hazelcast/reset", data=body, content_type="application/json")
     assert response.status_code == 200 and response.get_json()["missing"] == []
 
@@ -231,7 +221,8 @@ def test_an_action_can_name_the_worker(operator: FlaskClient) -> None:
     assert operator.get("/hazelcast/status").get_json()["current_cluster"] == "green"
 
 
-def test_a_switch_to_a_cluster_that_cannot_be_reached_is_409_and_changes_nothing(green: LocalCluster) -> None:
+def test_a_switch_to_an_unreachable_cluster_is_409(green: LocalCluster) -> None:
+    """Nothing has changed then."""
     flask_app = make_app(absent("blue"), green, ADMIN_TOKEN=TOKEN, TRY_COUNT=1)
     visitor = flask_app.test_client()
     with client_of(flask_app) as hazelcast:
@@ -248,13 +239,14 @@ def test_a_switch_to_a_cluster_that_cannot_be_reached_is_409_and_changes_nothing
         assert (after["current_cluster"], after["epoch"]) == ("green", before["epoch"])
 
 
-def test_health_of_an_idle_process_is_idle_and_it_starts_connecting(operator: FlaskClient) -> None:
+def test_health_of_an_idle_process_starts_connecting(operator: FlaskClient) -> None:
     assert operator.get("/hazelcast/health").get_json() == {"status": "idle"}
     eventually(lambda: operator.get("/hazelcast/health").get_json() == {"status": "ok"})
     assert operator.get("/hazelcast/status").get_json()["current_cluster"] == "blue"
 
 
-def test_health_is_down_with_503_when_no_cluster_can_be_reached_and_the_process_lives() -> None:
+def test_health_is_503_when_no_cluster_can_be_reached() -> None:
+    """The liveness probe succeeds."""
     flask_app = make_app(absent("blue"), absent("green"), TRY_COUNT=1)
     visitor = flask_app.test_client()
     with client_of(flask_app):
@@ -270,12 +262,12 @@ def test_an_action_after_shutdown_is_409(hazelcast: HazelcastClient, operator: F
     assert operator.get("/hazelcast/health").status_code == 503
 
 
-def test_an_action_that_was_done_is_logged_with_who_and_from_where(
+def test_an_action_is_logged_with_user_and_address(
     operator: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     operator.post("/hazelcast/switch", json={"cluster": "green"}, environ_base={"REMOTE_ADDR": "192.0.2.7"})
     (record,) = (record for record in caplog.records if record.name == "flask_hazelcast_failover.admin")
-    assert record.levelno == logging.WARNING  # seen even where nobody has set a level
+    assert record.levelno == logging.WARNING  # logged even where no level is set
     for part in ("switch", "'green'", "'token'", "192.0.2.7"):
         assert part in record.getMessage()
     assert TOKEN not in caplog.text

@@ -33,7 +33,7 @@ def running_browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(running_browser: Browser) -> Iterator[Browser]:
-    """A browser whose pages are closed after each test: they go on bringing themselves up to date."""
+    """A browser whose pages are closed after each test, since they refresh themselves."""
     yield running_browser
     for context in running_browser.contexts:
         context.close()
@@ -41,13 +41,13 @@ def browser(running_browser: Browser) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def standings(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[dict[str, Served]]:
-    """One server for each way that an app can stand."""
+    """One server for each standing of an app."""
     blue, _ = shared_clusters
     with serve("one", "other") as offline, serve(blue) as primary, serve("absent", blue) as elsewhere:
         yield {"offline": offline, "primary": primary, "elsewhere": elsewhere}
 
 
-def test_an_operator_sees_a_cluster_die_and_brings_every_worker_back(
+def test_an_operator_sees_a_failover_and_resets(
     browser: Browser, pair: tuple[LocalCluster, LocalCluster]
 ) -> None:
     blue, green = pair
@@ -81,32 +81,29 @@ def test_an_operator_sees_a_cluster_die_and_brings_every_worker_back(
 
 
 @pytest.mark.parametrize("standing", ["primary", "elsewhere", "offline"])
-def test_axe_finds_nothing_in_light_and_in_the_dark(
-    browser: Browser, standings: dict[str, Served], standing: str
-) -> None:
+def test_axe_finds_no_violations(browser: Browser, standings: dict[str, Served], standing: str) -> None:
+    """In light and dark mode, on a phone and on a desktop."""
     page = _page(browser, standings[standing], viewport=DESKTOP)
     page.locator(f".now.{standing}").wait_for(timeout=15_000)
     for size in (DESKTOP, PHONE):
         page.set_viewport_size(size)
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], "it scrolls sideways"
-        _has_no_barriers(page)
+        _check_accessibility(page)
     page.locator("#reset").click()
     for size in (PHONE, DESKTOP):
         page.set_viewport_size(size)
-        _has_no_barriers(page)
+        _check_accessibility(page)
 
 
-def _has_no_barriers(page: Page) -> None:
-    looks: list[Literal["light", "dark"]] = ["light", "dark"]
-    for look in looks:
-        page.emulate_media(color_scheme=look)
+def _check_accessibility(page: Page) -> None:
+    schemes: list[Literal["light", "dark"]] = ["light", "dark"]
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
         found = Axe().run(page)
-        assert found.violations_count == 0, f"{look}: {found.generate_report()}"
+        assert found.violations_count == 0, f"{scheme}: {found.generate_report()}"
 
 
-def test_the_page_is_used_by_keyboard_alone(
-    browser: Browser, blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_the_page_can_be_used_by_keyboard(browser: Browser, blue: LocalCluster, green: LocalCluster) -> None:
     with serve(blue, green) as served:
         page = _page(browser, served)
         page.locator(".now.primary").wait_for()
@@ -126,9 +123,7 @@ def test_the_page_is_used_by_keyboard_alone(
         page.locator(".now.elsewhere").wait_for(timeout=10_000)
 
 
-def test_the_page_keeps_the_focus_when_it_brings_itself_up_to_date(
-    browser: Browser, standings: dict[str, Served]
-) -> None:
+def test_the_page_keeps_the_focus_when_it_refreshes(browser: Browser, standings: dict[str, Served]) -> None:
     page = _page(browser, standings["primary"])
     page.locator(".now.primary").wait_for()
     page.locator("#reset").focus()
@@ -137,7 +132,7 @@ def test_the_page_keeps_the_focus_when_it_brings_itself_up_to_date(
     page.wait_for_function("document.activeElement.id === 'reset'")
 
 
-def test_a_refusal_is_in_sight_wherever_the_button_is(browser: Browser, standings: dict[str, Served]) -> None:
+def test_a_refusal_is_visible_after_scrolling(browser: Browser, standings: dict[str, Served]) -> None:
     page = _page(browser, standings["elsewhere"], viewport={"width": 390, "height": 400})
     page.locator("#switch-1").click()
     assert "absent cannot be reached at the moment" in page.locator("#confirm-text").inner_text()
@@ -160,27 +155,24 @@ def test_a_refusal_is_in_sight_wherever_the_button_is(browser: Browser, standing
         (2 * 86400, "2 days ago"),
     ],
 )
-def test_the_page_says_how_long_ago_something_was(seconds: int, text: str) -> None:
+def test_times_are_shown_relative_to_now(seconds: int, text: str) -> None:
     assert ago((datetime.now(timezone.utc) - timedelta(seconds=seconds)).isoformat()) == text
 
 
-def test_nothing_inline_and_nothing_from_elsewhere_is_loaded(
-    browser: Browser, standings: dict[str, Served]
-) -> None:
-    complaints: list[str] = []
-    page = _page(browser, standings["primary"], complaints=complaints)
+def test_the_content_security_policy_is_kept(browser: Browser, standings: dict[str, Served]) -> None:
+    messages: list[str] = []
+    page = _page(browser, standings["primary"], messages=messages)
     page.locator(".now.primary").wait_for()
     with page.expect_response("**/*part=live") as live:
         pass
     policy = live.value.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert complaints == []
+    assert messages == []
 
 
-def test_the_page_works_behind_a_proxy_under_a_prefix_and_says_when_the_app_does_not_answer(
-    browser: Browser, blue: LocalCluster
-) -> None:
+def test_the_page_works_under_a_prefix_of_a_proxy(browser: Browser, blue: LocalCluster) -> None:
+    """It says so when the app does not answer any more."""
     with serve(blue, script_name="/shop") as served:
         page = _page(browser, served)
         page.locator(".now.primary").wait_for()
@@ -191,12 +183,12 @@ def test_the_page_works_behind_a_proxy_under_a_prefix_and_says_when_the_app_does
         page.locator("#stale:not([hidden])").wait_for(timeout=10_000)
 
 
-def _page(browser: Browser, served: Served, complaints: list[str] | None = None, **options: Any) -> Page:
+def _page(browser: Browser, served: Served, messages: list[str] | None = None, **options: Any) -> Page:
     credentials: Any = {"username": "operator", "password": TOKEN}
     context = browser.new_context(http_credentials=credentials, **options)
     page = context.new_page()
-    if complaints is not None:
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+    if messages is not None:
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
     page.goto(f"{served.url}/hazelcast/")
     return page

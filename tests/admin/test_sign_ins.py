@@ -1,4 +1,4 @@
-"""Failed sign-ins are limited by address, and only they."""
+"""Failed sign-ins are limited by address; other requests are not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RIGHT = {"Authorization": f"Bearer {TOKEN}"}
 WRONG = {"Authorization": "Bearer wrong"}
 
 
-def test_an_address_that_guesses_is_refused_unheard() -> None:
+def test_an_address_that_guesses_is_blocked() -> None:
     http = _http()
     assert {_status(http, WRONG) for _ in range(ALLOWED)} == {401}
     answer = http.get("/hazelcast/status", headers=RIGHT)
@@ -23,14 +23,14 @@ def test_an_address_that_guesses_is_refused_unheard() -> None:
     assert answer.mimetype == "application/problem+json"
 
 
-def test_another_address_is_heard_meanwhile() -> None:
+def test_other_addresses_are_not_blocked() -> None:
     http = _http()
     for _ in range(ALLOWED):
         _status(http, WRONG)
     assert _status(http, RIGHT, REMOTE_ADDR="127.0.0.2") == 200
 
 
-def test_probes_and_those_who_do_not_try_to_sign_in_do_not_count() -> None:
+def test_requests_without_credentials_do_not_count() -> None:
     http = _http()
     assert {_status(http, {}) for _ in range(ALLOWED + 5)} == {401}
     assert _status(http, RIGHT) == 200
@@ -39,14 +39,14 @@ def test_probes_and_those_who_do_not_try_to_sign_in_do_not_count() -> None:
     assert http.get("/hazelcast/health/live").status_code == 200
 
 
-def test_a_minute_later_the_address_is_heard_again() -> None:
+def test_an_address_is_unblocked_after_a_minute() -> None:
     now = [100.0]
-    attempts = FailedSignIns(lambda: now[0])
+    failed = FailedSignIns(lambda: now[0])
     for _ in range(ALLOWED):
-        attempts.add("127.0.0.1")
-    assert attempts.refused_for("127.0.0.1") == 60.0
+        failed.add("127.0.0.1")
+    assert failed.blocked_for("127.0.0.1") == 60.0
     now[0] += 60.0
-    assert attempts.refused_for("127.0.0.1") == 0.0
+    assert failed.blocked_for("127.0.0.1") == 0.0
 
 
 def _http() -> FlaskClient:

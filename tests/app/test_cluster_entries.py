@@ -1,4 +1,4 @@
-"""The clusters of an app: the same in every form, and what is refused without showing a secret."""
+"""HAZELCAST_FAILOVER_CLUSTERS: its forms, and what is refused without showing a secret."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def clusters(given: object) -> Sequence[ClusterConfig]:
 
 
 def refusal(given: object) -> str:
-    """Return all that the refusal of these clusters says, its cause included."""
+    """Return the text of the error for these clusters and of its cause."""
     with pytest.raises((TypeError, ValueError)) as refused:
         clusters(given)
     errors = [refused.value, refused.value.__cause__]
@@ -115,7 +115,7 @@ PASSWORD = {"creds_username": "u", "creds_password": "hidden"}
         {"cluster_name": "blue", "addresses": ["h:1"]} | PASSWORD,
     ],
 )
-def test_no_refusal_shows_what_may_be_a_secret(given: object) -> None:
+def test_no_error_shows_a_possible_secret(given: object) -> None:
     message = refusal(given)
     assert "HAZELCAST_FAILOVER_CLUSTERS" in message
     assert "hidden" not in message
@@ -127,9 +127,9 @@ def test_a_mistyped_argument_of_a_cluster_is_named() -> None:
     assert "cluster_name" in message and "cluster_nam'" in message
 
 
-def test_a_cluster_is_found_by_addresses_or_by_a_name_and_not_by_both() -> None:
+def test_addresses_and_a_dns_name_together_are_refused() -> None:
     assert "both" in refusal([{"cluster_name": "blue", "addresses": ["host:5701"], "dns_name": "host"}])
 
 
-def test_the_entry_that_is_wrong_is_named_by_its_place() -> None:
+def test_an_error_gives_the_index_of_the_entry() -> None:
     assert "HAZELCAST_FAILOVER_CLUSTERS[1]" in refusal("hazelcast://blue@host:5701 hazelcast://host:5701")

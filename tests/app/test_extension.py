@@ -1,4 +1,4 @@
-"""HazelcastFailover: set up without a network, one client for each app, and clear words when it is used wrongly."""
+"""HazelcastFailover: set up without a network, one client per app, clear errors for wrong use."""
 
 import gc
 import select
@@ -28,12 +28,12 @@ def ext() -> HazelcastFailover:
 
 @pytest.fixture
 def listening() -> Iterator[socket.socket]:
-    """A port that nobody may knock at."""
+    """A port that must not be connected to."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server
 
 
-def test_setting_up_an_app_and_getting_its_client_touches_no_network(
+def test_init_app_and_ext_client_touch_no_network(
     ext: HazelcastFailover, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_lookup() -> dns.resolver.Resolver:
@@ -56,7 +56,7 @@ def test_setting_up_an_app_and_getting_its_client_touches_no_network(
     assert not readable
 
 
-def test_the_app_can_be_given_at_once_or_later() -> None:
+def test_the_app_is_given_at_once_or_later() -> None:
     flask_app = Flask(__name__)
     flask_app.config["HAZELCAST_FAILOVER_CLUSTERS"] = absent("blue")
     ext = HazelcastFailover(flask_app)
@@ -67,19 +67,19 @@ def test_the_app_can_be_given_at_once_or_later() -> None:
 
 
 @pytest.mark.parametrize("admin_auth", ["token", True, {"user": "password"}])
-def test_an_admin_auth_that_cannot_be_called_is_refused(admin_auth: object) -> None:
+def test_an_admin_auth_that_is_not_callable_is_refused(admin_auth: object) -> None:
     with pytest.raises(
         TypeError, match=f"admin_auth must be a callable or None, not a {type(admin_auth).__name__}"
     ):
         HazelcastFailover(admin_auth=admin_auth)  # type: ignore[arg-type]
 
 
-def test_what_is_no_app_is_refused() -> None:
+def test_an_app_of_the_wrong_type_is_refused() -> None:
     with pytest.raises(TypeError, match="app must be a Flask app, not a str"):
         HazelcastFailover("shop")  # type: ignore[arg-type]
 
 
-def test_an_app_is_set_up_once(ext: HazelcastFailover) -> None:
+def test_a_second_init_app_is_refused(ext: HazelcastFailover) -> None:
     flask_app = make_app(absent("blue"), ext=ext)
     for again in (ext, HazelcastFailover()):
         with pytest.raises(RuntimeError, match=r"init_app.*once"):
@@ -103,13 +103,13 @@ def test_without_init_app_the_error_says_so(ext: HazelcastFailover) -> None:
     assert "outside an app context" not in str(refusal.value)
 
 
-def test_with_the_extension_on_another_instance_the_error_says_so(ext: HazelcastFailover) -> None:
+def test_with_another_extension_the_error_says_so(ext: HazelcastFailover) -> None:
     flask_app = make_app(absent("blue"))
     with flask_app.app_context(), pytest.raises(RuntimeError, match="another HazelcastFailover has it"):
         ext.client  # noqa: B018
 
 
-def test_an_app_has_one_client_and_two_apps_have_two(ext: HazelcastFailover) -> None:
+def test_each_app_has_one_client(ext: HazelcastFailover) -> None:
     first, second = make_app(absent("blue"), ext=ext), make_app(absent("blue"), ext=ext)
     with first.app_context():
         client = ext.client
@@ -122,9 +122,7 @@ def test_an_app_has_one_client_and_two_apps_have_two(ext: HazelcastFailover) -> 
             assert ext.client is client
 
 
-def test_an_app_that_nobody_holds_is_collected_and_its_client_shut_down(
-    ext: HazelcastFailover, blue: LocalCluster
-) -> None:
+def test_a_collected_app_shuts_its_client_down(ext: HazelcastFailover, blue: LocalCluster) -> None:
     flask_app = make_app(blue, ext=ext, ADMIN_TOKEN=TOKEN)
     with flask_app.app_context():
         client = ext.client.start()
@@ -179,9 +177,10 @@ def offline_app(error: Exception) -> Flask:
 OFFLINE = ClientOfflineException("blue (10.0.0.1:5701): refused")
 
 
-def test_an_app_starts_while_every_cluster_is_down_and_says_503_with_retry_after(
+def test_an_app_starts_while_every_cluster_is_down(
     ext: HazelcastFailover,
 ) -> None:
+    """It answers 503 with Retry-After."""
     flask_app = make_app(absent("blue"), absent("green"), ext=ext, TRY_COUNT=1, WAIT_TIMEOUT=2)
 
     @flask_app.get("/")
@@ -197,7 +196,7 @@ def test_an_app_starts_while_every_cluster_is_down_and_says_503_with_retry_after
 
 
 @pytest.mark.parametrize("testing", [True, False])
-def test_an_unhandled_offline_error_says_nothing_internal(testing: bool) -> None:
+def test_an_unhandled_offline_error_shows_no_internals(testing: bool) -> None:
     flask_app = offline_app(OFFLINE)
     flask_app.testing = testing
     response = flask_app.test_client().get("/")
@@ -215,7 +214,7 @@ class Unreachable(SecureCookieSessionInterface):
 
 @pytest.mark.parametrize("testing", [True, False])
 @pytest.mark.parametrize("where", ["after_request", "open_session"])
-def test_it_is_the_same_outside_of_views(where: str, testing: bool) -> None:
+def test_an_offline_error_outside_of_views_is_503_too(where: str, testing: bool) -> None:
     flask_app = make_app(absent("blue"))
     flask_app.testing = testing
     flask_app.add_url_rule("/", view_func=lambda: "well")
@@ -227,7 +226,7 @@ def test_it_is_the_same_outside_of_views(where: str, testing: bool) -> None:
     assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0
 
 
-def test_a_handler_of_the_app_that_finds_no_cluster_either_ends_in_a_page_of_flasks() -> None:
+def test_an_app_handler_that_fails_itself_is_500() -> None:
     flask_app = offline_app(OFFLINE)
     flask_app.testing = False
     flask_app.register_error_handler(ClientOfflineException, lambda _: raising(OFFLINE)())
@@ -243,14 +242,14 @@ def test_a_program_gets_a_problem_document(accept: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [ClientOfflineException, ClientOfflineError, HazelcastError, Exception])
-def test_a_handler_of_the_app_for_the_error_wins(kind: type[Exception]) -> None:
+def test_an_app_handler_for_the_error_wins(kind: type[Exception]) -> None:
     flask_app = offline_app(OFFLINE)
     flask_app.register_error_handler(kind, lambda error: (f"ours: {type(error).__name__}", 418))
     response = flask_app.test_client().get("/")
     assert (response.status_code, response.text) == (418, "ours: ClientOfflineException")
 
 
-def test_a_handler_that_was_there_before_wins() -> None:
+def test_an_app_handler_registered_before_wins() -> None:
     flask_app = Flask(__name__)
     flask_app.config["HAZELCAST_FAILOVER_CLUSTERS"] = absent("blue")
 
@@ -264,7 +263,7 @@ def test_a_handler_that_was_there_before_wins() -> None:
 
 
 @pytest.mark.parametrize("kind", [503, ServiceUnavailable, HTTPException])
-def test_a_page_of_the_app_for_503_is_shown_with_retry_after(kind: type[Exception] | int) -> None:
+def test_an_app_handler_for_503_gets_retry_after(kind: type[Exception] | int) -> None:
     flask_app = offline_app(OFFLINE)
     flask_app.register_error_handler(kind, lambda _: ("our page", 503))
     response = flask_app.test_client().get("/")
@@ -272,7 +271,8 @@ def test_a_page_of_the_app_for_503_is_shown_with_retry_after(kind: type[Exceptio
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_an_unknown_outcome_is_a_plain_500_since_a_retry_would_repeat_it() -> None:
+def test_an_unknown_outcome_is_500() -> None:
+    """Retry-After would invite a repetition."""
     response = offline_app(OperationOutcomeUnknown("offer of queue 'orders'")).test_client().get("/")
     assert response.status_code == 500
     assert "Retry-After" not in response.headers

@@ -1,4 +1,4 @@
-"""The HAZELCAST_FAILOVER_* keys of an app: every form they take, and what init_app refuses."""
+"""The HAZELCAST_FAILOVER_* keys of an app: their forms, and what init_app refuses."""
 
 import math
 from typing import Any
@@ -174,7 +174,8 @@ def test_a_bad_value_is_refused_with_the_key_and_its_type(name: str, value: obje
 
 
 @pytest.mark.parametrize("name", sorted(KEYS))
-def test_an_unknown_key_is_refused_with_the_nearest_valid_one_and_the_type_of_its_value(name: str) -> None:
+def test_an_unknown_key_is_refused_with_the_nearest_one(name: str) -> None:
+    """And with the type of its value."""
     mistyped = f"{name[:-1]}" if len(name) > 6 else f"{name}X"
     message = refused_by_init_app(ValueError, **{mistyped: 1.5})
     assert f"HAZELCAST_FAILOVER_{mistyped} (its value is a float)" in message
@@ -188,7 +189,7 @@ def test_a_key_in_the_wrong_case_is_unknown() -> None:
         settings(Fleet="shop")
 
 
-def test_keys_of_others_are_left_alone() -> None:
+def test_other_keys_are_ignored() -> None:
     flask_app = Flask(__name__)
     flask_app.config.update(HAZELCAST_FAILOVER_CLUSTERS=BLUE, HAZELCAST_CLIENT=object(), SECRET_KEY="x")
     HazelcastFailover(flask_app)
@@ -241,9 +242,10 @@ def test_a_number_is_taken_as_a_token(number: float) -> None:
     assert settings(ADMIN_TOKEN=number).admin_token == str(number)
 
 
-def test_a_number_that_was_typed_in_several_ways_is_refused_as_a_token(
+def test_an_ambiguous_number_is_refused_as_a_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The environment holds several texts that parse to it."""
     monkeypatch.setenv("FLASK_HAZELCAST_FAILOVER_ADMIN_TOKEN", "1.5")
     monkeypatch.setenv("SHOP_HAZELCAST_FAILOVER_ADMIN_TOKEN", "15e-1")
     message = refused_by_init_app(TypeError, ADMIN_TOKEN=1.5)
@@ -251,7 +253,7 @@ def test_a_number_that_was_typed_in_several_ways_is_refused_as_a_token(
     assert "1.5" not in message
 
 
-def test_no_refusal_of_a_token_shows_it() -> None:
+def test_no_error_shows_the_token() -> None:
     for token in (" hidden", "hid\nden", ["hidden"], {"hidden": 1}):
         with pytest.raises((TypeError, ValueError)) as refusal:
             settings(ADMIN_TOKEN=token)

@@ -1,4 +1,4 @@
-"""Signals: who gets them, from which thread, in what order, and what a bad receiver harms: nothing."""
+"""Signals: their receivers, thread and order, and what happens if a receiver raises."""
 
 import logging
 import threading
@@ -57,7 +57,8 @@ def connect() -> Iterator[Connect]:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_each_event_is_sent_by_its_own_signal_with_the_app_as_sender(name: str, connect: Connect) -> None:
+def test_each_event_is_sent_by_its_signal(name: str, connect: Connect) -> None:
+    """The app is the sender."""
     flask_app = Flask("shop")
     got: list[tuple[str, Flask, object]] = []
     for other in EVENTS:
@@ -67,7 +68,7 @@ def test_each_event_is_sent_by_its_own_signal_with_the_app_as_sender(name: str, 
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_each_signal_has_a_description_and_each_event_is_frozen(name: str) -> None:
+def test_signals_are_documented_and_events_frozen(name: str) -> None:
     assert "event" in (getattr(signals, name).__doc__ or "")
     with pytest.raises(FrozenInstanceError):
         setattr(EVENTS[name], fields(EVENTS[name])[0].name, "changed")
@@ -88,9 +89,10 @@ def test_a_receiver_runs_inside_an_app_context_of_its_own(connect: Connect) -> N
 
 
 @pytest.mark.parametrize("error", [ValueError("no such alert"), SystemExit(1)])
-def test_a_receiver_that_raises_is_logged_and_the_others_are_called(
+def test_a_receiver_that_raises_does_not_stop_the_others(
     error: BaseException, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """It is logged."""
     got: list[str] = []
 
     def raising(sender: Flask, event: object) -> None:
@@ -113,7 +115,7 @@ def test_a_receiver_that_raises_is_logged_and_the_others_are_called(
     )
 
 
-def test_a_teardown_function_that_raises_is_logged_as_well(
+def test_a_teardown_function_that_raises_is_logged(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     flask_app = Flask("shop")
@@ -138,9 +140,8 @@ def test_a_muted_signal_is_not_sent(connect: Connect) -> None:
     assert got == []
 
 
-def test_a_switch_is_told_in_order_by_one_thread_that_serves_no_request(
-    pair: tuple[LocalCluster, LocalCluster], connect: Connect
-) -> None:
+def test_signals_of_a_switch_come_in_order(pair: tuple[LocalCluster, LocalCluster], connect: Connect) -> None:
+    """From one thread, which serves no request."""
     blue, green = pair
     flask_app = make_app(blue, green)
     got: list[tuple[str, Any]] = []
@@ -176,7 +177,7 @@ def test_a_switch_is_told_in_order_by_one_thread_that_serves_no_request(
     assert len(threads) == 1 and threading.current_thread() not in threads
 
 
-def test_two_apps_on_one_extension_send_signals_each_as_itself(
+def test_two_apps_on_one_extension_are_separate_senders(
     blue: LocalCluster, green: LocalCluster, connect: Connect
 ) -> None:
     ext = HazelcastFailover()
@@ -190,7 +191,7 @@ def test_two_apps_on_one_extension_send_signals_each_as_itself(
         assert sorted(got, key=lambda sent: sent[1]) == [(first, "blue"), (second, "green")]
 
 
-def test_an_app_that_finds_no_cluster_is_told_why_for_each(connect: Connect) -> None:
+def test_clusters_exhausted_says_why_for_each(connect: Connect) -> None:
     flask_app = make_app(absent("blue"), absent("green"), TRY_COUNT=1, WAIT_TIMEOUT=2)
     got: list[Any] = []
     connect("clusters_exhausted", lambda _, event: got.append(event), flask_app)

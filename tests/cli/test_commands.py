@@ -16,16 +16,13 @@ from click.testing import Result
 from flask import Flask
 
 from flask_hazelcast_failover._cli import commands as cli
-from flask_hazelcast_failover._fleet.store import map_name
+from flask_hazelcast_failover._fleet.cluster_store import map_name
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support import fleet
 from tests.support.apps import absent, client_of, make_app
 from tests.support.fake_servers import Peer, silent
 from tests.support.fleet import Start
 from tests.support.waiting import eventually
-
-begin, start = fleet.begin, fleet.start
 
 
 @pytest.fixture
@@ -58,7 +55,7 @@ def test_check_exits_with_0_on_the_primary(flask_app: Flask) -> None:
     assert result.output == "HAZELCAST OK - blue (primary) can be reached\n"
 
 
-def test_check_exits_with_1_when_only_another_cluster_can_be_reached(green: LocalCluster) -> None:
+def test_check_exits_with_1_off_the_primary(green: LocalCluster) -> None:
     app = make_app(absent("blue"), green, RETRY_DELAY=0.01)
     with client_of(app):
         result = _run(app, "check")
@@ -67,7 +64,7 @@ def test_check_exits_with_1_when_only_another_cluster_can_be_reached(green: Loca
 
 
 @pytest.mark.parametrize("looks_on", [True, False], ids=["people", "a cron job"])
-def test_a_command_that_takes_long_says_so_to_people_only(looks_on: bool) -> None:
+def test_progress_is_printed_on_a_terminal_only(looks_on: bool) -> None:
     with Peer(silent) as peer:
         environment = {
             "FLASK_APP": "tests.support.served_app",
@@ -99,7 +96,7 @@ def test_status_says_why_each_cluster_is_down() -> None:
 
 
 @pytest.mark.parametrize(("command", "code"), [("reset", 2), ("check", 1)])
-def test_a_misspelt_fleet_is_no_success(blue: LocalCluster, command: str, code: int) -> None:
+def test_a_misspelt_fleet_is_an_error(blue: LocalCluster, command: str, code: int) -> None:
     app = make_app(blue, FLEET="misspelt")
     with client_of(app) as client:
         result = _run(app, command)
@@ -110,7 +107,8 @@ def test_a_misspelt_fleet_is_no_success(blue: LocalCluster, command: str, code: 
     assert wanted is None
 
 
-def test_check_exits_with_2_and_says_why_when_nothing_can_be_reached() -> None:
+def test_check_exits_with_2_when_nothing_can_be_reached() -> None:
+    """It says why."""
     app = make_app(absent("blue"), absent("green"), RETRY_DELAY=0.01)
     with client_of(app):
         result = _run(app, "check")
@@ -119,10 +117,11 @@ def test_check_exits_with_2_and_says_why_when_nothing_can_be_reached() -> None:
     assert "refused" in result.output
 
 
-def test_check_waits_until_clusters_without_standby_were_tried_one_after_the_other(
+def test_check_waits_for_the_whole_search_without_standby(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_SETTLING", 0.2)
+    """Without standby, the clusters are tried one after the other."""
+    monkeypatch.setattr(cli, "_SETTLE_TIMEOUT", 0.2)
     with Peer(silent) as peer:
         silent_one = f"hazelcast://silent@{peer.address}"
         slow: dict[str, Any] = {
@@ -140,7 +139,7 @@ def test_check_waits_until_clusters_without_standby_were_tried_one_after_the_oth
     )
 
 
-def test_a_command_run_within_a_process_that_serves_moves_that_process(
+def test_a_command_in_a_serving_process_moves_it(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     process = start(blue, green)
@@ -150,7 +149,7 @@ def test_a_command_run_within_a_process_that_serves_moves_that_process(
 
 
 @pytest.mark.parametrize("command", [["switch", "green"], ["reset"]])
-def test_commands_that_move_say_that_they_need_a_named_fleet(flask_app: Flask, command: list[str]) -> None:
+def test_switch_and_reset_require_a_named_fleet(flask_app: Flask, command: list[str]) -> None:
     result = _run(flask_app, *command)
     assert result.exit_code == 2
     assert "HAZELCAST_FAILOVER_FLEET" in result.output
@@ -164,7 +163,7 @@ def test_drill_exits_with_0_when_every_cluster_is_fit(flask_app: Flask) -> None:
     assert "every cluster is fit to take over" in result.output
 
 
-def test_drill_exits_with_2_and_names_the_cluster_that_is_not_fit(blue: LocalCluster) -> None:
+def test_drill_exits_with_2_when_a_cluster_is_not_fit(blue: LocalCluster) -> None:
     app = make_app(blue, absent("green"))
     with client_of(app):
         result = _run(app, "drill", "--json")
@@ -174,7 +173,8 @@ def test_drill_exits_with_2_and_names_the_cluster_that_is_not_fit(blue: LocalClu
     assert "refused" in found["clusters"][1]["problem"]
 
 
-def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster: StartCluster) -> None:
+def test_drill_warns_of_an_empty_cluster(start_cluster: StartCluster) -> None:
+    """It leaves nothing behind itself."""
     full, empty = start_cluster("blue"), start_cluster("green")
     app = make_app(full, empty)
     with client_of(app) as client:
@@ -187,7 +187,7 @@ def test_drill_leaves_nothing_behind_and_warns_of_an_empty_cluster(start_cluster
     assert empty_one in json.loads(result.output)["warnings"]
 
 
-def test_a_command_that_follows_the_fleet_does_not_tell_of_a_move(
+def test_a_shell_that_follows_its_fleet_logs_no_warning(
     pair: Any, start: Start, begin: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     server, shell = start(*pair, FLEET="followed"), begin(*pair, FLEET="followed")
@@ -197,13 +197,11 @@ def test_a_command_that_follows_the_fleet_does_not_tell_of_a_move(
     caplog.clear()
     with caplog.at_level(logging.INFO):
         assert "1 on green" in _run(shell.flask_app, "check").output
-        told = eventually(lambda: [one for one in caplog.records if "going to blue" in one.getMessage()])
+        told = eventually(lambda: [one for one in caplog.records if "switching to blue" in one.getMessage()])
     assert {record.levelname for record in told} == {"INFO"}
 
 
-def test_drill_warns_of_the_way_back_to_a_primary_that_is_empty(
-    pair: Any, start: Start, begin: Start
-) -> None:
+def test_drill_warns_of_a_reset_to_an_empty_primary(pair: Any, start: Start, begin: Start) -> None:
     """It goes by where the processes of the fleet are, not by where a command would begin."""
     server, shell = start(*pair, FLEET="drilled"), begin(*pair, FLEET="drilled")
     assert server.post("switch", cluster="green").status_code == 200

@@ -1,4 +1,4 @@
-"""FailoverConfig: where a cluster lives, by fixed addresses or by a name of DNS."""
+"""FailoverConfig: clusters with fixed addresses and with DNS names."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from tests.support.dns import Failure, LoopbackDns, default_resolver
 
 
 class TestDnsClusters:
-    def test_adding_one_asks_no_dns(self) -> None:
+    def test_adding_one_looks_nothing_up(self) -> None:
         with LoopbackDns() as server, default_resolver(server):
             FailoverConfig().add_cname_cluster("a", DNS_NAME)
             assert server.queries(DNS_NAME) == 0
 
-    def test_its_client_config_has_the_addresses_of_the_name(self) -> None:
+    def test_its_client_config_has_the_resolved_addresses(self) -> None:
         failover = FailoverConfig()
         failover.add_cname_cluster("a", DNS_NAME, port=5702)
         with LoopbackDns() as server, default_resolver(server):
             server.answer(DNS_NAME, "127.0.0.2", "127.0.0.3", through=("eu.example.com",))
             assert failover.to_client_config(0).cluster_members == ["127.0.0.2:5702", "127.0.0.3:5702"]
 
-    def test_a_name_without_addresses_is_an_error_that_names_it(self) -> None:
+    def test_a_name_without_addresses_is_an_error(self) -> None:
         failover = FailoverConfig()
         failover.add_cname_cluster("a", DNS_NAME)
         expected = pytest.raises(ClientOfflineException, match=DNS_NAME)
         with LoopbackDns() as server, default_resolver(server), expected:
             failover.to_client_config(0)
 
-    def test_once_known_the_addresses_outlive_a_failure_of_dns(self) -> None:
+    def test_known_addresses_survive_a_failure_of_dns(self) -> None:
         failover = FailoverConfig()
         failover.add_cname_cluster("a", DNS_NAME, refresh_interval=0)
         with LoopbackDns() as server, default_resolver(server):
@@ -42,7 +42,7 @@ class TestDnsClusters:
             server.reply(DNS_NAME, Failure.SERVFAIL)
             assert failover.to_client_config(0).cluster_members == ["127.0.0.2:5701"]
 
-    def test_a_client_made_from_its_config_goes_on_asking_dns(self) -> None:
+    def test_a_client_with_its_config_continues_to_resolve(self) -> None:
         failover = FailoverConfig(try_count=4)
         failover.add_cluster("first", NODE)
         failover.add_cname_cluster("a", DNS_NAME, refresh_interval=5, label="eu", client_name="shop")
@@ -67,7 +67,7 @@ class TestDnsClusters:
         assert not cluster.is_dns
         assert cluster.addresses == ("127.0.0.2:5701", "127.0.0.9:5701")
 
-    def test_a_cluster_makes_resolvers_of_its_own_name_only(self) -> None:
+    def test_only_dns_clusters_have_resolvers(self) -> None:
         failover = FailoverConfig()
         failover.add_cname_cluster("a", DNS_NAME, port=5702, refresh_interval=5)
         failover.add_cluster("b", NODE)
@@ -119,7 +119,9 @@ class TestAddresses:
             (["[::1]:5701"], ValueError, "IPv6 is not supported"),
         ],
     )
-    def test_a_bad_address_is_refused_by_place(self, given: Any, error: type[Exception], said: str) -> None:
+    def test_a_bad_address_is_refused_with_its_index(
+        self, given: Any, error: type[Exception], said: str
+    ) -> None:
         with pytest.raises(error, match=said):
             FailoverConfig().add_cluster("a", given)
 

@@ -1,4 +1,4 @@
-"""ClientConfig: the official configuration, stricter, and what this client makes of it."""
+"""ClientConfig: the official configuration, stricter, and how this client uses it."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ VALUES: dict[str, Any] = {
 }
 
 
-def taken_over(config: Config) -> ClientConfig:
-    """What the client makes of a configuration."""
+def used(config: Config) -> ClientConfig:
+    """The configuration that a client uses when it is given this one."""
     return FailoverConfig.from_client_config(config).to_client_config(0)
 
 
@@ -92,7 +92,7 @@ def test_a_dictionary_sets_every_option() -> None:
     assert config.try_count == 7
 
 
-def test_none_in_a_dictionary_is_passed_over() -> None:
+def test_none_in_a_dictionary_is_ignored() -> None:
     config = ClientConfig.from_dict(
         {"cluster_name": None, "creds_password": None, "redo_operation": None, "try_count": None}
     )
@@ -106,13 +106,13 @@ def test_a_dictionary_is_not_changed_and_not_shared() -> None:
     assert given == {"near_caches": {"products": {"time_to_live": 10}}}
 
 
-def test_an_unknown_option_in_a_dictionary_is_refused_with_the_nearest_name() -> None:
+def test_an_unknown_option_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match=r"'cluster_member'.*did you mean 'cluster_members'"):
         ClientConfig.from_dict({"cluster_member": ["east:5701"]})
 
 
 @pytest.mark.parametrize("name", sorted(OWNED))
-def test_an_option_that_this_client_decides_is_refused_in_a_dictionary(name: str) -> None:
+def test_an_owned_option_in_a_dictionary_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is decided by this client"):
         ClientConfig.from_dict({name: OWNED[name]})
 
@@ -126,7 +126,7 @@ def test_an_option_that_this_client_decides_is_refused_in_a_dictionary(name: str
         ("reconnect_mode", "try_count"),
     ],
 )
-def test_a_refused_option_names_the_setting_that_does_its_job(name: str, setting: str) -> None:
+def test_a_refused_option_names_the_setting_to_use(name: str, setting: str) -> None:
     with pytest.raises(ValueError, match=setting):
         ClientConfig.from_dict({name: OWNED[name]})
 
@@ -138,7 +138,7 @@ def test_cloud_discovery_is_refused() -> None:
     config = ClientConfig()
     config.cloud_discovery_token = "hunter2"
     with pytest.raises(ValueError, match="cloud_discovery_token"):
-        taken_over(config)
+        used(config)
 
 
 @pytest.mark.parametrize(
@@ -207,19 +207,20 @@ def test_a_copy_can_be_changed_alone(duplicate: Any) -> None:
     assert (other.cluster_name, other.creds_password) == ("east", "hunter2")
 
 
-def test_options_that_this_client_decides_are_ignored_with_one_warning_naming_them() -> None:
+def test_owned_attributes_are_ignored_with_one_warning() -> None:
+    """It names all of them."""
     config = ClientConfig()
     for name, value in OWNED.items():
         setattr(config, name, value)
     with pytest.warns(UserWarning, match="ignored") as caught:
-        made = taken_over(config)
+        made = used(config)
     (warning,) = caught
     assert all(name in str(warning.message) for name in OWNED)
     assert warning.filename == __file__
     assert all(getattr(made, name) == getattr(Config(), name) for name in OWNED)
 
 
-def test_each_take_over_of_the_same_configuration_warns_once() -> None:
+def test_each_use_of_a_configuration_warns_once() -> None:
     config = ClientConfig()
     config.redo_operation = True
     for _ in range(2):
@@ -228,17 +229,17 @@ def test_each_take_over_of_the_same_configuration_warns_once() -> None:
         assert len(caught) == 1
 
 
-def test_a_configuration_with_defaults_only_is_taken_over_without_a_warning() -> None:
+def test_a_configuration_with_defaults_does_not_warn() -> None:
     config = ClientConfig()
     config.redo_operation = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        taken_over(config)
+        used(config)
 
 
-def test_a_configuration_taken_over_keeps_its_options_and_stays_as_it_was() -> None:
+def test_a_configuration_is_read_and_not_changed() -> None:
     config = ClientConfig.from_dict(VALUES)
-    made = taken_over(config)
+    made = used(config)
     for name, value in VALUES.items():
         if name != "near_caches":
             assert getattr(made, name) == value
@@ -249,16 +250,16 @@ def test_a_configuration_taken_over_keeps_its_options_and_stays_as_it_was() -> N
     assert config.near_caches["products"].time_to_live == 10
 
 
-def test_an_option_changed_in_place_is_taken_over() -> None:
+def test_an_option_changed_in_place_is_read() -> None:
     config = ClientConfig()
     config.cluster_members.append("east-node1:5701")
     config.labels.append("web")
-    made = taken_over(config)
+    made = used(config)
     assert made.cluster_members == ["east-node1:5701"]
     assert made.labels == ["web"]
 
 
-def test_an_option_set_to_its_default_still_wins_over_the_common_one() -> None:
+def test_an_explicit_default_overrides_the_common_option() -> None:
     config = ClientConfig()
     config.smart_routing = True
     (cluster,) = FailoverConfig.from_client_config(config).clusters
@@ -276,22 +277,22 @@ def test_each_client_gets_a_load_balancer_of_its_own() -> None:
     assert len({id(balancer) for balancer in balancers}) == 3
 
 
-def test_without_members_it_means_the_official_default() -> None:
-    assert taken_over(ClientConfig()).cluster_members == [
+def test_without_members_the_official_default_is_used() -> None:
+    assert used(ClientConfig()).cluster_members == [
         "127.0.0.1:5701",
         "127.0.0.1:5702",
         "127.0.0.1:5703",
     ]
 
 
-def test_an_official_configuration_is_taken_over_too() -> None:
+def test_an_official_configuration_is_accepted() -> None:
     config = Config()
     config.cluster_name = "east"
     config.statistics_enabled = True
-    made = taken_over(config)
+    made = used(config)
     assert (made.cluster_name, made.statistics_enabled, made.try_count) == ("east", True, 3)
 
 
-def test_nothing_else_is_taken_over() -> None:
+def test_anything_else_is_refused() -> None:
     with pytest.raises(TypeError, match=r"ClientConfig.*dict"):
-        taken_over({"cluster_name": "east"})  # type: ignore[arg-type]
+        used({"cluster_name": "east"})  # type: ignore[arg-type]

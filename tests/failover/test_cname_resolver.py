@@ -47,7 +47,7 @@ def test_an_answer_too_long_for_udp_is_fetched_over_tcp(server: LoopbackDns) -> 
     assert server.transports(NAME) == ["udp", "tcp"]
 
 
-def test_an_ipv4_address_stands_for_itself_and_nobody_is_asked(server: LoopbackDns) -> None:
+def test_an_ipv4_address_is_not_looked_up(server: LoopbackDns) -> None:
     resolver = CNAMEResolver("127.0.0.9")
     assert resolver.resolve() == resolver.refresh() == ["127.0.0.9:5701"]
     assert server.queries("127.0.0.9") == 0
@@ -59,7 +59,7 @@ def test_a_short_name_is_completed_by_the_search_list(server: LoopbackDns) -> No
         assert CNAMEResolver("hazelcast").resolve() == ["127.0.0.2:5701"]
 
 
-def test_the_default_resolver_is_asked_for_at_each_lookup(server: LoopbackDns) -> None:
+def test_each_lookup_uses_the_current_default_resolver(server: LoopbackDns) -> None:
     server.answer(NAME, "127.0.0.2")
     resolver = CNAMEResolver(NAME)
     resolver.resolve()
@@ -75,14 +75,14 @@ def test_an_answer_is_kept_for_the_refresh_interval(server: LoopbackDns) -> None
     assert server.queries(NAME) == 1
 
 
-def test_an_answer_older_than_the_refresh_interval_is_asked_for_again(server: LoopbackDns) -> None:
+def test_resolve_looks_up_again_after_the_refresh_interval(server: LoopbackDns) -> None:
     server.reply(NAME, Addresses(("127.0.0.2",)), Addresses(("127.0.0.3",)))
     resolver = CNAMEResolver(NAME, refresh_interval=0.05)
     assert resolver.resolve() == ["127.0.0.2:5701"]
     eventually(lambda: resolver.resolve() == ["127.0.0.3:5701"])
 
 
-def test_refresh_asks_again_at_once(server: LoopbackDns) -> None:
+def test_refresh_looks_up_at_once(server: LoopbackDns) -> None:
     server.reply(NAME, Addresses(("127.0.0.2",)), Addresses(("127.0.0.3",)))
     resolver = CNAMEResolver(NAME)
     assert resolver.resolve() == ["127.0.0.2:5701"]
@@ -91,7 +91,7 @@ def test_refresh_asks_again_at_once(server: LoopbackDns) -> None:
     assert resolver.addresses == ("127.0.0.3:5701",)
 
 
-def test_refresh_is_not_answered_from_the_cache_of_the_default_resolver(server: LoopbackDns) -> None:
+def test_refresh_bypasses_the_cache_of_the_default_resolver(server: LoopbackDns) -> None:
     server.reply(NAME, Addresses(("127.0.0.2",)), Addresses(("127.0.0.3",)))
     dns.resolver.get_default_resolver().cache = dns.resolver.Cache()
     resolver = CNAMEResolver(NAME)
@@ -99,7 +99,7 @@ def test_refresh_is_not_answered_from_the_cache_of_the_default_resolver(server: 
     assert resolver.refresh() == ["127.0.0.3:5701"]
 
 
-def test_what_is_returned_is_the_callers_own_list(server: LoopbackDns) -> None:
+def test_the_returned_list_is_a_copy(server: LoopbackDns) -> None:
     server.answer(NAME, "127.0.0.2")
     resolver = CNAMEResolver(NAME)
     resolver.resolve().clear()
@@ -116,9 +116,10 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("failure", "reason"), FAILURES)
-def test_a_failed_lookup_keeps_the_last_known_addresses_and_says_why(
+def test_a_failed_lookup_keeps_the_last_known_addresses(
     server: LoopbackDns, failure: Failure, reason: str
 ) -> None:
+    """last_error says why it failed."""
     server.answer(NAME, "127.0.0.2")
     resolver = CNAMEResolver(NAME)
     assert resolver.resolve() == ["127.0.0.2:5701"]
@@ -134,9 +135,7 @@ def test_a_failed_lookup_keeps_the_last_known_addresses_and_says_why(
 
 
 @pytest.mark.parametrize(("failure", "reason"), FAILURES)
-def test_a_name_that_never_had_an_answer_is_an_error_that_names_it(
-    server: LoopbackDns, failure: Failure, reason: str
-) -> None:
+def test_a_name_that_never_resolved_is_an_error(server: LoopbackDns, failure: Failure, reason: str) -> None:
     server.reply(NAME, failure)
     resolver = CNAMEResolver(NAME)
     with default_resolver(server, lifetime=0.3):
@@ -149,9 +148,10 @@ def test_a_name_that_never_had_an_answer_is_an_error_that_names_it(
     assert resolver.resolve() == ["127.0.0.2:5701"]
 
 
-def test_a_name_without_answer_is_given_up_within_ten_seconds_whatever_the_resolver_allows(
+def test_a_lookup_ends_within_ten_seconds(
     server: LoopbackDns,
 ) -> None:
+    """However long the default resolver would try."""
     server.reply(NAME, Failure.SILENCE)
     began = fair_time()
     with default_resolver(server, lifetime=60.0), pytest.raises(ClientOfflineException, match="timed out"):
@@ -159,7 +159,7 @@ def test_a_name_without_answer_is_given_up_within_ten_seconds_whatever_the_resol
     assert fair_time() - began < 10
 
 
-def test_refresh_can_be_given_a_time(server: LoopbackDns) -> None:
+def test_refresh_takes_a_timeout(server: LoopbackDns) -> None:
     server.reply(NAME, Failure.SILENCE)
     began = fair_time()
     with pytest.raises(ClientOfflineException, match="timed out"):
@@ -167,7 +167,7 @@ def test_refresh_can_be_given_a_time(server: LoopbackDns) -> None:
     assert fair_time() - began < 1
 
 
-def test_a_machine_without_dns_servers_is_an_error_that_says_so() -> None:
+def test_without_dns_servers_the_error_says_so() -> None:
     with (
         no_dns_server_configured(),
         pytest.raises(ClientOfflineException, match="no DNS server is configured"),
@@ -182,7 +182,7 @@ def test_the_next_server_is_asked_when_the_first_one_fails(server: LoopbackDns) 
         assert CNAMEResolver(NAME).resolve() == ["127.0.0.2:5701"]
 
 
-def test_after_a_failure_resolve_does_not_ask_at_every_call(server: LoopbackDns) -> None:
+def test_after_a_failure_resolve_pauses(server: LoopbackDns) -> None:
     server.reply(NAME, Addresses(("127.0.0.2",)), Failure.SERVFAIL)
     resolver = CNAMEResolver(NAME, refresh_interval=60.0)
     resolver.resolve()
@@ -192,7 +192,7 @@ def test_after_a_failure_resolve_does_not_ask_at_every_call(server: LoopbackDns)
     assert server.queries(NAME) == 2
 
 
-def test_after_a_failure_resolve_asks_again_once_the_refresh_interval_is_over(server: LoopbackDns) -> None:
+def test_after_a_failure_a_short_refresh_interval_is_kept(server: LoopbackDns) -> None:
     server.reply(NAME, Addresses(("127.0.0.2",)), Failure.SERVFAIL, Addresses(("127.0.0.3",)))
     resolver = CNAMEResolver(NAME, refresh_interval=0.05)
     resolver.resolve()
@@ -215,7 +215,7 @@ def test_an_outage_of_dns_is_one_warning(server: LoopbackDns, caplog: pytest.Log
         assert "127.0.0.2:5701" in warning
 
 
-def test_threads_that_ask_at_the_same_time_share_one_lookup(server: LoopbackDns) -> None:
+def test_concurrent_calls_share_one_lookup(server: LoopbackDns) -> None:
     server.answer(NAME, "127.0.0.2", after=0.3)
     resolver = CNAMEResolver(NAME)
     together = threading.Barrier(8)
@@ -230,7 +230,7 @@ def test_threads_that_ask_at_the_same_time_share_one_lookup(server: LoopbackDns)
     assert server.queries(NAME) == 1
 
 
-def test_threads_that_wait_for_a_failing_lookup_fail_with_it(server: LoopbackDns) -> None:
+def test_concurrent_calls_share_a_failure(server: LoopbackDns) -> None:
     server.reply(NAME, Failure.SILENCE)
     resolver = CNAMEResolver(NAME)
     together = threading.Barrier(4)
@@ -249,7 +249,7 @@ def test_threads_that_wait_for_a_failing_lookup_fail_with_it(server: LoopbackDns
     assert server.queries(NAME) == 1
 
 
-def test_a_resolver_that_raises_anything_else_is_a_failed_lookup(server: LoopbackDns) -> None:
+def test_any_exception_of_a_resolver_is_a_failed_lookup(server: LoopbackDns) -> None:
     class Broken(dns.resolver.Resolver):
         def resolve(self, *args: object, **kwargs: object) -> dns.resolver.Answer:
             raise RuntimeError("out of order")
@@ -262,7 +262,7 @@ def test_a_resolver_that_raises_anything_else_is_a_failed_lookup(server: Loopbac
     assert resolver.last_error == "RuntimeError: out of order"
 
 
-def test_a_resolver_put_in_by_a_program_needs_no_more_than_resolve(server: LoopbackDns) -> None:
+def test_a_custom_resolver_needs_only_resolve(server: LoopbackDns) -> None:
     class Narrow:
         def resolve(self, *args: Any, **kwargs: Any) -> dns.resolver.Answer:
             return asked.resolve(*args, **kwargs)

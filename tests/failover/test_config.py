@@ -1,4 +1,4 @@
-"""FailoverConfig: the order of the clusters, the current one, and what copies and views of it share."""
+"""FailoverConfig: the order of the clusters, the current one, copies and views."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TestOrder:
             failover.add_cluster(label, NODE, priority=1)
         assert order_of(failover) == ["c", "a", "b"]
 
-    def test_no_priority_means_after_the_last_one_at_that_time(self) -> None:
+    def test_without_priority_a_cluster_comes_last(self) -> None:
         failover = FailoverConfig()
         failover.add_cluster("a", NODE, priority=5)
         failover.add_cluster("b", NODE)
@@ -58,7 +58,7 @@ class TestOrder:
         assert order_of(failover) == ["a", "b", "c", "d"]
         assert [cluster.priority for cluster in failover.clusters] == [5, 6, 6, 9]
 
-    def test_the_first_cluster_added_without_priority_has_the_highest(self) -> None:
+    def test_the_first_cluster_without_priority_has_the_highest(self) -> None:
         assert with_clusters("a").clusters[0].priority == 0
 
     def test_arguments_may_be_given_by_position(self) -> None:
@@ -73,7 +73,7 @@ class TestOrder:
 
 
 class TestCurrentCluster:
-    def test_stepping_goes_through_the_order_and_ends_past_the_last(self) -> None:
+    def test_stepping_ends_past_the_last_cluster(self) -> None:
         failover = with_clusters("a", "b")
         assert failover.current_cluster_index == 0
         assert failover.get_current_cluster().cluster_name == "a"
@@ -106,13 +106,15 @@ class TestCurrentCluster:
         with pytest.raises(ClientOfflineException, match="add_cluster"):
             failover.get_current_cluster()
 
-    def test_before_the_first_switch_a_cluster_added_in_front_becomes_current(self) -> None:
+    def test_a_cluster_added_in_front_becomes_current(self) -> None:
+        """Before the first switch."""
         failover = FailoverConfig()
         failover.add_cluster("b", NODE, priority=1)
         failover.add_cluster("a", NODE, priority=0)
         assert failover.get_current_cluster().label == "a"
 
-    def test_after_a_switch_a_cluster_added_in_front_leaves_the_current_one_current(self) -> None:
+    def test_after_a_switch_the_current_cluster_is_kept(self) -> None:
+        """A cluster is added in front of it."""
         failover = FailoverConfig()
         failover.add_cluster("b", NODE, priority=1)
         failover.add_cluster("c", NODE, priority=2)
@@ -122,7 +124,7 @@ class TestCurrentCluster:
         failover.add_cluster("d", NODE)
         assert failover.get_current_cluster().label == "c"
 
-    def test_threads_that_step_together_each_get_a_cluster_of_their_own(self) -> None:
+    def test_concurrent_steps_get_different_clusters(self) -> None:
         failover = with_clusters(*(f"c{index}" for index in range(1, 201)))
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda _: failover.switch_to_next_cluster(), range(250)))
@@ -130,7 +132,7 @@ class TestCurrentCluster:
         assert len(labels) == len(set(labels)) == 199
         assert failover.current_cluster_index == 200
 
-    def test_threads_that_add_together_lose_no_cluster(self) -> None:
+    def test_concurrent_additions_lose_no_cluster(self) -> None:
         failover = FailoverConfig()
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda index: failover.add_cluster(f"c{index}", NODE), range(100)))
@@ -146,7 +148,7 @@ class TestLabels:
         assert order_of(failover) == ["prod", "prod-eu"]
         assert [cluster.cluster_name for cluster in failover.clusters] == ["prod", "prod"]
 
-    def test_a_label_twice_is_refused_with_what_to_do(self) -> None:
+    def test_a_duplicate_label_is_refused_with_advice(self) -> None:
         failover = with_clusters("prod")
         adds: list[Callable[[], None]] = [
             lambda: failover.add_cluster("prod", NODE),
@@ -170,14 +172,14 @@ class TestFromConfigs:
         failover = FailoverConfig.from_configs([named("prod", f"{host}:1") for host in ("a", "b", "c")])
         assert order_of(failover) == ["prod", "prod-2", "prod-3"]
 
-    def test_its_try_count_wins_over_that_of_each_config(self) -> None:
+    def test_its_try_count_overrides_that_of_each_config(self) -> None:
         config = named("east")
         config.try_count = 9
         assert FailoverConfig.from_configs([config], try_count=2).to_client_config(0).try_count == 2
         assert FailoverConfig.from_configs([config]).try_count == 3
         assert FailoverConfig.from_client_config(config).try_count == 9
 
-    def test_later_changes_of_a_config_change_nothing(self) -> None:
+    def test_later_changes_of_a_config_have_no_effect(self) -> None:
         config = named("east", "east:5701")
         failover = FailoverConfig.from_configs([config])
         config.cluster_members.append("other:5701")
@@ -202,7 +204,7 @@ class TestFromConfigs:
 
 
 class TestToClientConfig:
-    def test_it_has_all_that_the_cluster_was_given(self) -> None:
+    def test_it_has_all_options_of_the_cluster(self) -> None:
         failover = FailoverConfig(try_count=5)
         failover.add_cluster("a", NODE, creds_username="shop", near_caches={"m": {"time_to_live": 3}})
         config = failover.to_client_config(0)
@@ -223,7 +225,7 @@ class TestToClientConfig:
         assert second.near_caches["m"].time_to_live == 3
         assert second.cluster_members == NODE
 
-    def test_what_the_caller_changes_later_changes_nothing(self) -> None:
+    def test_later_changes_by_the_caller_have_no_effect(self) -> None:
         labels = ["web"]
         addresses = list(NODE)
         failover = FailoverConfig()
@@ -257,7 +259,7 @@ COPIES: dict[str, Callable[[FailoverConfig], FailoverConfig]] = {
 
 
 @pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
-def test_a_copy_has_the_same_clusters_and_a_state_of_its_own(
+def test_a_copy_is_independent(
     duplicate: Callable[[FailoverConfig], FailoverConfig],
 ) -> None:
     failover = FailoverConfig(try_count=4)
@@ -273,7 +275,7 @@ def test_a_copy_has_the_same_clusters_and_a_state_of_its_own(
 
 
 class TestClusterConfig:
-    def test_it_never_changes(self) -> None:
+    def test_it_is_immutable(self) -> None:
         failover = FailoverConfig()
         failover.add_cluster("a", NODE, labels=["web"])
         (cluster,) = failover.clusters
@@ -290,7 +292,7 @@ class TestClusterConfig:
         assert hash(first) == hash(second)
         assert first != ClusterConfig("a", "a", ("n:1",))
 
-    def test_its_own_options_win_over_common_ones(self) -> None:
+    def test_its_own_options_override_common_ones(self) -> None:
         cluster = ClusterConfig("a", "a", ("n:1",), client_options={"heartbeat_interval": 2})
         config = build_config(cluster, {"heartbeat_interval": 9, "labels": ["web"]}, ["m:2"])
         assert (config.heartbeat_interval, config.labels, config.cluster_members) == (2, ["web"], ["m:2"])
@@ -325,15 +327,14 @@ class TestReadOnlyView:
         ],
         ids=["reset", "switch_to_next_cluster", "add_cluster", "add_cname_cluster"],
     )
-    def test_what_would_change_it_is_refused_and_names_what_to_use(
+    def test_a_change_is_refused_with_advice(
         self, failover: FailoverConfig, change: Callable[[ReadOnlyFailover], None]
     ) -> None:
         with pytest.raises(TypeError, match=r"client\.reset\(\)"):
             change(view_of(failover))
 
-    def test_past_the_last_cluster_it_says_why_and_advises_nothing_that_it_refuses(
-        self, failover: FailoverConfig
-    ) -> None:
+    def test_past_the_last_cluster_the_error_says_why(self, failover: FailoverConfig) -> None:
+        """It does not advise what it refuses."""
         with pytest.raises(ClientOfflineException) as raised:
             view_of(failover, lambda: 2).get_current_cluster()
         assert str(raised.value) == "no cluster can be reached: a (refused), b (timed out)"

@@ -1,4 +1,4 @@
-"""FailoverConfig: what is refused, by name and without showing a secret."""
+"""FailoverConfig: bad arguments are refused by name, without showing a secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask_hazelcast_failover.failover import ClientConfig, FailoverConfig
 from tests.support.addresses import DNS_NAME, NODE
 
 HUGE = 10**5000
-"""A number that is no float, and that Python refuses to write."""
+"""A number too large for a float, and for Python to format."""
 
 
 class TestRefusals:
@@ -83,7 +83,7 @@ class TestRefusals:
         with pytest.raises(error, match="try_count"):
             FailoverConfig.from_configs([ClientConfig()], try_count=value)
 
-    def test_none_as_a_client_option_is_passed_over(self) -> None:
+    def test_none_as_a_client_option_is_ignored(self) -> None:
         failover = FailoverConfig()
         failover.add_cluster("a", NODE, creds_password=None, redo_operation=None)
         assert dict(failover.clusters[0].client_options) == {}

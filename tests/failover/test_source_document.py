@@ -1,4 +1,4 @@
-"""Every code block of the source document runs, with nothing replaced but package name and addresses."""
+"""Every code block of the source document runs; only the package name and addresses are replaced."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def document() -> Iterator[Document]:
 
 
 @pytest.fixture(scope="module")
-def both() -> Iterator[dict[str, LocalCluster]]:
+def clusters() -> Iterator[dict[str, LocalCluster]]:
     """Running clusters called as the document calls them."""
     clusters = {name: LocalCluster(name) for name in ("primary", "backup")}
     start_together(*clusters.values())
@@ -99,8 +99,8 @@ def server() -> Iterator[LoopbackDns]:
         yield started
 
 
-def nobody() -> str:
-    """An address where nothing listens."""
+def unused_address() -> str:
+    """An address without a listener."""
     return f"127.0.0.1:{free_port()}"
 
 
@@ -110,7 +110,7 @@ def works(client: Any) -> bool:
     return bool(entries.get("key") == "value")
 
 
-def test_no_block_is_left_out() -> None:
+def test_every_block_is_tested() -> None:
     assert list(BLOCKS) == [
         "Configuration",
         "Adding Clusters",
@@ -144,14 +144,14 @@ def test_adding_clusters(document: Document, server: LoopbackDns) -> None:
     assert failover.to_client_config(3).cluster_members == ["127.0.0.2:5701"]
 
 
-def test_a_client_finds_the_cluster_that_was_added_by_a_dns_name(
+def test_a_client_finds_a_cluster_by_its_dns_name(
     document: Document, server: LoopbackDns, start_cluster: StartCluster
 ) -> None:
     cluster = start_cluster("dynamic-cluster")
     ip, port = cluster.addresses[0].split(":")
     server.answer("hazelcast.internal.example.com", ip)
     document.names["failover"] = FailoverConfig(try_count=1)
-    replaced = {"node1:5701": nobody(), "node2:5701": nobody(), "port=5701": f"port={port}"}
+    replaced = {"node1:5701": unused_address(), "node2:5701": unused_address(), "port=5701": f"port={port}"}
     failover = document.run("Adding Clusters", replaced)["failover"]
     client = document.names["client"] = HazelcastClient(failover)
     client.start()
@@ -159,28 +159,28 @@ def test_a_client_finds_the_cluster_that_was_added_by_a_dns_name(
     assert works(client)
 
 
-def test_converting_to_client_config(document: Document, both: dict[str, LocalCluster]) -> None:
-    replaced = {"node1:5701": both["primary"].addresses[0], "node2:5701": both["backup"].addresses[0]}
+def test_converting_to_client_config(document: Document, clusters: dict[str, LocalCluster]) -> None:
+    replaced = {"node1:5701": clusters["primary"].addresses[0], "node2:5701": clusters["backup"].addresses[0]}
     names = document.run("Converting to ClientConfig", replaced)
     assert names["config"].cluster_name == "primary"
     assert names["client"].status().current_cluster == "primary"
     assert works(names["client"])
 
 
-def test_the_manual_loop_connects_to_the_primary_when_it_is_up(
-    document: Document, both: dict[str, LocalCluster], capsys: pytest.CaptureFixture[str]
+def test_the_manual_loop_connects_to_the_primary(
+    document: Document, clusters: dict[str, LocalCluster], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced = {f"{name}:5701": cluster.addresses[0] for name, cluster in both.items()}
+    replaced = {f"{name}:5701": cluster.addresses[0] for name, cluster in clusters.items()}
     names = document.run("Manual Failover Logic", replaced)
     assert capsys.readouterr().out.splitlines() == ["Connected to primary"]
     assert names["failover"].current_cluster_index == 0
     assert works(names["client"])
 
 
-def test_the_manual_loop_connects_to_the_backup_when_only_that_is_up(
-    document: Document, both: dict[str, LocalCluster], capsys: pytest.CaptureFixture[str]
+def test_the_manual_loop_connects_to_the_backup(
+    document: Document, clusters: dict[str, LocalCluster], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced = {"primary:5701": nobody(), "backup:5701": both["backup"].addresses[0]}
+    replaced = {"primary:5701": unused_address(), "backup:5701": clusters["backup"].addresses[0]}
     names = document.run("Manual Failover Logic", replaced)
     printed = capsys.readouterr().out.splitlines()
     assert printed == ["Failed to connect to cluster 0", "Connected to backup"]
@@ -188,10 +188,10 @@ def test_the_manual_loop_connects_to_the_backup_when_only_that_is_up(
     assert works(names["client"])
 
 
-def test_the_manual_loop_ends_with_its_exception_when_every_cluster_is_down(
+def test_the_manual_loop_raises_when_every_cluster_is_down(
     document: Document, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    replaced = {"primary:5701": nobody(), "backup:5701": nobody()}
+    replaced = {"primary:5701": unused_address(), "backup:5701": unused_address()}
     with pytest.raises(Exception, match=r"^Could not connect to any cluster$") as caught:
         document.run("Manual Failover Logic", replaced)
     assert type(caught.value) is Exception
@@ -215,14 +215,12 @@ def test_creating_from_client_configs(document: Document) -> None:
     assert failover.to_client_config(1).cluster_members == ["west-node1:5701"]
 
 
-def test_a_client_connects_with_what_was_created_from_client_configs(
-    document: Document, both: dict[str, LocalCluster]
-) -> None:
+def test_a_client_connects_with_client_configs(document: Document, clusters: dict[str, LocalCluster]) -> None:
     replaced = {
         "east-coast": "primary",
         "west-coast": "backup",
-        "east-node1:5701": nobody(),
-        "west-node1:5701": both["backup"].addresses[0],
+        "east-node1:5701": unused_address(),
+        "west-node1:5701": clusters["backup"].addresses[0],
     }
     failover = document.run("Creating from ClientConfigs", replaced)["failover"]
     client = document.names["client"] = HazelcastClient(failover)

@@ -1,4 +1,4 @@
-"""Who belongs to a fleet, where late starters go, and when all come back: several processes on real clusters."""
+"""Who belongs to a fleet, where late starters begin, and failback: several processes on real clusters."""
 
 from __future__ import annotations
 
@@ -14,39 +14,36 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_hazelcast_failover import ClientConfig, HazelcastClient
 from flask_hazelcast_failover._fleet import fleet as fleet_module
 from flask_hazelcast_failover._fleet import server_name
-from flask_hazelcast_failover._fleet import store as boards
+from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot, map_name
+from flask_hazelcast_failover._fleet.fleet_store import FleetStore, read_once
 from flask_hazelcast_failover._fleet.records import by_majority
-from flask_hazelcast_failover._fleet.store import FleetStore, StoreSnapshot, map_name
 from flask_hazelcast_failover.client._official import OfficialClient
 from flask_hazelcast_failover.client.events import Reason
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support import fleet
 from tests.support.apps import absent, url_of
 from tests.support.fleet import Start, together
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
-begin, start = fleet.begin, fleet.start
-
-
 # Who belongs to a fleet
 
 
-def test_two_fleets_on_the_same_clusters_never_see_each_other(
+def test_fleets_on_the_same_clusters_are_separate(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     one, other = start(blue, green, FLEET="one"), start(blue, green, FLEET="other")
     unnamed, another = start(blue, green), start(blue, green)
     assert one.post("switch", cluster="green").get_json()["told"] == [one.id]
-    time.sleep(1.2)  # the time within which others of the fleet would have acted
+    time.sleep(1.2)  # others of the fleet would have switched by then
     for process in (other, unnamed, another):
         assert process.place == ("blue", 1)
         assert (set(process.seen), process.fleet["desired"]) == ({process.id}, None)
 
 
-def test_who_has_served_no_request_sees_the_fleet_and_does_not_count(
+def test_a_shell_sees_the_fleet_and_does_not_count(
     blue: LocalCluster, green: LocalCluster, start: Start, begin: Start
 ) -> None:
+    """A shell has served no request. It can still switch the fleet."""
     process, shell = start(blue, green, FLEET="shells"), begin(blue, green, FLEET="shells")
     shell.client.start()
     together(process)
@@ -59,9 +56,7 @@ def test_who_has_served_no_request_sees_the_fleet_and_does_not_count(
     assert process.desired["by"] == f"process {shell.id}"
 
 
-def test_a_process_is_one_of_the_fleet_before_the_session_of_its_first_request_is_opened(
-    blue: LocalCluster, begin: Start
-) -> None:
+def test_a_process_counts_before_its_first_session_is_opened(blue: LocalCluster, begin: Start) -> None:
     process = begin(blue)
     ext = process.flask_app.extensions["hazelcast_failover"]
     seen: list[list[str]] = []
@@ -76,7 +71,9 @@ def test_a_process_is_one_of_the_fleet_before_the_session_of_its_first_request_i
     assert seen == [[process.id]]
 
 
-def test_a_process_that_ends_is_gone_at_once(blue: LocalCluster, green: LocalCluster, start: Start) -> None:
+def test_a_process_that_ends_is_removed_at_once(
+    blue: LocalCluster, green: LocalCluster, start: Start
+) -> None:
     here, leaving = start(blue, green, FLEET="leaving"), start(blue, green, FLEET="leaving")
     together(here, leaving)
     leaving.client.shutdown()
@@ -86,9 +83,7 @@ def test_a_process_that_ends_is_gone_at_once(blue: LocalCluster, green: LocalClu
     ][1:]
 
 
-def test_an_app_that_never_uses_its_client_has_no_thread_and_leaves_no_map(
-    blue: LocalCluster, begin: Start
-) -> None:
+def test_an_unused_client_has_no_fleet_thread_and_no_map(blue: LocalCluster, begin: Start) -> None:
     process = begin(blue, FLEET="unused")
     assert process.fleet["name"] == "unused"
     assert [worker["current_cluster"] for worker in process.fleet["workers"]] == [None]
@@ -101,7 +96,7 @@ def test_an_app_that_never_uses_its_client_has_no_thread_and_leaves_no_map(
         assert map_name("unused") not in [found.name for found in client.get_distributed_objects()]
 
 
-def test_the_name_of_a_server_s_fleet_tells_apps_apart() -> None:
+def test_server_names_distinguish_apps() -> None:
     names = [
         server_name("shop", "/srv/shop"),
         server_name("shop", "/srv/shop"),
@@ -115,7 +110,7 @@ def test_the_name_of_a_server_s_fleet_tells_apps_apart() -> None:
 
 
 @pytest.mark.parametrize("standby", ["hot", "cold"])
-def test_a_late_starter_goes_first_to_where_the_fleet_is(
+def test_a_late_starter_begins_where_the_fleet_is(
     blue: LocalCluster, green: LocalCluster, start: Start, standby: str
 ) -> None:
     first = start(blue, green, FLEET=f"late-{standby}")
@@ -127,41 +122,43 @@ def test_a_late_starter_goes_first_to_where_the_fleet_is(
     eventually(lambda: {c.label: c.state for c in late.client.status().clusters} == expected)
 
 
-def test_a_late_starter_follows_a_majority_that_has_moved_just_now(
+def test_a_late_starter_follows_a_majority_that_has_just_moved(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     first = start(blue, green, FLEET="late-majority")
     first.client.control.switch(1, Reason.CONNECTION_LOST, holds=False)
     for official in first.client.control.connected_clusters().values():
-        board: Any = official.get_map(map_name("late-majority")).blocking()
-        eventually(lambda board=board: '"green"' in str(board.get(f"worker/{first.id}")))  # type: ignore[misc]
-        board.set("desired", by_majority(None, "blue").as_text())  # where most of them were before
+        store: Any = official.get_map(map_name("late-majority")).blocking()
+        eventually(lambda store=store: '"green"' in str(store.get(f"worker/{first.id}")))  # type: ignore[misc]
+        store.set("desired", by_majority(None, "blue").as_text())  # where the majority was before
     assert start(blue, green, FLEET="late-majority").place == ("green", 1)
 
 
-def test_a_late_starter_goes_by_the_word_of_another_cluster_when_the_primary_cannot_say_where(
+def test_a_late_starter_listens_to_another_than_the_primary(
     blue: LocalCluster, green: LocalCluster, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The primary cannot be read."""
     start(blue, green, FLEET="late-mute").client.switch_to("green")
 
-    def read_once(client: OfficialClient, *arguments: Any) -> StoreSnapshot:
+    def read(client: OfficialClient, *arguments: Any) -> StoreSnapshot:
         if client._config.cluster_name == "blue":
             raise TimeoutError("no answer in time")
-        time.sleep(0.3)  # later than the other
-        return boards.read_once(client, *arguments)
+        time.sleep(0.3)  # after the other
+        return read_once(client, *arguments)
 
-    monkeypatch.setattr(fleet_module, "read_once", read_once)
+    monkeypatch.setattr(fleet_module, "read_once", read)
     assert start(blue, green, FLEET="late-mute").place == ("green", 1)
 
 
-def test_a_late_starter_goes_elsewhere_when_it_cannot_reach_the_fleet(
+def test_a_late_starter_that_cannot_reach_the_fleet(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
+    """It begins on a cluster that it can reach."""
     start(blue, green, FLEET="late-cut").client.switch_to("green")
     assert start(blue, absent("green"), FLEET="late-cut").place == ("blue", 1)
 
 
-def test_a_fleet_takes_no_numbers_out_of_a_seeded_sequence(
+def test_a_fleet_does_not_touch_the_shared_random_state(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     before = random.getstate()
@@ -172,9 +169,10 @@ def test_a_fleet_takes_no_numbers_out_of_a_seeded_sequence(
     assert random.getstate() == before
 
 
-def test_what_a_named_fleet_wanted_outlives_its_processes(
+def test_the_desired_state_of_a_named_fleet_is_kept(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
+    """It outlives the processes."""
     gone = start(blue, green, FLEET="outlived")
     gone.client.switch_to("green")
     gone.client.shutdown()
@@ -183,19 +181,19 @@ def test_what_a_named_fleet_wanted_outlives_its_processes(
     assert later.desired["label"] == "green"
 
 
-# Coming back
+# Failback
 
 
-def test_a_switch_on_purpose_suspends_failback_for_late_starters_too(
+def test_a_switch_suspends_failback_for_late_starters_too(
     blue: LocalCluster, green: LocalCluster, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"FLEET": "held", "FAILBACK": "auto", "FAILBACK_AFTER": 0.2}
     first = start(blue, green, **settings)
     first.client.switch_to("green")
-    with monkeypatch.context() as busy:
-        busy.setattr(FleetStore, "read", lambda *_: [])
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(FleetStore, "read", lambda *_: [])
         late = start(blue, green, **settings)
-        time.sleep(1.5)  # several times what a failback would have taken
+        time.sleep(1.5)  # several times as long as a failback takes
         assert (first.place, late.place) == (("green", 2), ("green", 1))
     together(first, late)
     time.sleep(0.5)  # as above
@@ -204,29 +202,31 @@ def test_a_switch_on_purpose_suspends_failback_for_late_starters_too(
     eventually(lambda: (first.place, late.place) == (("blue", 3), ("blue", 2)), within=1.5)
 
 
-def test_a_wish_for_a_cluster_that_a_process_does_not_have_keeps_it_from_no_failback(
+def test_an_order_for_an_unknown_cluster_allows_failback(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
+    """The process that does not have the cluster still fails back, and the others do not follow it."""
     with Relay(blue.addresses[0]) as relay:
         options = {"FAILBACK": "auto", "FAILBACK_AFTER": 0.2, "CLIENT_OPTIONS": {"smart_routing": False}}
         clusters = f"hazelcast://blue@{relay.address}?known_members=false", f"{url_of(green)}?label=away"
-        stranger = start(*clusters, FLEET="strangers", **options)
-        process = start(blue, green, FLEET="strangers")
-        together(stranger, process)
+        partial = start(*clusters, FLEET="partial", **options)
+        process = start(blue, green, FLEET="partial")
+        together(partial, process)
         assert process.post("switch", cluster="green", force=True).get_json()["done"] == [process.id]
-        eventually(lambda: stranger.desired.get("label") == "green")
+        eventually(lambda: partial.desired.get("label") == "green")
         relay.refuse()
-        eventually(lambda: stranger.place == ("away", 2))
+        eventually(lambda: partial.place == ("away", 2))
         relay.resume()
-        eventually(lambda: stranger.place == ("blue", 3))
-        eventually(lambda: process.seen[stranger.id] == "blue")
-        time.sleep(0.5)  # the time in which it would follow
-        assert process.place == ("green", 2), "it shall stay there"
+        eventually(lambda: partial.place == ("blue", 3))
+        eventually(lambda: process.seen[partial.id] == "blue")
+        time.sleep(0.5)  # it would follow within that time
+        assert process.place == ("green", 2), "it must stay there"
 
 
-def test_a_failback_of_a_process_that_does_not_serve_is_its_own_affair(
+def test_a_failback_of_a_shell_is_not_reported(
     blue: LocalCluster, green: LocalCluster, start: Start, begin: Start
 ) -> None:
+    """Not even once it serves."""
     with Relay(blue.addresses[0]) as relay:
         options = {"FAILBACK": "auto", "FAILBACK_AFTER": 0.2, "CLIENT_OPTIONS": {"smart_routing": False}}
         shell = begin(
@@ -242,13 +242,12 @@ def test_a_failback_of_a_process_that_does_not_serve_is_its_own_affair(
         eventually(lambda: shell.place == ("green", 4))
         shell.visitor.get("/hazelcast/health/live")
         together(process, shell)
-        time.sleep(0.5)  # the time in which its failback would be told
+        time.sleep(0.5)  # its failback would be reported within that time
         assert (process.place[0], process.desired["label"]) == ("green", "green")
 
 
-def test_a_failback_waits_until_all_can_follow_and_takes_them_along(
-    start_cluster: Any, green: LocalCluster, start: Start
-) -> None:
+def test_a_failback_waits_until_all_can_follow(start_cluster: Any, green: LocalCluster, start: Start) -> None:
+    """Then the others follow."""
     blue = start_cluster("blue")
     auto = start(blue, green, FLEET="waiting", FAILBACK="auto", FAILBACK_AFTER=0.3)
     manual = start(blue, green, FLEET="waiting")
@@ -257,7 +256,7 @@ def test_a_failback_waits_until_all_can_follow_and_takes_them_along(
     eventually(lambda: (auto.place, manual.place) == (("green", 2), ("green", 2)))
     together(auto, manual, unable)
     blue.restart()
-    time.sleep(2.5)  # the controller asks at least every second
+    time.sleep(2.5)  # the controller checks at least every second
     assert (auto.place, manual.place) == (("green", 2), ("green", 2))
     unable.client.shutdown()
     eventually(lambda: (auto.place, manual.place) == (("blue", 3), ("blue", 3)), within=6)

@@ -1,4 +1,4 @@
-"""Real servers with several processes, on real clusters: they act as one."""
+"""Real servers with several workers on real clusters."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _switches_to(server: Server, label: str, count: int) -> list[dict[str, str]]
     return found if len(found) == count else []
 
 
-def test_a_fleet_outlives_the_cluster_that_carried_its_records(
+def test_a_fleet_survives_the_loss_of_a_cluster(
     pair: tuple[LocalCluster, LocalCluster], tmp_path: Path
 ) -> None:
     blue, green = pair
@@ -93,12 +93,12 @@ def test_a_fleet_outlives_the_cluster_that_carried_its_records(
         after = server.statuses()
         assert {worker: status["epoch"] for worker, status in after.items()} == dict.fromkeys(before, 2)
 
-        # Back again, blue pulls nobody back: not even once the majority has made green what is wanted.
+        # Once blue is back, nobody switches to it, even before the majority has made green the desired cluster.
         eventually(lambda: _desired(server) == "green", within=10)
         blue.restart()
         eventually(lambda: all(_state(status, "blue") == "standby" for status in server.statuses().values()))
 
-        # Who starts late, and whoever a rolling restart brings, goes to green first.
+        # Late starters, such as those of a rolling restart, begin on green.
         server.process.send_signal(signal.SIGHUP)
         eventually(lambda: not set(before) & set(_workers(server)), within=30)
         server.visited()
@@ -123,14 +123,12 @@ def _workers(server: Server) -> list[str]:
     return [worker["id"] for worker in server.get("/hazelcast/status")["fleet"]["workers"]]
 
 
-def test_a_partition_that_only_one_process_sees(
-    blue: LocalCluster, green: LocalCluster, tmp_path: Path
-) -> None:
+def test_a_partition_of_one_process(blue: LocalCluster, green: LocalCluster, tmp_path: Path) -> None:
     settings = QUICK | {"FLEET": "partitioned"}
     whole = [url_of(blue), url_of(green)]
     with ExitStack() as running:
         relay = running.enter_context(Relay(blue.addresses[0]))
-        # Not smart: a smart client would go round the relay, to the address that the member gives.
+        # A smart client would bypass the relay and connect to the address that the member announces.
         cut = [f"hazelcast://blue@{relay.address}?known_members=false", url_of(green)]
         settings["CLIENT_OPTIONS"] = {"smart_routing": False}
         servers = [
@@ -162,9 +160,8 @@ def test_a_partition_that_only_one_process_sees(
         eventually(lambda: not here.get("/hazelcast/status")["fleet"]["split"])
 
 
-def test_a_shell_moves_the_named_fleet_and_no_other_and_never_counts(
-    blue: LocalCluster, green: LocalCluster, tmp_path: Path
-) -> None:
+def test_a_shell_moves_only_the_named_fleet(blue: LocalCluster, green: LocalCluster, tmp_path: Path) -> None:
+    """It never counts as one of its processes."""
     clusters = [url_of(blue), url_of(green)]
     with (
         serve(tmp_path, clusters, 2, FLEET="shop-eu", **QUICK) as meant,

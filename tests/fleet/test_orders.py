@@ -1,4 +1,4 @@
-"""What becomes of a wish to move: all processes of a fleet follow, or nothing changes."""
+"""Commands to switch: all processes of a fleet follow, or nothing changes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from typing import Any
 import pytest
 
 from flask_hazelcast_failover import ClientOfflineException
-from flask_hazelcast_failover._fleet.fleet import Fleet
+from flask_hazelcast_failover._fleet.command_runner import CommandRunner
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support import fleet
 from tests.support.admin import assert_problem
 from tests.support.apps import absent
 from tests.support.fair_time import fair_time
 from tests.support.fleet import Start, together
 from tests.support.waiting import eventually
 
-begin, start = fleet.begin, fleet.start
 
-
-def test_switch_to_and_reset_of_the_client_act_on_the_whole_fleet(
+def test_client_switch_and_reset_move_the_whole_fleet(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     processes = [start(blue, green, FLEET="whole") for _ in range(3)]
@@ -34,24 +31,25 @@ def test_switch_to_and_reset_of_the_client_act_on_the_whole_fleet(
     assert reasons == ["fleet", "fleet", "manual"]
 
 
-def test_a_wish_that_was_overtaken_by_another_is_not_carried_out_after_that(
+def test_a_command_that_another_has_overtaken_is_void(
     blue: LocalCluster, green: LocalCluster, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A command does not switch its process again once a later command has moved it on."""
     one, other = (start(blue, green, FLEET="overtaken") for _ in range(2))
     together(one, other)
-    followed = Fleet._followed
+    followed = CommandRunner._wait_for_arrival
 
     def late(*arguments: Any) -> tuple[str, ...]:
         monkeypatch.undo()
         other.client.reset()
         return followed(*arguments)
 
-    monkeypatch.setattr(Fleet, "_followed", late)
+    monkeypatch.setattr(CommandRunner, "_wait_for_arrival", late)
     one.client.switch_to("green")
     assert [one.place[0], other.place[0]] == ["blue", "blue"]
 
 
-def test_a_wish_to_leave_a_frozen_cluster_is_not_held_up_by_it(
+def test_a_frozen_cluster_does_not_delay_a_switch_away_from_it(
     pair: tuple[LocalCluster, LocalCluster], start: Start
 ) -> None:
     blue, green = pair
@@ -70,7 +68,7 @@ def test_a_wish_to_leave_a_frozen_cluster_is_not_held_up_by_it(
         eventually(lambda: processes[0].client.get_map("thawed").blocking().size() == 0)
 
 
-def test_each_wish_is_one_generation(blue: LocalCluster, green: LocalCluster, start: Start) -> None:
+def test_each_command_is_one_generation(blue: LocalCluster, green: LocalCluster, start: Start) -> None:
     processes = [start(blue, green, FLEET="generations") for _ in range(4)]
     together(*processes)
     found = [
@@ -80,7 +78,7 @@ def test_each_wish_is_one_generation(blue: LocalCluster, green: LocalCluster, st
     assert found == list(range(found[0], found[0] + 12))
 
 
-def test_nothing_changes_unless_every_process_can_reach_the_target(
+def test_nothing_changes_unless_all_can_reach_the_target(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     whole = start(blue, green, FLEET="unreached")
@@ -110,9 +108,8 @@ def test_nothing_changes_unless_every_process_can_reach_the_target(
     assert forced["generation"] > narrowed["generation"]
 
 
-def test_processes_without_standby_are_asked_to_try_before_anything_changes(
-    blue: LocalCluster, green: LocalCluster, start: Start
-) -> None:
+def test_cold_processes_try_the_target_first(blue: LocalCluster, green: LocalCluster, start: Start) -> None:
+    """Processes without standby try to connect to the target before anything changes."""
     cold = {"FLEET": "cold-asked", "STANDBY": "cold"}
     whole, cut = start(blue, green, **cold), start(blue, absent("green"), **cold)
     together(whole, cut)
@@ -127,7 +124,7 @@ def test_processes_without_standby_are_asked_to_try_before_anything_changes(
     assert [process.place[0] for process in (whole, another, cut)] == ["green", "green", "blue"]
 
 
-def test_two_who_ask_processes_without_standby_at_once_both_get_their_answer(
+def test_concurrent_commands_to_cold_processes_both_succeed(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
     cold = {"FLEET": "cold-twice", "STANDBY": "cold"}
@@ -139,7 +136,7 @@ def test_two_who_ask_processes_without_standby_at_once_both_get_their_answer(
     eventually(lambda: [process.place[0] for process in processes] == ["green"] * 3)
 
 
-def test_a_shell_that_cannot_go_along_moves_nobody(
+def test_a_shell_that_cannot_reach_the_target_moves_nobody(
     blue: LocalCluster, green: LocalCluster, start: Start, begin: Start
 ) -> None:
     process, shell = start(blue, green, FLEET="cut-shell"), begin(blue, absent("green"), FLEET="cut-shell")
@@ -149,9 +146,8 @@ def test_a_shell_that_cannot_go_along_moves_nobody(
     assert (process.place, process.fleet["desired"]) == (("blue", 1), None)
 
 
-def test_a_refusal_names_every_process_that_is_cut_off_the_one_that_answers_among_them(
-    green: LocalCluster, start: Start
-) -> None:
+def test_a_refusal_names_every_process_without_reach(green: LocalCluster, start: Start) -> None:
+    """The process that answers is among them, if it was told."""
     processes = [start(absent("blue"), green, FLEET="all-cut") for _ in range(3)]
     together(*processes)
     detail = assert_problem(processes[0].post("reset"), 409)["detail"]
@@ -162,9 +158,10 @@ def test_a_refusal_names_every_process_that_is_cut_off_the_one_that_answers_amon
     assert processes[0].id not in detail and all(other in detail for other in others)
 
 
-def test_who_was_sent_elsewhere_on_its_own_stays_there_and_the_others_where_they_are(
+def test_a_command_for_one_process_leaves_the_others(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
+    """The process stays on its cluster, and the others on theirs."""
     processes = [start(blue, green, FLEET="sent-apart") for _ in range(3)]
     together(*processes)
     sent = processes[0]
@@ -177,7 +174,7 @@ def test_who_was_sent_elsewhere_on_its_own_stays_there_and_the_others_where_they
     assert sent.place[0] == "blue"
 
 
-def test_while_every_cluster_is_down_a_process_answers_for_itself(start_cluster: Any, begin: Start) -> None:
+def test_a_process_answers_alone_while_all_clusters_are_down(start_cluster: Any, begin: Start) -> None:
     blue = start_cluster("blue")
     process = begin(blue, absent("green"), FLEET="alone").serves()
     blue.kill()

@@ -1,4 +1,4 @@
-"""HazelcastCache does what cachelib promises, exactly, for as many processes as there are."""
+"""HazelcastCache implements cachelib exactly, for any number of processes."""
 
 import multiprocessing
 import pickle
@@ -27,7 +27,7 @@ from tests.support.waiting import eventually
 
 PROCESSES = 8
 MAP = "cachelib-tests"
-FOR_EVER = 2**63 - 1  # how a member says that an entry has no time to live
+FOR_EVER = 2**63 - 1  # the ttl of an entry without one
 
 PLAIN: list[Any] = [
     None,
@@ -76,7 +76,7 @@ def cache(client: HazelcastClient) -> HazelcastCache:
 
 
 def seconds_left(client: HazelcastClient, cache: HazelcastCache, key: str) -> float:
-    """What the member itself still gives the only entry of this cache."""
+    """The time to live that the member has left for the only entry of this cache."""
     entries: Any = client.get_map(MAP).blocking()
     [stored] = [at for at in entries.key_set() if at.endswith(f"{cache._prefix()}{key}")]
     view = entries.get_entry_view(stored)
@@ -84,14 +84,14 @@ def seconds_left(client: HazelcastClient, cache: HazelcastCache, key: str) -> fl
 
 
 @pytest.mark.parametrize("value", [*PLAIN, *TAGGED], ids=repr)
-def test_a_value_comes_back_as_it_was(cache: HazelcastCache, value: Any) -> None:
+def test_a_value_is_loaded_as_it_was_stored(cache: HazelcastCache, value: Any) -> None:
     assert cache.set("key", value) is True
     found = cache.get("key")
     assert found == value and type(found) is type(value)
     assert cache.has("key")
 
 
-def test_markup_stays_markup_and_a_subclass_becomes_what_it_is_a_kind_of(cache: HazelcastCache) -> None:
+def test_markup_is_kept_and_other_subclasses_are_not(cache: HazelcastCache) -> None:
     cache.set("markup", Markup("<b>"))
     assert isinstance(cache.get("markup"), Markup)
     cache.set("text", type("Text", (str,), {})("plain"))
@@ -99,15 +99,13 @@ def test_markup_stays_markup_and_a_subclass_becomes_what_it_is_a_kind_of(cache: 
 
 
 @pytest.mark.parametrize("method", ["set", "add"])
-def test_what_cannot_be_stored_safely_is_refused_and_the_error_says_what_to_do(
-    cache: HazelcastCache, method: str
-) -> None:
+def test_an_unsafe_value_is_refused_with_advice(cache: HazelcastCache, method: str) -> None:
     with pytest.raises(TypeError, match=r"cannot store a builtins.range.*serializer="):
         getattr(cache, method)("key", {"inside": [range(3)]})
     assert not cache.has("key")
 
 
-def test_pickles_are_written_and_read_only_when_asked_for(client: HazelcastClient) -> None:
+def test_pickles_need_their_own_serializer(client: HazelcastClient) -> None:
     prefix = uuid4().hex
     pickling = HazelcastCache(client, MAP, key_prefix=prefix, serializer=BaseSerializer())
     assert pickling.set("key", range(3))
@@ -132,7 +130,7 @@ def test_reading_a_value_runs_no_code(client: HazelcastClient, cache: HazelcastC
 
 
 class NumbersOnly(BaseSerializer):  # type: ignore[misc, unused-ignore]
-    """Says ``None`` of what it cannot store, as the serializers of cachelib do."""
+    """Returns ``None`` for what it cannot store, as the serializers of cachelib do."""
 
     def dumps(self, value: object) -> bytes | None:  # type: ignore[override]
         return repr(value).encode() if isinstance(value, float) else None
@@ -141,7 +139,7 @@ class NumbersOnly(BaseSerializer):  # type: ignore[misc, unused-ignore]
         return float(stored)
 
 
-def test_a_serializer_can_be_put_in_later(cache: HazelcastCache) -> None:
+def test_the_serializer_can_be_replaced(cache: HazelcastCache) -> None:
     cache.serializer = NumbersOnly()
     assert cache.set_many({"a": 1.5, "b": 42, "c": "no number"}) == ["a", "b"]
     assert cache.get_many("a", "b", "c") == [1.5, 42, None]
@@ -149,7 +147,7 @@ def test_a_serializer_can_be_put_in_later(cache: HazelcastCache) -> None:
 
 
 @pytest.mark.parametrize("foreign", ["text", 5, bytearray(b""), bytearray(b"\x07" * 40)], ids=repr)
-def test_what_somebody_else_put_into_the_map_is_no_value_and_can_be_replaced(
+def test_a_foreign_entry_is_no_value_and_is_replaced(
     client: HazelcastClient, cache: HazelcastCache, foreign: Any
 ) -> None:
     cache.set("key", 1)
@@ -160,12 +158,12 @@ def test_what_somebody_else_put_into_the_map_is_no_value_and_can_be_replaced(
     assert cache.inc("key") == 1
 
 
-def test_everything_of_cachelib_is_there(cache: HazelcastCache) -> None:
+def test_every_method_of_cachelib_is_implemented(cache: HazelcastCache) -> None:
     promised = {name for name in vars(BaseCache) if not name.startswith("_")} - {"get_dict"}
     assert promised <= set(vars(HazelcastCache))
 
 
-def test_many_values_go_and_come_together(cache: HazelcastCache) -> None:
+def test_many_values_at_once(cache: HazelcastCache) -> None:
     values: dict[str, Any] = {f"key-{n}": n for n in range(20)}
     assert cache.set_many(values) == list(values)
     assert cache.get_many("key-3", "none", "key-1") == [3, None, 1]
@@ -193,16 +191,16 @@ def test_many_values_take_no_round_trip_each(blue: LocalCluster) -> None:
     assert 3 * 2 * delay <= took < len(keys) * 2 * delay / 4
 
 
-def test_deleting_says_whether_there_was_something(cache: HazelcastCache) -> None:
+def test_delete_returns_whether_there_was_a_value(cache: HazelcastCache) -> None:
     cache.set("key", None)
     assert cache.delete("key") is True
     assert cache.delete("key") is False
 
 
 @pytest.mark.parametrize("change", ["set", "add", "set_many", "inc"])
-def test_a_value_ends_when_its_time_is_over_not_a_second_sooner_or_later(
-    cache: HazelcastCache, change: str
-) -> None:
+def test_a_value_expires_in_time(cache: HazelcastCache, change: str) -> None:
+    """Not a second sooner or later."""
+
     def store() -> object:
         if change == "inc":
             cache.default_timeout = 1
@@ -220,9 +218,8 @@ def test_a_value_ends_when_its_time_is_over_not_a_second_sooner_or_later(
     assert cache.get("key") == "anew"
 
 
-def test_a_timeout_of_zero_is_for_ever_and_the_member_clears_up_the_rest(
-    client: HazelcastClient, cache: HazelcastCache
-) -> None:
+def test_the_member_removes_expired_values(client: HazelcastClient, cache: HazelcastCache) -> None:
+    """But none with a timeout of 0."""
     for timeout, least, most in ((0, float("inf"), float("inf")), (timedelta(0), float("inf"), float("inf"))):
         cache.set("key", 1, timeout)
         assert least <= seconds_left(client, cache, "key") <= most
@@ -233,7 +230,7 @@ def test_a_timeout_of_zero_is_for_ever_and_the_member_clears_up_the_rest(
     assert 300 <= seconds_left(client, cache, "key") < 304
 
 
-def test_counting_keeps_the_end_of_a_value(client: HazelcastClient, cache: HazelcastCache) -> None:
+def test_counting_keeps_the_expiry_of_a_value(client: HazelcastClient, cache: HazelcastCache) -> None:
     cache.set("key", 10, 20)
     assert (cache.inc("key", 5), cache.dec("key", 3)) == (15, 12)
     assert 19 < seconds_left(client, cache, "key") < 24
@@ -242,7 +239,7 @@ def test_counting_keeps_the_end_of_a_value(client: HazelcastClient, cache: Hazel
     assert seconds_left(client, cache, "key") == float("inf")
 
 
-def test_a_timeout_of_less_than_a_second_is_kept_to(cache: HazelcastCache) -> None:
+def test_a_timeout_may_be_less_than_a_second(cache: HazelcastCache) -> None:
     cache.set("key", 1, timeout=0.1)
     eventually(lambda: not cache.has("key"), within=0.6)
     assert cache.add("key", 2)
@@ -254,7 +251,7 @@ def test_a_negative_timeout_is_refused(cache: HazelcastCache, timeout: Any) -> N
         cache.set("key", 1, timeout)
 
 
-def test_counting_begins_at_zero_and_goes_beyond_what_other_languages_count(cache: HazelcastCache) -> None:
+def test_counting_begins_at_zero_and_is_unlimited(cache: HazelcastCache) -> None:
     assert cache.inc("up", 0) == 0
     assert cache.get("up") == 0
     assert cache.dec("down", 5) == -5
@@ -264,7 +261,7 @@ def test_counting_begins_at_zero_and_goes_beyond_what_other_languages_count(cach
     assert cache.inc("half") == 1.5
 
 
-def test_what_is_no_number_cannot_be_counted(cache: HazelcastCache) -> None:
+def test_only_numbers_can_be_counted(cache: HazelcastCache) -> None:
     cache.set("key", "ten")
     with pytest.raises(TypeError, match="'key' is a str"):
         cache.inc("key")
@@ -282,9 +279,8 @@ def count_up(addresses: list[str], prefix: str, times: int) -> None:
                 cache.inc("winners")
 
 
-def test_no_count_is_lost_and_each_add_has_one_winner_among_eight_processes(
-    blue: LocalCluster, cache: HazelcastCache
-) -> None:
+def test_concurrent_processes_lose_no_count(blue: LocalCluster, cache: HazelcastCache) -> None:
+    """And each add succeeds in one of them."""
     times = 60
     cache.set("count", 0, 120)
     fresh = multiprocessing.get_context("forkserver")
@@ -302,7 +298,7 @@ def test_no_count_is_lost_and_each_add_has_one_winner_among_eight_processes(
     assert cache.get("winners") == times
 
 
-def test_a_hundred_threads_count_without_wearing_each_other_out(cache: HazelcastCache) -> None:
+def test_a_hundred_threads_count_efficiently(cache: HazelcastCache) -> None:
     together = threading.Barrier(100)
 
     def count() -> int | None:
@@ -333,7 +329,7 @@ def test_clear_deletes_its_own_values_and_no_others(client: HazelcastClient, pre
     client.get_map(name).blocking().destroy()
 
 
-def test_no_two_prefixes_share_a_value(client: HazelcastClient) -> None:
+def test_prefixes_never_collide(client: HazelcastClient) -> None:
     name = f"prefixes-{uuid4().hex}"
     HazelcastCache(client, name, key_prefix="a").set("bc", "a+bc")
     HazelcastCache(client, name, key_prefix="ab").set("c", "ab+c")
@@ -344,7 +340,7 @@ def test_no_two_prefixes_share_a_value(client: HazelcastClient) -> None:
     client.get_map(name).blocking().destroy()
 
 
-def test_a_prefix_may_depend_on_who_asks(client: HazelcastClient) -> None:
+def test_a_prefix_may_be_computed(client: HazelcastClient) -> None:
     tenant = ["red"]
     cache = HazelcastCache(client, MAP, key_prefix=lambda: tenant[0])
     cache.set("key", "of red")
@@ -354,9 +350,7 @@ def test_a_prefix_may_depend_on_who_asks(client: HazelcastClient) -> None:
     assert cache.get("key") == "of red" and cache.clear()
 
 
-def test_the_extension_stands_for_the_client_of_the_current_app(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_the_extension_gives_the_client_of_the_current_app(blue: LocalCluster, green: LocalCluster) -> None:
     ext = HazelcastFailover()
     cache = HazelcastCache(ext, MAP, key_prefix=uuid4().hex)
     shop, office = make_app(blue, ext=ext), make_app(green, ext=ext)

@@ -1,4 +1,4 @@
-"""HazelcastCache without a client, with a wrong argument, or on a client that reaches nothing."""
+"""HazelcastCache without a client, with a wrong argument, or without a reachable cluster."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from flask_hazelcast_failover import HazelcastClient
 from flask_hazelcast_failover.integrations.cachelib import HazelcastCache
 
 
-def test_without_a_client_the_current_app_is_asked() -> None:
+def test_the_default_client_is_that_of_the_current_app() -> None:
     cache = HazelcastCache()
     with pytest.raises(RuntimeError, match=r"no current app.*app_context"):
         cache.get("key")
@@ -35,7 +35,7 @@ def test_a_wrong_argument_is_refused_at_once(
         HazelcastCache(**arguments)
 
 
-def test_a_cache_that_cannot_be_reached_is_an_empty_one_that_takes_nothing(away: HazelcastClient) -> None:
+def test_an_unreachable_cache_is_empty_and_stores_nothing(away: HazelcastClient) -> None:
     cache = HazelcastCache(away)
     assert cache.get("key") is None
     assert cache.get_many("a", "b") == [None, None]
@@ -45,12 +45,12 @@ def test_a_cache_that_cannot_be_reached_is_an_empty_one_that_takes_nothing(away:
     assert cache.inc("key") is cache.dec("key") is None
 
 
-def test_a_deletion_that_could_not_be_made_is_told_when_it_matters(away: HazelcastClient) -> None:
+def test_a_failed_deletion_can_raise(away: HazelcastClient) -> None:
     with pytest.raises(RuntimeError, match=r"Failed to delete keys: \['a', 'b'\]"):
         HazelcastCache(away, ignore_delete_many_errors=False).delete_many("a", "b")
 
 
-def test_a_cache_raises_while_offline_when_told_to(away: HazelcastClient) -> None:
+def test_an_unreachable_cache_can_raise(away: HazelcastClient) -> None:
     cache = HazelcastCache(away, when_offline="raise")
     for ask in (cache.get, cache.has, cache.delete, cache.get_many, cache.delete_many, cache.inc):
         with pytest.raises(ClientOfflineError):

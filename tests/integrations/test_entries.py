@@ -1,4 +1,4 @@
-"""A change of an entry is made once or not at all, and when nobody can know, that is said."""
+"""A change of an entry is made once or not at all; if that cannot be known, it raises."""
 
 import threading
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ MAP = "entries-tests"
 
 
 class Line:
-    """A client that reaches blue through a relay and green directly, and one that only watches blue."""
+    """A client that connects to blue through a relay and to green directly, and another that only reads blue."""
 
     def __init__(self, relay: Relay, client: HazelcastClient, watcher: HazelcastClient) -> None:
         prefix = uuid4().hex
@@ -28,24 +28,24 @@ class Line:
         self.on_blue = EntryMap(lambda: watcher, MAP, lambda: prefix)
 
     def change_slowly(self) -> tuple[threading.Thread, list[Any]]:
-        """Begin to append "+" to the entry, over a line that is slow once the old entry was read."""
-        told: list[Any] = []
+        """Start to append "+" to the entry; the relay is slow once the old entry was read."""
+        results: list[Any] = []
 
         def append(entry: Entry | None) -> Entry:
-            if not told:
-                told.append("asked")
+            if not results:
+                results.append("called")
                 self.relay.delay(0.3)
             return Entry((entry.value if entry else b"") + b"+", ends_in(60))
 
         def run() -> None:
             try:
-                told.append(self.entries.change("key", append))
+                results.append(self.entries.change("key", append))
             except Exception as error:
-                told.append(error)
+                results.append(error)
 
         thread = threading.Thread(target=run)
         thread.start()
-        return thread, told
+        return thread, results
 
 
 @pytest.fixture
@@ -63,58 +63,54 @@ def value(entry: Entry | None) -> bytes | None:
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
-def test_a_change_whose_answer_was_lost_is_recognised_and_not_made_twice(
-    line: Line, before: bytes | None
-) -> None:
+def test_a_change_with_a_lost_answer_is_made_once(line: Line, before: bytes | None) -> None:
     if before is not None:
         line.entries.set("key", Entry(before))
     after = (before or b"") + b"+"
-    changing, told = line.change_slowly()
+    changing, results = line.change_slowly()
     eventually(lambda: value(line.on_blue.get("key")) == after, within=2.0)
     line.relay.cut()
     line.relay.resume()
     changing.join(10)
-    assert isinstance(told[-1], Entry) and told[-1].value == after
+    assert isinstance(results[-1], Entry) and results[-1].value == after
     assert line.client.status().current_cluster == "blue"
     assert value(line.on_blue.get("key")) == after
 
 
-def test_a_change_that_was_lost_before_it_was_made_is_made(line: Line) -> None:
+def test_a_change_with_a_lost_request_is_made(line: Line) -> None:
     line.entries.set("key", Entry(b"old"))
-    changing, told = line.change_slowly()
-    eventually(lambda: bool(told))
+    changing, results = line.change_slowly()
+    eventually(lambda: bool(results))
     line.relay.cut()
     line.relay.resume()
     changing.join(10)
-    assert isinstance(told[-1], Entry) and value(line.on_blue.get("key")) == b"old+"
+    assert isinstance(results[-1], Entry) and value(line.on_blue.get("key")) == b"old+"
 
 
-def test_a_change_that_was_lost_with_its_cluster_is_made_on_the_next(line: Line) -> None:
+def test_a_change_lost_with_its_cluster_is_made_on_the_next(line: Line) -> None:
     line.entries.set("key", Entry(b"old"))
-    changing, told = line.change_slowly()
+    changing, results = line.change_slowly()
     eventually(lambda: value(line.on_blue.get("key")) == b"old+", within=2.0)
     line.relay.refuse()
     changing.join(10)
     assert line.client.status().current_cluster == "green"
-    assert isinstance(told[-1], Entry) and value(line.entries.get("key")) == b"+"
+    assert isinstance(results[-1], Entry) and value(line.entries.get("key")) == b"+"
 
 
-def test_a_change_that_others_have_changed_since_is_said_to_be_unknown(line: Line) -> None:
+def test_a_lost_change_that_was_overwritten_is_unknown(line: Line) -> None:
     line.entries.set("key", Entry(b"old"))
-    changing, told = line.change_slowly()
+    changing, results = line.change_slowly()
     eventually(lambda: value(line.on_blue.get("key")) == b"old+", within=2.0)
     line.on_blue.set("key", Entry(b"theirs"))
     line.relay.cut()
     line.relay.resume()
     changing.join(10)
-    assert isinstance(told[-1], OperationOutcomeUnknown)
+    assert isinstance(results[-1], OperationOutcomeUnknown)
     assert value(line.on_blue.get("key")) == b"theirs"
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
-def test_a_change_that_can_be_looked_up_nowhere_is_said_to_be_unknown(
-    blue: LocalCluster, before: bytes | None
-) -> None:
+def test_a_lost_change_that_cannot_be_looked_up_is_unknown(blue: LocalCluster, before: bytes | None) -> None:
     with Relay(blue.addresses[0]) as relay, client_on(blue) as watcher:
         failover = FailoverConfig(try_count=1)
         failover.add_cluster("blue", [relay.address], smart_routing=False, known_members=False)
@@ -122,22 +118,22 @@ def test_a_change_that_can_be_looked_up_nowhere_is_said_to_be_unknown(
             line = Line(relay, client, watcher)
             if before is not None:
                 line.entries.set("key", Entry(before))
-            changing, told = line.change_slowly()
+            changing, results = line.change_slowly()
             eventually(lambda: value(line.on_blue.get("key")) == (before or b"") + b"+", within=2.0)
             relay.refuse()
             changing.join(10)
-    assert isinstance(told[-1], OperationOutcomeUnknown)
+    assert isinstance(results[-1], OperationOutcomeUnknown)
 
 
-def test_a_change_does_not_shorten_the_life_of_what_was_put_in_meanwhile(line: Line) -> None:
+def test_a_change_keeps_the_ttl_of_a_later_entry(line: Line) -> None:
     entries: Any = line.client.get_map(MAP).blocking()
     line.entries.set("key", Entry(b"for ever"))
     [at] = [at for at in entries.key_set() if line.entries._prefix() in at]
-    line.entries._renew(line.client.get_map(MAP), at, Entry(b"changed just before", ends_in(1)))
+    line.entries._set_ttl(line.client.get_map(MAP), at, Entry(b"changed just before", ends_in(1)))
     eventually(lambda: entries.get_entry_view(at).ttl == 2**63 - 1)
 
 
-def test_a_change_may_decide_to_change_nothing(line: Line) -> None:
+def test_a_step_may_change_nothing(line: Line) -> None:
     line.entries.set("key", Entry(b"old"))
     assert line.entries.change("key", lambda entry: None) is None
     assert value(line.entries.get("key")) == b"old"

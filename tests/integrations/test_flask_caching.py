@@ -19,17 +19,17 @@ CACHE_TYPE = "flask_hazelcast_failover.integrations.cachelib.HazelcastCache"
 
 
 class Shop:
-    """An app whose pages are cached, and how often each of them was made."""
+    """An app whose pages are cached, with the renderings counted."""
 
     def __init__(self, *clusters: LocalCluster | str, **config: Any) -> None:
         self.app = make_app(*clusters)
         self.app.config.update({"CACHE_TYPE": CACHE_TYPE, "CACHE_KEY_PREFIX": uuid4().hex} | config)
         self.cache = Cache(self.app)
-        self.made: list[str] = []
+        self.rendered: list[str] = []
 
     def page(self, path: str, answer: Any) -> None:
         def view() -> ResponseReturnValue:
-            self.made.append(path)
+            self.rendered.append(path)
             return answer()  # type: ignore[no-any-return]
 
         self.app.add_url_rule(path, path, self.cache.cached(timeout=60)(view))
@@ -61,21 +61,22 @@ def missing() -> ResponseReturnValue:
         (missing, 404),
     ],
 )
-def test_a_page_is_made_once_and_answered_alike_from_then_on(shop: Shop, answer: Any, status: int) -> None:
+def test_a_page_is_rendered_once(shop: Shop, answer: Any, status: int) -> None:
+    """Later answers are the same."""
     shop.page("/page", answer)
     first, second = shop.get("/page"), shop.get("/page")
     assert (first.status_code, second.status_code) == (status, status)
     assert (first.data, list(first.headers)) == (second.data, list(second.headers))
-    assert shop.made == ["/page"]
+    assert shop.rendered == ["/page"]
 
 
-def test_a_page_that_cannot_be_stored_is_made_each_time(shop: Shop) -> None:
+def test_a_page_that_cannot_be_stored_is_rendered_each_time(shop: Shop) -> None:
     shop.page("/stream", lambda: Response(iter(["a", "b"])))
     assert [shop.get("/stream").text for _ in range(2)] == ["ab", "ab"]
-    assert shop.made == ["/stream"] * 2
+    assert shop.rendered == ["/stream"] * 2
 
 
-def test_results_are_remembered_and_forgotten(shop: Shop) -> None:
+def test_results_are_memoized(shop: Shop) -> None:
     calls = []
 
     @shop.cache.memoize(timeout=60)
@@ -91,7 +92,7 @@ def test_results_are_remembered_and_forgotten(shop: Shop) -> None:
         assert len(calls) == 2
 
 
-def test_two_apps_in_one_map_are_kept_apart_by_their_key_prefix(blue: LocalCluster) -> None:
+def test_key_prefixes_separate_apps_in_one_map(blue: LocalCluster) -> None:
     first, second = Shop(blue, CACHE_KEY_PREFIX="a"), Shop(blue, CACHE_KEY_PREFIX="ab")
     for shop in (first, second):
         with client_of(shop.app), shop.app.app_context():
@@ -113,7 +114,7 @@ def test_options_reach_the_cache(blue: LocalCluster) -> None:
 
 
 @pytest.mark.parametrize("make", [HazelcastCache, HazelcastCache.factory])
-def test_every_way_in_which_flask_caching_makes_a_cache_finds_the_app(make: Any, blue: LocalCluster) -> None:
+def test_flask_caching_can_create_the_cache_in_every_way(make: Any, blue: LocalCluster) -> None:
     shop = make_app(blue)
     config = {"CACHE_KEY_PREFIX": uuid4().hex}
     cache = make(shop, config, [], {"default_timeout": 60, "ignore_delete_many_errors": False})
@@ -128,7 +129,7 @@ def test_every_way_in_which_flask_caching_makes_a_cache_finds_the_app(make: Any,
 
 
 class OwnCache(HazelcastCache):
-    """A project's own, whose module has another name."""
+    """A subclass in a module of another name."""
 
 
 def test_a_subclass_takes_its_options_too(blue: LocalCluster) -> None:
@@ -141,16 +142,16 @@ def test_a_subclass_takes_its_options_too(blue: LocalCluster) -> None:
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_with_every_cluster_down_pages_are_made_each_time(debug: bool) -> None:
+def test_without_a_cluster_pages_are_rendered_each_time(debug: bool) -> None:
     shop = Shop(absent("blue"), absent("green"))
     shop.app.debug = debug
     shop.page("/page", lambda: "made")
     with client_of(shop.app):
         assert [shop.get("/page").text for _ in range(2)] == ["made", "made"]
-    assert shop.made == ["/page"] * 2
+    assert shop.rendered == ["/page"] * 2
 
 
-def test_the_page_of_the_example_is_made_once(blue: LocalCluster) -> None:
+def test_the_page_of_the_example_is_rendered_once(blue: LocalCluster) -> None:
     app: Flask = create_app({"HAZELCAST_FAILOVER_CLUSTERS": url_of(blue), "CACHE_KEY_PREFIX": uuid4().hex})
     assert isinstance(app.extensions["hazelcast_failover"], HazelcastFailover)
     with client_of(app):

@@ -1,4 +1,4 @@
-"""Flask-Session on Hazelcast, in a real app: who is signed in, before, during and after a switch."""
+"""Flask-Session on Hazelcast, in a real app: sessions before, during and after a switch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -47,12 +47,12 @@ def user(visitor: FlaskClient) -> object:
 
 
 def share(source: LocalCluster, target: LocalCluster) -> None:
-    """Do what WAN replication does."""
-    with client_on(source) as giver, client_on(target) as taker:
-        entries: dict[str, Any] = dict(giver.get_map(SESSIONS).blocking().entry_set())
+    """Copy the sessions, as WAN replication does."""
+    with client_on(source) as source_client, client_on(target) as target_client:
+        entries: dict[str, Any] = dict(source_client.get_map(SESSIONS).blocking().entry_set())
         assert entries
-        taken: Any = taker.get_map(SESSIONS).blocking()
-        taken.put_all(entries)
+        sessions: Any = target_client.get_map(SESSIONS).blocking()
+        sessions.put_all(entries)
 
 
 def switch(app: Flask, label: str) -> None:
@@ -66,7 +66,7 @@ def test_a_session_belongs_to_one_visitor(app: Flask, visitor: FlaskClient) -> N
     assert user(app.test_client()) is None
 
 
-def test_what_flask_puts_into_a_session_comes_back_as_it_was(app: Flask) -> None:
+def test_flashed_messages_survive_the_session(app: Flask) -> None:
     @app.get("/flash")
     def leave() -> str:
         flash("saved", "good")
@@ -82,7 +82,7 @@ def test_what_flask_puts_into_a_session_comes_back_as_it_was(app: Flask) -> None
     assert visitor.get("/flashed").json == []
 
 
-def test_who_is_signed_in_stays_so_through_a_switch_when_the_clusters_share_data(
+def test_a_session_survives_a_switch_with_shared_data(
     app: Flask, visitor: FlaskClient, blue: LocalCluster, green: LocalCluster
 ) -> None:
     share(blue, green)
@@ -90,16 +90,14 @@ def test_who_is_signed_in_stays_so_through_a_switch_when_the_clusters_share_data
     assert user(visitor) == "ada"
 
 
-def test_a_visitor_gets_a_fresh_session_when_the_clusters_do_not_share_data(
-    app: Flask, visitor: FlaskClient
-) -> None:
+def test_a_switch_without_shared_data_begins_a_new_session(app: Flask, visitor: FlaskClient) -> None:
     switch(app, "green")
     assert user(visitor) is None
     assert visitor.post("/sign-in/grace").status_code == 200
     assert user(visitor) == "grace"
 
 
-def test_pages_go_on_when_a_cluster_dies_and_when_every_cluster_is_dead(
+def test_pages_are_served_while_clusters_are_down(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     app = make(*pair)

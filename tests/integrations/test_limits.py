@@ -1,4 +1,4 @@
-"""HazelcastStorage keeps every strategy of limits exact, and says when it cannot."""
+"""HazelcastStorage implements every strategy of limits exactly, and raises when it cannot."""
 
 import multiprocessing
 import random
@@ -67,7 +67,7 @@ def test_limits_finds_the_storage_by_its_scheme(client: HazelcastClient) -> None
     assert storage.check() is True
 
 
-def test_a_limit_lets_through_what_it_says_and_no_more(limiter: RateLimiter) -> None:
+def test_a_limit_is_exact(limiter: RateLimiter) -> None:
     limit = RateLimitItemPerMinute(3)
     assert limiter.test(limit, "me")
     assert [limiter.hit(limit, "me") for _ in range(5)] == [True] * 3 + [False] * 2
@@ -90,13 +90,13 @@ def test_a_hit_may_cost_more_than_one(limiter: RateLimiter) -> None:
     assert not limiter.hit(limit, cost=5)
 
 
-def test_a_huge_limit_takes_no_longer(limiter: RateLimiter) -> None:
+def test_a_huge_limit_is_as_fast(limiter: RateLimiter) -> None:
     limit = RateLimitItemPerMinute(1_000_000)
     assert limiter.hit(limit) and limiter.hit(limit, cost=999_998)
     assert limiter.get_window_stats(limit).remaining == 1
 
 
-def test_what_is_over_counts_no_more(limiter: RateLimiter) -> None:
+def test_expired_hits_do_not_count(limiter: RateLimiter) -> None:
     limit: RateLimitItem = RateLimitItemPerSecond(2)
     began = time.time()
     assert limiter.hit(limit, cost=2)
@@ -107,7 +107,7 @@ def test_what_is_over_counts_no_more(limiter: RateLimiter) -> None:
     assert limiter.hit(limit)
 
 
-def test_a_moving_window_forgets_each_hit_when_its_own_time_is_over(storage: HazelcastStorage) -> None:
+def test_in_a_moving_window_each_hit_expires_by_itself(storage: HazelcastStorage) -> None:
     limiter, limit = MovingWindowRateLimiter(storage), RateLimitItemPerSecond(4, 2)
     began = time.time()
     assert limiter.hit(limit, cost=3)
@@ -120,7 +120,7 @@ def test_a_moving_window_forgets_each_hit_when_its_own_time_is_over(storage: Haz
     assert limiter.hit(limit, cost=3) and not limiter.hit(limit)
 
 
-def test_a_sliding_window_weighs_the_previous_one_less_and_less(storage: HazelcastStorage) -> None:
+def test_a_sliding_window_weighs_the_previous_one(storage: HazelcastStorage) -> None:
     limiter, limit = SlidingWindowCounterRateLimiter(storage), RateLimitItemPerSecond(10)
     began = time.time()
     assert limiter.hit(limit, cost=10)
@@ -134,7 +134,7 @@ def test_a_sliding_window_weighs_the_previous_one_less_and_less(storage: Hazelca
     assert limiter.hit(limit, cost=3)
 
 
-def test_counts_are_told_with_their_end(storage: HazelcastStorage) -> None:
+def test_counts_have_an_expiry(storage: HazelcastStorage) -> None:
     assert storage.get("key") == 0
     assert storage.get_expiry("key") == pytest.approx(time.time(), abs=0.5)
     assert storage.incr("key", 10) == 1
@@ -144,7 +144,7 @@ def test_counts_are_told_with_their_end(storage: HazelcastStorage) -> None:
     assert (storage.get("key"), storage.get_expiry("key")) == (11, end)
 
 
-def test_a_reset_forgets_its_own_limits_only_and_says_how_many(client: HazelcastClient) -> None:
+def test_a_reset_removes_the_limits_of_its_prefix_only(client: HazelcastClient) -> None:
     mine = HazelcastStorage(URI, client=client, key_prefix="mine")
     also = HazelcastStorage(URI, client=client, key_prefix="mine2")
     for number in range(5):
@@ -168,32 +168,32 @@ def test_a_hundred_threads_get_no_more_than_the_limit(limiter: RateLimiter) -> N
         assert sum(future.result() for future in [pool.submit(hit) for _ in range(100)]) == 5
 
 
-def hit_away(addresses: list[str], prefix: str, told: Any) -> None:
+def hit_away(addresses: list[str], prefix: str, results: Any) -> None:
     failover = FailoverConfig()
     failover.add_cluster("blue", addresses)
     with HazelcastClient(failover) as client:
         storage = HazelcastStorage(URI, client=client, key_prefix=prefix)
         limit = RateLimitItemPerMinute(50)
         for kind in STRATEGIES:
-            told.put((kind.__name__, sum(kind(storage).hit(limit) for _ in range(40))))
+            results.put((kind.__name__, sum(kind(storage).hit(limit) for _ in range(40))))
 
 
-def test_processes_together_get_exactly_the_limit(blue: LocalCluster) -> None:
+def test_concurrent_processes_get_exactly_the_limit(blue: LocalCluster) -> None:
     fresh = multiprocessing.get_context("forkserver")
     fresh.set_forkserver_preload([__name__])
-    told = fresh.Queue()
-    arguments = (blue.addresses, uuid4().hex, told)
+    results = fresh.Queue()
+    arguments = (blue.addresses, uuid4().hex, results)
     processes = [fresh.Process(target=hit_away, args=arguments) for _ in range(PROCESSES)]
     for process in processes:
         process.start()
-    hits = [told.get(timeout=45) for _ in range(PROCESSES * len(STRATEGIES))]
+    hits = [results.get(timeout=45) for _ in range(PROCESSES * len(STRATEGIES))]
     for process in processes:
         process.join(10)
     for kind in STRATEGIES:
         assert sum(count for name, count in hits if name == kind.__name__) == 50
 
 
-def test_a_limit_begins_anew_on_a_cluster_that_does_not_know_it(
+def test_a_limit_starts_anew_on_a_cluster_without_its_data(
     client: HazelcastClient, limiter: RateLimiter
 ) -> None:
     limit = RateLimitItemPerMinute(2)
@@ -205,7 +205,8 @@ def test_a_limit_begins_anew_on_a_cluster_that_does_not_know_it(
     assert not limiter.hit(limit)
 
 
-def test_with_every_cluster_down_the_check_fails_and_all_else_raises(away: HazelcastClient) -> None:
+def test_without_a_cluster_the_check_fails(away: HazelcastClient) -> None:
+    """All else raises."""
     storage = HazelcastStorage(URI, client=away)
     assert storage.check() is False
     for ask in (storage.get, storage.get_expiry, storage.clear):
@@ -225,7 +226,7 @@ def test_errors_are_wrapped_when_asked_for(away: HazelcastClient) -> None:
     assert isinstance(caught.value.storage_error, ClientOfflineException)
 
 
-def test_the_extension_stands_for_the_client_of_the_current_app(blue: LocalCluster) -> None:
+def test_the_extension_gives_the_client_of_the_current_app(blue: LocalCluster) -> None:
     ext = HazelcastFailover()
     app, prefix = make_app(blue, ext=ext), uuid4().hex
     storages = [

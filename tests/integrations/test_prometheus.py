@@ -1,4 +1,4 @@
-"""Metrics: what a scrape says before, during and after a failover, and that the alert rules are sound."""
+"""Metrics before, during and after a failover, and the alert rules."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_events_that_a_listener_misses_are_counted(blue: LocalCluster) -> None:
         release.set()
 
 
-def test_a_client_that_was_never_used_is_not_off_the_primary(blue: LocalCluster) -> None:
+def test_an_unused_client_is_not_off_the_primary(blue: LocalCluster) -> None:
     registry = CollectorRegistry()
     client = _client(blue)
     FailoverMetrics(registry).watch(client, "shop")
@@ -134,7 +134,7 @@ def test_processes_add_up_in_multiprocess_mode(blue: LocalCluster, tmp_path: Pat
     assert 'hazelcast_failover_cluster_up{app="shop",cluster="blue"} 1.0' in done.stdout
 
 
-def test_the_alert_rules_are_sound() -> None:
+def test_the_alert_rules_are_valid() -> None:
     promtool = shutil.which("promtool")
     assert promtool, "promtool is needed: apt-get install prometheus"
     done = subprocess.run(
@@ -143,7 +143,7 @@ def test_the_alert_rules_are_sound() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_alert_for_not_being_on_the_primary_fires_after_five_minutes(tmp_path: Path) -> None:
+def test_the_alert_off_the_primary_fires_after_five_minutes(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     assert promtool, "promtool is needed: apt-get install prometheus"
     case = tmp_path / "case.yml"

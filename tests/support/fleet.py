@@ -1,4 +1,4 @@
-"""Processes of one app, each played by an app of its own."""
+"""Processes of one fleet, each represented by an app of its own."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class Process:
 
     @property
     def desired(self) -> dict[str, Any]:
-        """What it takes the fleet to want, nothing if it has heard of nothing yet."""
+        """The desired state that it knows, empty if it knows none."""
         return self.fleet["desired"] or {}
 
     @property
     def seen(self) -> dict[str, str | None]:
-        """Who is where, as it sees the fleet."""
+        """The processes that it sees, with their clusters."""
         return {worker["id"]: worker["current_cluster"] for worker in self.fleet["workers"]}
 
     def post(self, path: str, **body: object) -> Any:
         return self.visitor.post(f"/hazelcast/{path}", json=body, headers=BEARER)
 
     def serves(self) -> Process:
-        """Take a first request, connected to every cluster that is there."""
+        """Connect to every running cluster and take a first request."""
         self.client.start()
         self.visitor.get("/hazelcast/health/live")
         eventually(lambda: "connecting" not in {c.state for c in self.client.status().clusters})
@@ -61,7 +61,7 @@ class Process:
 
 
 class Start(Protocol):
-    """Makes a process that ends with the test; it serves unless told otherwise."""
+    """Makes a process that ends with the test."""
 
     def __call__(self, *clusters: LocalCluster | str, **settings: Any) -> Process: ...
 

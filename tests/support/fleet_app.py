@@ -15,7 +15,7 @@ _lock = threading.Lock()
 
 
 def create_app() -> Flask:
-    """An app that uses its client for each visit, and writes down what it is told."""
+    """An app that uses its client for each visit, and writes its events to a file."""
     app = Flask("shop")
     app.config.from_prefixed_env()
     ext.init_app(app)

@@ -1,4 +1,4 @@
-"""Apps served by gunicorn, each a process of its own with workers below it."""
+"""Apps served by gunicorn."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Server:
-    """One gunicorn with its workers, told what to do through HTTP."""
+    """One gunicorn with its workers, controlled over HTTP."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, workers: int, events: Path) -> None:
         self.process = process
@@ -30,17 +30,17 @@ class Server:
         self._events = events
 
     def get(self, path: str) -> dict[str, Any]:
-        """The JSON answer of whichever worker takes the request."""
+        """The JSON answer of any worker."""
         try:
-            return self._ask(Request(self._url + path))[1]
-        except OSError as error:  # nobody listens, or who did has just been restarted
+            return self._request(Request(self._url + path))[1]
+        except OSError as error:  # no worker listens, or it has just been restarted
             raise AssertionError(f"no answer: {error}") from error
 
     def post(self, path: str, **body: object) -> tuple[int, dict[str, Any]]:
         """The status code and the answer."""
         content = json.dumps(body).encode()
         request = Request(self._url + path, content, {"Content-Type": "application/json"}, method="POST")
-        return self._ask(request)
+        return self._request(request)
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """The status of each worker, by its id, asked until every worker has answered."""
@@ -74,11 +74,11 @@ class Server:
         eventually(all_know_all, within=20)
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """What the workers were told, all in one list."""
+        """The events of all workers."""
         lines = self._events.read_text().splitlines() if self._events.exists() else []
         return [event for event in map(json.loads, lines) if event["event"] == name]
 
-    def _ask(self, request: Request) -> tuple[int, dict[str, Any]]:
+    def _request(self, request: Request) -> tuple[int, dict[str, Any]]:
         request.add_header("Authorization", f"Bearer {TOKEN}")
         try:
             with urlopen(request, timeout=15) as answer:

@@ -1,0 +1,5 @@
+"""Fixtures of the command line's tests."""
+
+from tests.support.fleet import begin, start
+
+__all__ = ["begin", "start"]
