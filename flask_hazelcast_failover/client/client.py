@@ -158,7 +158,7 @@ class HazelcastClient(ClientFacade):
     def connect_soon(self) -> None:
         """Start connecting, if nothing has yet, and do not wait for it."""
         if self._route.state is State.IDLE and self._threads_are is not threading.local:
-            self._begin_anew()  # greenlets have come meanwhile, which our locks and threads know nothing of
+            self._reset_after_fork()  # greenlets have come meanwhile, which our locks and threads know nothing of
         with self._lock:
             if self._route.state is State.IDLE:
                 check_process()
@@ -393,7 +393,7 @@ class HazelcastClient(ClientFacade):
             unregister(self)
             self._ended.set()
 
-    def _let_go(self, deadline: float) -> None:
+    def _abandon_at_exit(self, deadline: float) -> None:
         """The interpreter ends. Daemon threads may go on with the client until it has.
 
         :param deadline: when to be through, monotonic seconds
@@ -409,7 +409,7 @@ class HazelcastClient(ClientFacade):
         for executor in self._executors:
             executor.join(max(0.0, deadline - time.monotonic()))
 
-    def _begin_anew(self) -> None:
+    def _reset_after_fork(self) -> None:
         """In a forked child: connect at the first use, and leave the parent's connections alone."""
         inherited = self._engine
         self._worker = worker_id()

@@ -220,7 +220,7 @@ class _Attempt:
 
     def _look_up(self, address: str, host: str) -> None:
         try:
-            self._tell(_Looked(address, hosts.ask(host, self._deadline)))
+            self._tell(_Looked(address, hosts.get(host, self._deadline)))
         except TimeoutError:
             pass  # the attempt is over as well
         except socket.gaierror as error:

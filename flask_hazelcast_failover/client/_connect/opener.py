@@ -157,7 +157,7 @@ class Opener:
         resolver = self._resolvers[index]
         why: str | None = None
         try:
-            self._lookups.ask(index, deadline)
+            self._lookups.get(index, deadline)
         except TimeoutError:
             why = "timed out"
         except ClientOfflineException as failure:
