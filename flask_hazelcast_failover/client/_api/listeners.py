@@ -387,7 +387,7 @@ def _deregister(link: Link, registration: _Registration) -> Future[Any]:
 
 
 def _take_off_at(registered: Future[Any], link: Link) -> Future[bool]:
-    return link.client.take_off_listener(registered.result())
+    return link.client.deregister_listener(registered.result())
 
 
 def _is_removed(future: Future[Any]) -> bool:

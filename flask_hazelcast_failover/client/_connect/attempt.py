@@ -149,7 +149,7 @@ class _Attempt:
         for probe in self._probes:
             probe.end()
         ending = [
-            member.opening.end()
+            member.opening.cancel()
             for member in self._members
             if member.opening is not None and member.opening.client is not self._won
         ]
@@ -282,7 +282,7 @@ class _Attempt:
         # Only one client at a time may go by the former id.
         is_taken = any(other.opening is not None and other.why is None for other in self._members)
         former = None if is_taken else self._former
-        member.opening = Opening(config, former, done=self._tell)
+        member.opening = Opening(config, former, on_done=self._tell)
 
     def _patience(self, waiting: int) -> float:
         return min(_HEDGE, (self._deadline - self._opened_last) / (waiting + 1))

@@ -119,7 +119,7 @@ class Link:
 
     def known_cluster(self) -> KnownCluster:
         """The cluster as it is now, to be found again."""
-        return KnownCluster(self.client.cluster_id, self.client.member_places(), self.client.identity)
+        return KnownCluster(self.client.cluster_id, self.client.reachable_addresses(), self.client.identity)
 
     def continue_from(self, former: Link) -> None:
         """Take the place of a link to the same cluster with the same data, whose locks the members still know.
@@ -176,9 +176,9 @@ class Link:
     def forget(self, key: ProxyKey) -> None:
         """Drop whatever is known here of a structure that was destroyed. Nothing happens on the members."""
         if (real := self.take_back(key)) is not None:
-            self.client.forget(real)
+            self.client.drop_proxy(real)
         if key.service:
-            self.client.forget_listed(key.service, key.name)
+            self.client.drop_listed_proxy(key.service, key.name)
 
     def proxy_keys(self) -> list[ProxyKey]:
         """Every proxy that was used on this link."""
@@ -222,7 +222,7 @@ class Link:
 
     def _make(self, key: ProxyKey) -> Future[Any]:
         if not key.service:
-            return on_thread(lambda: self._cp_proxy(key))
+            return on_thread(lambda: self.client.construct_cp_proxy(key.structure, key.name))
         if self.client.waits_in_constructor(key.service, key.name):
             return on_thread(lambda: self.client.construct(key.service, key.name))
         return self.client.create_proxy(key.service, key.name)
@@ -238,7 +238,7 @@ class Link:
             if is_kept:
                 real = self._reals.get(key, made)
             if not is_kept or real is not made:
-                self.client.forget(made)
+                self.client.drop_proxy(made)
             if is_kept and self.is_used(key):  # looked at last: who destroys it says so, and then looks here
                 self.made(key)
             elif is_kept:
@@ -257,20 +257,8 @@ class Link:
                 self._reals.setdefault(key, made)
             return making.is_wanted
 
-    def _cp_proxy(self, key: ProxyKey) -> Any:
-        return getattr(self.client.cp_subsystem, _CP_GETTERS[key.structure])(key.name)
-
     def __repr__(self) -> str:
         return f"<Link to {self.label} epoch={self.epoch} calls={len(self.calls)}>"
-
-
-_CP_GETTERS = {
-    "AtomicLong": "get_atomic_long",
-    "AtomicReference": "get_atomic_reference",
-    "CountDownLatch": "get_count_down_latch",
-    "FencedLock": "get_lock",
-    "Semaphore": "get_semaphore",
-}
 
 
 def _pass_on(own: Future[Any], made: Future[Any]) -> None:

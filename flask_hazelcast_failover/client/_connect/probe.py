@@ -137,11 +137,11 @@ class Probe:
             reply = _authenticate(connection, request, self._deadline)
         except Exception as error:
             return ProbeResult(*_blame(error, self._config))
-        if reply.is_welcome and self._expected not in (None, reply.cluster_id):
+        if reply.is_accepted and self._expected not in (None, reply.cluster_id):
             return ProbeResult(
                 Verdict.REFUSING, "a member of another cluster than the one that was here last"
             )
-        if reply.is_welcome:
+        if reply.is_accepted:
             return ProbeResult(Verdict.MEMBER, "a member", connection)
         return ProbeResult(*_refusal(reply, self._config))
 

@@ -298,7 +298,7 @@ class Engine:
 
     def prepare(self, link: LinkView) -> None:
         link = _own(link)
-        link.client.forget_near_caches()
+        link.client.clear_near_caches()
         active = self._route.link
         token = self._preparation.begin(link)
 
@@ -347,7 +347,7 @@ class Engine:
             while not link.is_idle and time.monotonic() < deadline and link.epoch == epoch:
                 time.sleep(_DRAIN_PACE)
             if link.epoch == epoch:
-                link.client.forget_near_caches()
+                link.client.clear_near_caches()
             self.post(Drained(link, epoch, link.remains))
 
         self._spawn(run, "drain")

@@ -157,7 +157,7 @@ class HealthMonitor:
                 _logger.exception("unexpected failure of a health check of %s", link.label)
 
     def _look_at_link(self, link: Link, watched: _WatchedLink, is_round: bool) -> None:
-        if not link.client.is_reading():
+        if not link.client.is_reactor_alive():
             self._post(LinkDown(link))
             return
         has_changed = watched.look(self._time)
@@ -225,7 +225,7 @@ class _WatchedLink:
         failures = {uuid: found for uuid, row in self._rows.items() if (found := row.failures())}
         silent = [uuid for uuid, f in failures.items() if f.exceed(self._options.health_check_failures)]
         if silent:
-            self._link.client.hear_from_others(than=silent)
+            self._link.client.use_other_member_for_view(than=silent)
         return Checked(self._link, failures, latency)
 
     def _new_row(self) -> _Row:

@@ -15,7 +15,7 @@ from hazelcast.protocol.codec import client_ping_codec
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.client._connect.answers import Answers, Cancelled
 from flask_hazelcast_failover.client._official import LightFuture
-from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, ask_any
+from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, send_to_any
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.fair_time import fair_time
@@ -233,10 +233,12 @@ class TestSilentMembers:
         def add_timer(delay: float, call: Callable[[], None]) -> None:
             threading.Timer(delay, call).start()
 
-        patience = SlowMembers(add_timer, lambda: True)
-        future = ask_any(invoke, lambda: client_ping_codec.encode_request(), patience, lambda: [member])
+        slow_members = SlowMembers(add_timer, lambda: True)
+        future = send_to_any(
+            invoke, lambda: client_ping_codec.encode_request(), slow_members, lambda: [member]
+        )
         for _ in range(15):
-            patience.heard(member)
+            slow_members.on_response(member)
             time.sleep(0.1)
         assert len(asked) == 1
         eventually(lambda: len(asked) == 2)

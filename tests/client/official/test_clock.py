@@ -12,8 +12,8 @@ import hazelcast
 import pytest
 from hazelcast.errors import OperationTimeoutError, TransactionError
 
-from flask_hazelcast_failover.client._official.transport.clock import steady_methods
-from flask_hazelcast_failover.client._official.versions import _USED
+from flask_hazelcast_failover.client._official.transport.clock import monotonic_methods
+from flask_hazelcast_failover.client._official.versions import _CLIENT_PARTS
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.clock import HOUR, set_clock
@@ -91,8 +91,8 @@ def test_nothing_of_the_official_client_goes_by_the_wall_clock() -> None:
 
 def test_every_part_that_gets_another_clock_is_looked_for() -> None:
     own = {"_invocation_service.invoke"}
-    replaced = {f"{path}.{name}" for path, methods in steady_methods().items() for name in methods}
-    assert replaced - set(_USED) == set() and own <= replaced
+    replaced = {f"{path}.{name}" for path, methods in monotonic_methods().items() for name in methods}
+    assert replaced - set(_CLIENT_PARTS) == set() and own <= replaced
 
 
 def official_of(client: Any) -> Any:

@@ -37,7 +37,7 @@ TOLD_BY_TESTS = {
     "_runners",
 }
 
-PARTS = (*versions._USED, *versions._USED_OF_WAKER)
+PARTS = (*versions._CLIENT_PARTS, *versions._WAKER_PARTS)
 
 
 def client_with(*paths: str) -> SimpleNamespace:
@@ -67,8 +67,8 @@ def test_a_version_without_a_part_is_told_by_it(part: str) -> None:
 def test_a_version_whose_classes_lack_a_part_is_told_before_a_client_is_made(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert versions.missing_of_classes() == []
-    monkeypatch.setattr(versions, "_USED_OF_CLASSES", ((OfficialClient, "_renamed"),))
+    assert versions.missing_class_parts() == []
+    monkeypatch.setattr(versions, "_CLASS_PARTS", ((OfficialClient, "_renamed"),))
     with (
         pytest.raises(ClientOfflineException, match=r"has no HazelcastClient\._renamed.*5\.5 to 5\.7"),
         client_on(blue, try_count=1),
@@ -79,8 +79,8 @@ def test_a_version_whose_classes_lack_a_part_is_told_before_a_client_is_made(
 
 def test_every_private_part_that_is_used_is_looked_for() -> None:
     looked_for = {name for path in PARTS for name in path.split(".")}
-    looked_for |= {name for _, name in versions._USED_OF_CLASSES}
-    files = Path(versions.__file__).parent.glob("*.py")
+    looked_for |= {name for _, name in versions._CLASS_PARTS}
+    files = Path(versions.__file__).parent.rglob("*.py")
     used, own = set[str](), set[str]()
     for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -94,7 +94,7 @@ def test_every_private_part_that_is_used_is_looked_for() -> None:
 
 def test_what_is_private_of_the_official_client_is_used_in_its_own_package_only() -> None:
     private = {name for path in PARTS for name in path.split(".") if name.startswith("_")}
-    private |= {name for _, name in versions._USED_OF_CLASSES} | TOLD_BY_TESTS
+    private |= {name for _, name in versions._CLASS_PARTS} | TOLD_BY_TESTS
     package = Path(versions.__file__).parent
     elsewhere = {
         f"{file.name}: {node.attr}"
@@ -109,8 +109,8 @@ def test_what_is_private_of_the_official_client_is_used_in_its_own_package_only(
 
 def test_a_loop_without_wake_ups_needs_no_waker() -> None:
     """Where a pipe cannot be had the official client falls back to it."""
-    client: Any = client_with(*versions._USED)
-    assert missing_parts(client) == list(versions._USED_OF_WAKER)
+    client: Any = client_with(*versions._CLIENT_PARTS)
+    assert missing_parts(client) == list(versions._WAKER_PARTS)
     client._reactor._loop = _BasicLoop({})
     assert missing_parts(client) == []
 
@@ -118,7 +118,7 @@ def test_a_loop_without_wake_ups_needs_no_waker() -> None:
 def test_an_unsupported_version_is_named_and_nothing_of_it_is_left(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "_USED_OF_WAKER", ("_reactor._loop.waker.renamed",))
+    monkeypatch.setattr(versions, "_WAKER_PARTS", ("_reactor._loop.waker.renamed",))
     with (
         pytest.raises(ClientOfflineException) as raised,
         client_on(blue, try_count=1),
