@@ -20,7 +20,7 @@ from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client._api.listener_queue import ListenerQueue, ListenerQueues, title_of
 from flask_hazelcast_failover.client._api.reliable_topics import ReliableListener, is_reliable_listener
-from flask_hazelcast_failover.client._connect.answers import Answers, Cancelled
+from flask_hazelcast_failover.client._connect.future_batch import Cancelled, FutureBatch
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
 from flask_hazelcast_failover.client._connect.proxy_making import make_proxies
 from flask_hazelcast_failover.client._official import LightFuture
@@ -194,7 +194,7 @@ class Listeners:
         :raises TimeoutError: the members have fallen silent
         :raises CalledOff: it is not wanted any more
         """
-        answers = Answers(timeout, is_wanted)
+        answers = FutureBatch(timeout, is_wanted)
         recipes = [recipe for recipe in self._all() if not self._goes_on(recipe, link)]
         registered = []
         try:
@@ -202,7 +202,7 @@ class Listeners:
             for recipe in recipes:
                 future = self._carry(recipe, link, reals.get(recipe.key))
                 registered.append(future)
-                answers.expect(future)
+                answers.add(future)
             answers.wait()
         except Cancelled:
             self.drop_from(link)

@@ -21,8 +21,8 @@ from hazelcast.lifecycle import LifecycleState
 from flask_hazelcast_failover.client._api.listeners import Listeners
 from flask_hazelcast_failover.client._api.proxy_source import ProxySource
 from flask_hazelcast_failover.client._api.services import FollowingClusterService, FollowingLifecycle
-from flask_hazelcast_failover.client._connect.answers import Cancelled
 from flask_hazelcast_failover.client._connect.attempt import AttemptFailed
+from flask_hazelcast_failover.client._connect.future_batch import Cancelled
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
 from flask_hazelcast_failover.client._connect.opener import Opener, close
 from flask_hazelcast_failover.client._connect.probe import Verdict
@@ -372,7 +372,7 @@ class Engine:
 
     def _kept(self, link: Link) -> Link:
         """Look after a link that was just opened."""
-        link.made = partial(self._make_on_standbys, link)
+        link.on_proxy_created = partial(self._make_on_standbys, link)
         self._links[link] = None
         self._proxies.look_after(link)
         if self._stopped:

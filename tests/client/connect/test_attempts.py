@@ -355,11 +355,11 @@ def test_a_connection_that_is_open_after_all_when_nobody_waits_any_more_is_close
     ended: queue.SimpleQueue[probing.Probe] = queue.SimpleQueue()
     deadline = time.monotonic() + 5
     probe = probing.Probe(
-        blue.addresses[0], "127.0.0.1", config=config, context=None, deadline=deadline, done=ended.put
+        blue.addresses[0], "127.0.0.1", config=config, context=None, deadline=deadline, on_done=ended.put
     )
     assert asked.wait(5)
-    probe.end()
+    probe.cancel()
     probe.close(time.monotonic())
     given_up.set()
-    connection = ended.get(timeout=5).answer.connection
+    connection = ended.get(timeout=5).result.connection
     assert connection is not None and connection.fileno() == -1
