@@ -97,8 +97,8 @@ class OfficialClient(_HazelcastClient):
             raise ConnectionError("closed by the other side before a member list came")
 
     def _patch(self) -> None:
-        """Patch the parts of this client. The first step comes first, since others wrap the methods that it binds."""
-        use_monotonic_clock(self)
+        """Patch the parts of this client, before any of them is started."""
+        use_monotonic_clock(self)  # first, since later steps wrap methods that it binds
         self._patch_reactor()
         self._patch_connections()
         self._patch_identity()

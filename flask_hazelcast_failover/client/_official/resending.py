@@ -33,7 +33,7 @@ __all__ = [
 FutureGuard = Callable[[], Future[Any]]
 """Returns the future that an invocation has to complete."""
 
-# The reads of a reliable topic's listeners. Nobody else repeats them, and the listeners end if one fails.
+# The reads of a reliable topic's listeners. A listener ends if one fails.
 _RELIABLE_READS = frozenset(
     codec._REQUEST_MESSAGE_TYPE
     for codec in (ringbuffer_capacity_codec, ringbuffer_head_sequence_codec, ringbuffer_read_many_codec)

@@ -1,4 +1,4 @@
-"""Futures that cost little while nobody waits for them, and a wait for futures that has an end."""
+"""A future that needs little memory, and a wait for official futures with a deadline."""
 
 from __future__ import annotations
 
