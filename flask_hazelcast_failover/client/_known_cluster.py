@@ -1,4 +1,4 @@
-"""What was last known of a cluster, so that it is found again when what is configured leads nowhere."""
+"""What was last known of a cluster, to find it again when its configured addresses fail."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["KnownCluster"]
 class KnownCluster:
     """A cluster as a link last saw it.
 
-    ``id``: of the cluster; it is another one once all members were restarted. ``addresses``: where its members were,
-    ``"host:port"``. ``identity``: by what they know this client.
+    ``id``: the cluster's; changes when all members are restarted. ``addresses``: of its members, ``"host:port"``.
+    ``identity``: the one by which they know this client.
     """
 
     id: UUID | None

@@ -25,7 +25,7 @@ from flask_hazelcast_failover.client.events import (
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
 from tests.support.fair_time import fair_time
-from tests.support.fake_servers import Peer, after_authenticating, hanging_up, recorded_welcome, with_status
+from tests.support.fake_servers import Peer, after_authenticating, hanging_up, record_acceptance, with_status
 from tests.support.faults import (
     Load,
     Recorder,
@@ -120,7 +120,7 @@ class TestNothingReachable:
         assert max(pauses) - min(pauses) > 0.01, "jittered"
 
     def test_a_refusing_cluster_is_tried_less_and_less_often(self, blue: LocalCluster) -> None:
-        welcome = recorded_welcome(blue.addresses[0], "blue")
+        welcome = record_acceptance(blue.addresses[0], "blue")
         with Peer(after_authenticating(with_status(welcome, 1))) as peer:
             times = background_attempts(peer, 4)
         first, second, third = (later - earlier for earlier, later in itertools.pairwise(times))
@@ -131,7 +131,7 @@ class TestNothingReachable:
     def test_one_refusing_address_does_not_slow_the_search_for_a_cluster_that_is_absent_elsewhere(
         self, blue: LocalCluster
     ) -> None:
-        welcome = recorded_welcome(blue.addresses[0], "blue")
+        welcome = record_acceptance(blue.addresses[0], "blue")
         with Peer(after_authenticating(with_status(welcome, 1))) as peer:
             times = background_attempts(peer, 6, f"127.0.0.1:{free_port()}")
         pauses = [later - earlier for earlier, later in itertools.pairwise(times)]

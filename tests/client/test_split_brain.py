@@ -47,7 +47,7 @@ def hear_from(client: Any, member: UUID) -> None:
     others = [one.uuid for one in client.cluster_service.get_members() if one.uuid != member]
 
     def is_so() -> bool:
-        client._route.link.client.hear_from_others(than=others)
+        client._route.link.client.use_other_member_for_view(others)
         return who_tells_of_members(client) == member
 
     eventually(is_so)

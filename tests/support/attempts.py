@@ -1,4 +1,4 @@
-"""Single attempts at a cluster, in time whatever comes of them."""
+"""Single attempts at a cluster, which end in time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flask_hazelcast_failover.client._official import OfficialClient
 from tests.support.waiting import takes_less
 
 CONNECT_TIMEOUT = 0.4
-# What an attempt may take beyond its time.
+# What an attempt may take beyond its deadline, seconds.
 LEEWAY = 0.35
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
@@ -37,7 +37,7 @@ def opened(addresses: Sequence[str], within: float = 2.0, **options: Any) -> Off
 
 
 def failure(addresses: Sequence[str], within: float = CONNECT_TIMEOUT, **options: Any) -> AttemptFailed:
-    """Have an attempt fail, in time."""
+    """The error of an attempt that fails, in time."""
     failures: list[AttemptFailed] = []
 
     def fail() -> None:

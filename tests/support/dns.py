@@ -1,4 +1,4 @@
-"""A real DNS server on loopback whose answers a test decides, and dnspython pointed at it."""
+"""A real DNS server on loopback with scripted answers, and dnspython configured to use it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dnslib.server import DNSHandler, DNSLogger, DNSServer
 
 __all__ = ["Addresses", "Failure", "LoopbackDns", "Reply", "default_resolver", "no_dns_server_configured"]
 
-_TRIES_FOR_A_PORT = 20
+_PORT_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """An answer with A records, at the end of a chain of CNAMEs if there are any."""
+    """An answer with A records, after a chain of CNAMEs if ``through`` is given."""
 
     ips: tuple[str, ...]
     through: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Addresses:
 
 
 class Failure(enum.Enum):
-    """An answer that helps nobody."""
+    """An answer without an address."""
 
     SERVFAIL = enum.auto()
     REFUSED = enum.auto()
@@ -46,36 +46,36 @@ Reply = Addresses | Failure
 
 
 class LoopbackDns:
-    """Answers over UDP and TCP at one free port of 127.0.0.1 while it is entered.
+    """Answers over UDP and TCP at a free port of 127.0.0.1, inside its ``with`` block.
 
-    A name that it was not told about does not exist. With several replies for a name, each query takes the
-    next one and the last one stays.
+    Names without a reply do not exist. With several replies for a name, each query takes the next one; the last one
+    is repeated.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._replies: dict[str, list[Reply]] = {}  # guarded by _lock
-        self._queries: Counter[str] = Counter()  # guarded by _lock
-        self._transports: defaultdict[str, list[str]] = defaultdict(list)  # guarded by _lock
+        self._replies: dict[str, list[Reply]] = {}  # under _lock
+        self._queries: Counter[str] = Counter()  # under _lock
+        self._transports: defaultdict[str, list[str]] = defaultdict(list)  # under _lock
         self._servers: list[DNSServer] = []
         self.port = 0
 
     def answer(self, name: str, *ips: str, through: tuple[str, ...] = (), after: float = 0.0) -> None:
-        """Answer with these addresses from now on, each time `after` so many seconds."""
+        """Answer with these addresses from now on, `after` so many seconds."""
         self.reply(name, Addresses(ips, through, after))
 
     def reply(self, name: str, *replies: Reply) -> None:
-        """Give these replies from now on, one after the other."""
+        """Use these replies from now on, one after the other."""
         with self._lock:
             self._replies[_key(name)] = list(replies)
 
     def queries(self, name: str) -> int:
-        """How often the name was asked for."""
+        """The number of queries for a name."""
         with self._lock:
             return self._queries[_key(name)]
 
     def transports(self, name: str) -> list[str]:
-        """By what it was asked for: "udp" or "tcp", for each query."""
+        """The transport of each query for a name: "udp" or "tcp"."""
         with self._lock:
             return list(self._transports[_key(name)])
 
@@ -92,11 +92,11 @@ class LoopbackDns:
         return _addresses(request, reply, handler.protocol)
 
     def __enter__(self) -> LoopbackDns:
-        for _ in range(_TRIES_FOR_A_PORT):
-            udp = DNSServer(self, address="127.0.0.1", port=0, logger=_quiet())
+        for _ in range(_PORT_ATTEMPTS):
+            udp = DNSServer(self, address="127.0.0.1", port=0, logger=_no_log())
             self.port = udp.server.server_address[1]
             try:
-                tcp = DNSServer(self, address="127.0.0.1", port=self.port, tcp=True, logger=_quiet())
+                tcp = DNSServer(self, address="127.0.0.1", port=self.port, tcp=True, logger=_no_log())
             except OSError:
                 udp.server.server_close()
                 continue
@@ -122,18 +122,18 @@ class LoopbackDns:
 def default_resolver(
     *servers: LoopbackDns, search: tuple[str, ...] = (), lifetime: float = 2.0
 ) -> Iterator[None]:
-    """Let dnspython's default resolver ask these servers in this order, and put the old one back."""
+    """Have dnspython's default resolver query these servers, in this order."""
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers = [dns.nameserver.Do53Nameserver("127.0.0.1", server.port) for server in servers]
     resolver.search = [dns.name.from_text(suffix) for suffix in search]
     resolver.lifetime = lifetime
-    with _in_place(resolver):
+    with _default_resolver(resolver):
         yield
 
 
 @contextlib.contextmanager
 def no_dns_server_configured() -> Iterator[None]:
-    """Let dnspython have no default resolver and no file to make one from."""
+    """Leave dnspython without a default resolver, and without a file to create one from."""
     make = dns.resolver.Resolver
 
     def without_file() -> dns.resolver.Resolver:
@@ -141,14 +141,14 @@ def no_dns_server_configured() -> Iterator[None]:
 
     dns.resolver.Resolver = without_file  # type: ignore[misc, assignment]
     try:
-        with _in_place(None):
+        with _default_resolver(None):
             yield
     finally:
         dns.resolver.Resolver = make  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _in_place(resolver: dns.resolver.Resolver | None) -> Iterator[None]:
+def _default_resolver(resolver: dns.resolver.Resolver | None) -> Iterator[None]:
     before = dns.resolver.default_resolver
     dns.resolver.default_resolver = resolver
     try:
@@ -157,7 +157,7 @@ def _in_place(resolver: dns.resolver.Resolver | None) -> Iterator[None]:
         dns.resolver.default_resolver = before
 
 
-def _quiet() -> DNSLogger:
+def _no_log() -> DNSLogger:
     return DNSLogger(log="-request,-reply,-truncated,-error", prefix=False)
 
 

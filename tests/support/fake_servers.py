@@ -1,4 +1,4 @@
-"""TCP peers that do what a real member never does, or not when a test wants it."""
+"""TCP peers with behaviour that a real member does not have, or not on demand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "dropping_packets",
     "exception_reply",
     "hanging_up",
-    "recorded_welcome",
+    "record_acceptance",
     "silent",
     "trickling",
     "unused_address",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Behaviour = Callable[[socket.socket], None]
-"""What a peer does with a connection, on a thread of its own; the connection is closed when it returns."""
+"""Handles a connection on a thread of its own; the connection is closed when it returns."""
 
 _FRAME_HEADER = 6
 _CORRELATION = slice(_FRAME_HEADER + 4, _FRAME_HEADER + 12)
@@ -40,10 +40,10 @@ _STATUS = _FRAME_HEADER + client_authentication_codec._RESPONSE_STATUS_OFFSET
 
 
 class Peer:
-    """Accepts connections on loopback while it is entered, and counts them.
+    """Accepts connections on loopback inside its ``with`` block, and counts them.
 
-    :param behaviour: what it does with each
-    :param context: to speak TLS first
+    :param behaviour: called with each connection
+    :param context: for TLS
     """
 
     def __init__(self, behaviour: Behaviour, context: ssl.SSLContext | None = None) -> None:
@@ -59,7 +59,7 @@ class Peer:
 
     @property
     def connections(self) -> int:
-        """How many connections there were."""
+        """The number of connections so far."""
         with self._lock:
             return len(self.times)
 
@@ -99,7 +99,7 @@ class Peer:
                     self._open.append(served)
             self._behaviour(served)
         except OSError:
-            pass  # the client has gone, or the test has ended
+            pass  # the client has closed it, or the test has ended
         finally:
             with self._lock:
                 for closing in {connection, served}:
@@ -113,13 +113,13 @@ def hanging_up(connection: socket.socket) -> None:
 
 
 def silent(connection: socket.socket) -> None:
-    """Take what comes and say nothing."""
+    """Read everything and send nothing."""
     while connection.recv(65536):
         pass
 
 
 def answering(data: bytes) -> Behaviour:
-    """Say this, whatever comes, and nothing more."""
+    """Send these bytes, whatever the request, and nothing more."""
 
     def behave(connection: socket.socket) -> None:
         connection.sendall(data)
@@ -129,7 +129,7 @@ def answering(data: bytes) -> Behaviour:
 
 
 def trickling(data: bytes, every: float) -> Behaviour:
-    """Say this byte by byte, over and over."""
+    """Send these bytes one by one, repeatedly."""
 
     def behave(connection: socket.socket) -> None:
         while True:
@@ -140,8 +140,8 @@ def trickling(data: bytes, every: float) -> Behaviour:
     return behave
 
 
-def recorded_welcome(address: str, cluster_name: str) -> bytes:
-    """What a real member answers to an authentication."""
+def record_acceptance(address: str, cluster_name: str) -> bytes:
+    """The response of a real member that accepts a client."""
     config = Config()
     config.cluster_name = cluster_name
     host, _, port = address.rpartition(":")
@@ -150,13 +150,13 @@ def recorded_welcome(address: str, cluster_name: str) -> bytes:
         return connection.recv(65536)
 
 
-def with_status(welcome: bytes, status: int) -> bytes:
-    """The same answer with another status."""
-    return welcome[:_STATUS] + bytes([status]) + welcome[_STATUS + 1 :]
+def with_status(acceptance: bytes, status: int) -> bytes:
+    """The same response with another status."""
+    return acceptance[:_STATUS] + bytes([status]) + acceptance[_STATUS + 1 :]
 
 
-def after_authenticating(welcome: bytes, then: Behaviour = silent) -> Behaviour:
-    """Answer the authentication like a real member, and go on as told."""
+def after_authenticating(acceptance: bytes, then: Behaviour = silent) -> Behaviour:
+    """Accept the client like a real member, then behave as ``then`` does."""
 
     def behave(connection: socket.socket) -> None:
         request = b""
@@ -166,14 +166,14 @@ def after_authenticating(welcome: bytes, then: Behaviour = silent) -> Behaviour:
                 return
             request += data
         correlation = request[3:][_CORRELATION]
-        connection.sendall(welcome[: _CORRELATION.start] + correlation + welcome[_CORRELATION.stop :])
+        connection.sendall(acceptance[: _CORRELATION.start] + correlation + acceptance[_CORRELATION.stop :])
         then(connection)
 
     return behave
 
 
 def exception_reply(error_code: int, class_name: str) -> bytes:
-    """A member's answer that an error came up, as Hazelcast's protocol has it."""
+    """A member's response with an error, in Hazelcast's protocol."""
     final, begin, end, null = 1 << 13, 1 << 12, 1 << 11, 1 << 10
 
     def frame(content: bytes, flags: int = 0) -> bytes:
@@ -215,7 +215,7 @@ def dropping_packets(until: float = math.inf) -> Iterator[str]:
 
 
 def _empty(listener: socket.socket, taken: contextlib.ExitStack) -> None:
-    """Take whoever waits in a backlog, so that there is room for others."""
+    """Accept the connections in a backlog, which makes room for others."""
     listener.settimeout(0.05)
     with contextlib.suppress(TimeoutError):
         while True:

@@ -1,4 +1,4 @@
-"""A relay that reads the messages of a client, and drops or answers some of them in the member's place."""
+"""A relay that decodes the messages of a client, and can drop or answer them in the member's place."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.support.fake_servers import exception_reply
 __all__ = ["CHECK", "PING", "ProtocolRelay", "Rule", "answering_error", "dropping"]
 
 CHECK, PING = 0x080300, 0x000B00
-"""Message types: what a health check asks, and a ping."""
+"""Message types: of a health check, and of a ping."""
 
 _FINAL = 1 << 13
 _PROLOGUE = b"CP2"
 
 Rule = Callable[[int, bytes], "bytes | None"]
-"""Gets the type of a request and its correlation id; gives what to answer instead of passing it on, ``None`` to pass it."""
+"""Takes the type of a request and its correlation id; returns the answer, or ``None`` to forward the request."""
 
 
 def dropping(*types: int) -> Rule:
-    """Leave requests of these types without an answer."""
+    """Leave requests of these types unanswered."""
     return lambda type_, _: b"" if type_ in types else None
 
 
@@ -32,14 +32,14 @@ def answering_error(type_: int, code: int, class_name: str) -> Rule:
     """Answer requests of a type with an error."""
     reply = exception_reply(code, class_name)
 
-    def answer(asked: int, correlation: bytes) -> bytes | None:
-        return None if asked != type_ else reply[:10] + correlation + reply[18:]
+    def answer(request: int, correlation: bytes) -> bytes | None:
+        return None if request != type_ else reply[:10] + correlation + reply[18:]
 
     return answer
 
 
 class ProtocolRelay:
-    """Forwards to a member, and lets `rule` have its say in each request. Entered like a `Relay`.
+    """Forwards to a member the requests that `rule` does not answer. A context manager like `Relay`.
 
     :param target: "host:port"
     """
@@ -105,7 +105,7 @@ class ProtocolRelay:
 
 
 def _first_message(buffer: bytes) -> bytes:
-    """The first whole message, empty if it is not there yet."""
+    """The first complete message; empty if there is none yet."""
     at = 0
     while len(buffer) >= at + 6:
         length, flags = struct.unpack_from("<iH", buffer, at)

@@ -1,4 +1,4 @@
-"""A TCP relay between a client and a member, which can make the link bad in every way a network can."""
+"""A TCP relay between a client and a member, which simulates failures of the network."""
 
 import contextlib
 import queue
@@ -14,34 +14,34 @@ from types import TracebackType
 from flask_hazelcast_failover.testing import free_port
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_SECONDS_FOR_A_COMMAND = 5.0
-# Of a limited direction: how often bytes are let through, seconds, and what the relay holds of them, bytes.
-_PACE = 0.005
+_COMMAND_TIMEOUT = 5.0
+# Of a limited direction: how often bytes are forwarded, seconds, and how many are buffered at most.
+_INTERVAL = 0.005
 _BUFFER = 65536
 
 
 class _Link:
-    """One accepted connection and the one that carries it on to the member. Owned by the relay's thread."""
+    """An accepted connection and the one to the member. Owned by the relay's thread."""
 
     def __init__(self, near: socket.socket, far: socket.socket) -> None:
         self.ends = (near, far)
         self.outbox: dict[socket.socket, deque[tuple[float, bytes]]] = {near: deque(), far: deque()}
         self.closing = False
-        self.read_at = {near: 0.0, far: 0.0}  # when a limited direction was read from last
+        self.read_at = {near: 0.0, far: 0.0}  # when a limited direction was last read
 
     def other(self, end: socket.socket) -> socket.socket:
         return self.ends[1] if end is self.ends[0] else self.ends[0]
 
 
 class Relay:
-    """Forwards what comes in on `address` to a member, until told to be cut, refuse, freeze, delay or let through so many bytes a second.
+    """Forwards connections to `address` to a member; can cut, refuse, freeze, delay and limit them.
 
         with Relay(cluster.addresses[0]) as relay:
             client = HazelcastClient(cluster_members=[relay.address], ...)
             relay.freeze()
 
-    A client dials the addresses that the member list gives; to keep it on the relay in a cluster of several members,
-    start these with `config={"network": {"public-address": relay.address}}`, or turn smart routing off.
+    A client connects to the addresses in the member list. To keep it on the relay in a cluster of several members,
+    start them with `config={"network": {"public-address": relay.address}}`, or turn smart routing off.
     """
 
     def __init__(self, target: str) -> None:
@@ -79,38 +79,38 @@ class Relay:
         return len(self._links)
 
     def cut(self) -> None:
-        """Reset every open connection (RST, on both sides). New ones are welcome."""
-        self._do(self._reset_all)
+        """Reset every open connection (RST, on both sides). New ones are accepted."""
+        self._run_in_thread(self._reset_all)
 
     def refuse(self) -> None:
         """Reset every open connection and refuse new ones until `resume`."""
-        self._do(self._reset_all, self._stop_listening)
+        self._run_in_thread(self._reset_all, self._stop_listening)
 
     def freeze(self) -> None:
-        """Forward nothing more: connections stay open and silent, new ones are accepted and stay silent too."""
-        self._do(self._set_frozen)
+        """Forward nothing: connections stay open, and new ones are accepted."""
+        self._run_in_thread(self._set_frozen)
 
     def delay(self, seconds: float) -> None:
-        """Deliver what comes in from now on `seconds` late, in each direction."""
+        """Deliver data `seconds` late from now on, in each direction."""
 
         def set_delay() -> None:
             self._delay = seconds
 
-        self._do(set_delay)
+        self._run_in_thread(set_delay)
 
     def limit(self, up: float | None = None, down: float | None = None) -> None:
-        """Let through so many bytes a second to the member (`up`) and from it (`down`), each connection for itself."""
+        """Limit each connection to `up` bytes a second to the member, and to `down` from it."""
 
         def set_limits() -> None:
             self._limits = (up, down)
             for link in self._links:
                 self._apply_limits(link)
 
-        self._do(set_limits)
+        self._run_in_thread(set_limits)
 
     def resume(self) -> None:
-        """Take back `refuse`, `freeze`, `delay` and `limit`. What a freeze held up is delivered now."""
-        self._do(self._set_normal)
+        """Undo `refuse`, `freeze`, `delay` and `limit`. Data that a freeze has held is delivered."""
+        self._run_in_thread(self._set_normal)
 
     def close(self) -> None:
         """Close everything and end the relay's thread. May be called twice."""
@@ -119,11 +119,11 @@ class Relay:
             def stop() -> None:
                 self._open = False
 
-            self._do(self._reset_all, self._stop_listening, stop)
-        self._thread.join(_SECONDS_FOR_A_COMMAND)
+            self._run_in_thread(self._reset_all, self._stop_listening, stop)
+        self._thread.join(_COMMAND_TIMEOUT)
         self._wake.close()
 
-    def _do(self, *steps: Callable[[], None]) -> None:
+    def _run_in_thread(self, *steps: Callable[[], None]) -> None:
         done = threading.Event()
 
         def command() -> None:
@@ -132,16 +132,14 @@ class Relay:
 
         self._commands.put((command, done))
         self._wake.send(b"!")
-        if not done.wait(_SECONDS_FOR_A_COMMAND):
-            raise AssertionError(
-                f"the relay at {self.address} did not answer within {_SECONDS_FOR_A_COMMAND:g} s"
-            )
+        if not done.wait(_COMMAND_TIMEOUT):
+            raise AssertionError(f"the relay at {self.address} did not answer within {_COMMAND_TIMEOUT:g} s")
 
     def _run(self) -> None:
         while self._open:
             for key, mask in self._selector.select(self._seconds_to_next_delivery()):
                 if key.fileobj is self._woken:
-                    self._obey()
+                    self._run_commands()
                 elif key.fileobj is self._listener:
                     self._accept()
                 elif key.data in self._links and mask & selectors.EVENT_READ:
@@ -155,7 +153,7 @@ class Relay:
         self._selector.close()
         self._woken.close()
 
-    def _obey(self) -> None:
+    def _run_commands(self) -> None:
         self._woken.recv(4096)
         while not self._commands.empty():
             command, done = self._commands.get()
@@ -260,9 +258,9 @@ class Relay:
         if self._frozen:
             return None
         if self._links and self._limits != (None, None):
-            return _PACE
+            return _INTERVAL
         due = [outbox[0][0] for link in self._links for outbox in link.outbox.values() if outbox]
-        # What is overdue could not be sent because the receiver's buffer is full.
+        # Overdue data could not be sent because the receiver's buffer is full.
         return max(0.001, min(due) - time.monotonic()) if due else None
 
     def _drop(self, link: _Link, *, orderly: bool = False) -> None:

@@ -20,7 +20,7 @@ from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client._api.listener_queue import ListenerQueue, ListenerQueues, title_of
 from flask_hazelcast_failover.client._api.reliable_topics import ReliableListener, is_reliable_listener
-from flask_hazelcast_failover.client._connect.answers import Answers, Cancelled
+from flask_hazelcast_failover.client._connect.future_batch import Cancelled, FutureBatch
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
 from flask_hazelcast_failover.client._connect.proxy_making import make_proxies
 from flask_hazelcast_failover.client._official import LightFuture
@@ -192,9 +192,9 @@ class Listeners:
         :param timeout: seconds without an answer after which it is given up, however long it takes while answers come
         :param is_wanted: whether it still is to become the active one
         :raises TimeoutError: the members have fallen silent
-        :raises CalledOff: it is not wanted any more
+        :raises Cancelled: it is not wanted any more
         """
-        answers = Answers(timeout, is_wanted)
+        answers = FutureBatch(timeout, is_wanted)
         recipes = [recipe for recipe in self._all() if not self._goes_on(recipe, link)]
         registered = []
         try:
@@ -202,7 +202,7 @@ class Listeners:
             for recipe in recipes:
                 future = self._carry(recipe, link, reals.get(recipe.key))
                 registered.append(future)
-                answers.expect(future)
+                answers.add(future)
             answers.wait()
         except Cancelled:
             self.drop_from(link)
@@ -387,7 +387,7 @@ def _deregister(link: Link, registration: _Registration) -> Future[Any]:
 
 
 def _take_off_at(registered: Future[Any], link: Link) -> Future[bool]:
-    return link.client.take_off_listener(registered.result())
+    return link.client.deregister_listener(registered.result())
 
 
 def _is_removed(future: Future[Any]) -> bool:

@@ -283,8 +283,8 @@ def _numbered(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Calla
     request = LockRequest()
 
     def start(real: Any, link: Link) -> Any:
-        is_again = request.of is link.client.identity.lock_requests
-        sent = link.client.send_for_lock(request, lambda: getattr(real, name)(*args, **kwargs))
+        is_again = request.counter is link.client.identity.lock_requests
+        sent = link.client.send_lock_request(request, lambda: getattr(real, name)(*args, **kwargs))
         return sent.continue_with(_given_back) if is_again and name == "unlock" else sent
 
     return start

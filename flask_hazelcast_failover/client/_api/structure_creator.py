@@ -44,12 +44,7 @@ class StructureCreator:
     def __init__(self, route: Route, executor: SerialExecutor) -> None:
         self._route = route
         self._executor = executor
-        self._changed = threading.Condition()
-        self._waiting: dict[ProxyKey, None] = {}  # in order; under _changed
-        self._claims: dict[ProxyKey, int] = {}  # being made, by how many; under _changed
-        self._doomed: dict[ProxyKey, int] = {}  # being destroyed, by how many; under _changed
-        self._in_flight: dict[Link, int] = {}  # under _changed
-        self._is_working = False  # under _changed
+        self._init_state()
 
     def add(self, keys: Iterable[ProxyKey]) -> None:
         """Have structures made where operations go now, some time. Waits for nothing."""
@@ -104,8 +99,16 @@ class StructureCreator:
             self._changed.wait_for(lambda: not before & {*self._waiting, *self._claims}, seconds)
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child, where nothing is under way."""
-        self.__init__(self._route, self._executor)  # type: ignore[misc]
+        """Drop what the parent has under way: a forked child does not have its thread."""
+        self._init_state()
+
+    def _init_state(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: dict[ProxyKey, None] = {}  # in order; under _changed
+        self._claims: dict[ProxyKey, int] = {}  # being made, by how many; under _changed
+        self._doomed: dict[ProxyKey, int] = {}  # being destroyed, by how many; under _changed
+        self._in_flight: dict[Link, int] = {}  # under _changed
+        self._is_working = False  # under _changed
 
     def _wait_for_claims(self, key: ProxyKey, seconds: float) -> None:
         with self._changed:

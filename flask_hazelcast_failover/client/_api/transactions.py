@@ -126,7 +126,7 @@ class _LinkTransaction(MonotonicTransaction):
     def _adopt(self, link: Link) -> None:
         self.__dict__.update(self._make(link).__dict__)
         self._link = link
-        link.client.bind_transaction(self, self._future)
+        link.client.guard_transaction(self, self._future)
 
     def _begin_on(self, link: Link) -> None:
         if link is not self._link:

@@ -1,4 +1,4 @@
-"""The addresses of one attempt: those that are configured, and those at which the cluster's members were last known."""
+"""The addresses of one attempt: the configured ones, and those of the members at the last connection."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from flask_hazelcast_failover.client._known_cluster import KnownCluster
 
 __all__ = ["AttemptAddresses", "KnownMembers"]
 
-# So many addresses are asked in one attempt, and so many of them may be of members that are only known.
-_MOST, _MOST_KNOWN = 64, 16
+# How many addresses one attempt probes, and how many of them may be known only.
+_MAX_ADDRESSES, _MAX_KNOWN = 64, 16
 
 
 class KnownMembers(Enum):
-    """When members are asked that are known and not configured."""
+    """When an attempt probes members that are known and not configured."""
 
     AT_ONCE = "together with the configured addresses"
     LAST = "when none of the configured addresses works"
@@ -28,8 +28,8 @@ class KnownMembers(Enum):
 class AttemptAddresses:
     """Where members may be, ``"host:port"``.
 
-    ``named``: as configured. ``further``: the further ports of hosts that were configured without one. ``known``: only
-    known from the last connection to ``cluster``.
+    ``named``: as configured. ``further``: further ports of hosts that are configured without one. ``known``: known only,
+    from the last connection to ``cluster``.
     """
 
     named: frozenset[str]
@@ -39,7 +39,7 @@ class AttemptAddresses:
 
     @classmethod
     def of(cls, configured: Sequence[str], cluster: KnownCluster | None = None) -> AttemptAddresses:
-        """The addresses of an attempt, so many of them by chance as one attempt may ask.
+        """The addresses of an attempt, chosen at random if there are too many.
 
         :param configured: ``"host:port"`` or ``"host"``
         :param cluster: what was last known of the cluster
@@ -47,26 +47,28 @@ class AttemptAddresses:
         named, further = set[str](), set[str]()
         for address in configured:
             primary, secondary = AddressHelper.get_possible_addresses(address)
-            named.update(f"{found.host}:{found.port}" for found in primary)
-            further.update(f"{found.host}:{found.port}" for found in secondary)
-        found = cls(frozenset(named), frozenset(further - named))
+            named.update(f"{one.host}:{one.port}" for one in primary)
+            further.update(f"{one.host}:{one.port}" for one in secondary)
+        addresses = cls(frozenset(named), frozenset(further - named))
         if cluster is None or cluster.id is None:
-            return found._limited(_MOST)
-        known = _chosen(cluster.addresses - found.named - found.further, _MOST_KNOWN)
-        return replace(found._limited(_MOST - len(known)), known=frozenset(known), cluster=cluster)
+            return addresses._limited(_MAX_ADDRESSES)
+        known = _sample(cluster.addresses - addresses.named - addresses.further, _MAX_KNOWN)
+        return replace(
+            addresses._limited(_MAX_ADDRESSES - len(known)), known=frozenset(known), cluster=cluster
+        )
 
     @property
     def configured(self) -> list[str]:
-        """The configured ones in an order of chance: many clients should not all begin with the same member."""
-        return _chosen(self.named | self.further, _MOST)
+        """The configured addresses in random order, so that not all clients start with the same member."""
+        return _sample(self.named | self.further, _MAX_ADDRESSES)
 
-    def _limited(self, most: int) -> AttemptAddresses:
-        named = frozenset(_chosen(self.named, most))
-        further = frozenset(_chosen(self.further, most - len(named)))
+    def _limited(self, count: int) -> AttemptAddresses:
+        named = frozenset(_sample(self.named, count))
+        further = frozenset(_sample(self.further, count - len(named)))
         return replace(self, named=named, further=further)
 
 
-def _chosen(addresses: Iterable[str], most: int) -> list[str]:
+def _sample(addresses: Iterable[str], count: int) -> list[str]:
     shuffled = list(addresses)
     random.SystemRandom().shuffle(shuffled)
-    return shuffled[:most]
+    return shuffled[:count]

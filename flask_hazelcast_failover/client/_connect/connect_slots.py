@@ -1,7 +1,7 @@
-"""Slots for opening connections, so that many clients of one process do not keep each other from it.
+"""A limit to the connections that one process opens at the same time.
 
-Opening takes the interpreter's time, not only the network's. When hundreds of clients all begin at once, each may
-become so slow that all of them run out of time, and again the next time.
+Opening one takes time of the interpreter. If hundreds of clients open theirs at once, each becomes so slow that all of
+them time out, and again at the next attempt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SLOTS = 8
 
 
 class ConnectSlot:
-    """A place in the queue, and then a slot, until ``release``."""
+    """A place in the queue, then a slot, until ``release``."""
 
     def __init__(self, slots: ConnectSlots, on_ready: Callable[[], None]) -> None:
         self.on_ready = on_ready
@@ -25,24 +25,22 @@ class ConnectSlot:
         self._slots = slots
 
     def release(self) -> None:
-        """Let the next one begin. May be called twice, and while still waiting."""
+        """Free the slot, or leave the queue. May be called twice."""
         self._slots._release(self)
 
 
 class ConnectSlots:
     """A queue for a limited number of slots.
 
-    :param count: how many connections may be opened at a time
+    :param count: the number of slots
     """
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._lock = threading.Lock()
-        self._taken: set[ConnectSlot] = set()  # under _lock
-        self._waiting: deque[ConnectSlot] = deque()  # under _lock
+        self._init_state()
 
     def queue(self, on_ready: Callable[[], None]) -> ConnectSlot:
-        """Queue up; ``on_ready`` is called when there is a slot, here or on another's thread."""
+        """Join the queue. ``on_ready`` is called once there is a slot, by this call or on another thread."""
         slot = ConnectSlot(self, on_ready)
         with self._lock:
             self._waiting.append(slot)
@@ -50,10 +48,13 @@ class ConnectSlots:
         return slot
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child, which has none of those who queue."""
+        """Drop the parent's queue: a forked child has none of the threads in it."""
+        self._init_state()
+
+    def _init_state(self) -> None:
         self._lock = threading.Lock()
-        self._taken = set()
-        self._waiting = deque()
+        self._taken: set[ConnectSlot] = set()  # under _lock
+        self._waiting: deque[ConnectSlot] = deque()  # under _lock
 
     def _release(self, slot: ConnectSlot) -> None:
         with self._lock:
@@ -74,7 +75,7 @@ class ConnectSlots:
 
 
 connect_slots = ConnectSlots(_SLOTS)
-"""Those of this process."""
+"""The slots of this process."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=connect_slots.reset_after_fork)

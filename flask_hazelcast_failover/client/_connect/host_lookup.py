@@ -1,4 +1,4 @@
-"""Host names to addresses, by the system's resolver, which cannot be given a time."""
+"""Lookups of host names by the system's resolver, which takes no timeout."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["hosts"]
 
 
 def _ipv4_addresses(host: str) -> tuple[str, ...]:
-    # The official client speaks IPv4 only.
-    found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+    # The official client supports IPv4 only.
+    infos = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in infos))
 
 
 hosts: SingleFlight[str, tuple[str, ...]] = SingleFlight(_ipv4_addresses)
-"""Host name -> IPv4 addresses, by the system's resolver, which cannot be given a time."""
+"""Host name -> IPv4 addresses."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=hosts.reset_after_fork)

@@ -1,4 +1,4 @@
-"""A link: one open connection to one cluster, its real proxies and the operations in flight on it."""
+"""A link: an open connection to one cluster, with its real proxies and the operations in flight on it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ call_numbers = itertools.count(1).__next__
 
 
 class LinkEnded(HazelcastError):
-    """The link that the operation was in flight on is gone."""
+    """The link was lost while the operation was in flight."""
 
 
 class Overdue(HazelcastError):
-    """The operation was not answered in time by a cluster that lives."""
+    """The operation was not answered in time, by a cluster that is healthy."""
 
 
 class ProxyKey(NamedTuple):
-    """Which structure: its official class, the service it belongs to and its name."""
+    """Identifies a structure by its official class, its service and its name."""
 
     structure: str
     service: str
@@ -47,7 +47,7 @@ class ProxyKey(NamedTuple):
 
 
 CLIENT = ProxyKey("HazelcastClient", "", "")
-"""Stands for the official client itself, for what belongs to no structure."""
+"""The key of the official client itself, for operations without a structure."""
 
 
 class Call(NamedTuple):
@@ -61,68 +61,68 @@ class Call(NamedTuple):
 STARTING = Call(ImmediateFuture(None), float("inf"))
 
 
-# A proxy that others have waited for so long is asked for once more, seconds: the member may be frozen.
-_SHARED = 1.0
+# How long requests for a proxy share one creation, seconds; then another is started, since its member may be frozen.
+_SHARE_TIMEOUT = 1.0
 
 
-class _Making:
-    """A real proxy that is being made, for whoever asks for it meanwhile."""
+class _Creation:
+    """The creation of a real proxy, shared by those who request it meanwhile."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.made: Future[Any] = Future()
-        self.is_wanted = True  # to be kept once it is made; under the link's lock
+        self.proxy: Future[Any] = Future()
+        self.is_wanted = True  # whether to keep the proxy; under the link's lock
 
 
 class Link:
-    """One open connection to one cluster.
+    """An open connection to one cluster.
 
     :param label: the cluster's label
-    :param index: the cluster's place in the order of priority
-    :param client: the open official client, this link's own
+    :param index: the cluster's index in the order of priority
+    :param client: the open official client, used by this link only
     """
 
     def __init__(self, label: str, index: int, client: OfficialClient) -> None:
         self.label = label
         self.index = index
         self.client = client
-        # Set by the controller's thread before the link is published, not changed afterwards:
+        # Set by the controller's thread before the link is published, then constant:
         self.epoch = 0
-        self.data_id = 0  # the same number means: the same cluster with the same data
-        self.visit_id = 0  # the same number means: and the client has not been anywhere else since
+        self.data_id = 0  # equal numbers mean the same cluster with the same data
+        self.visit_id = 0  # equal numbers mean that, and that the client has been on no other cluster between
         # Each thread writes and deletes its own numbers, the controller and the health monitor read: single steps of a
         # dict. A bare future may wait for as long as the client's operations usually may.
         self.calls: dict[int, Call | Future[Any]] = {}
-        self._seen: dict[
-            int, float
-        ] = {}  # number -> when the health monitor first saw it; of the health monitor's thread
-        self._reals: dict[ProxyKey, Any] = {CLIENT: client}  # likewise
-        # Listener id -> how it is registered here; under the lock of Listeners.
+        # Number of a call -> when the health monitor first saw it; of the health monitor's thread.
+        self._first_seen: dict[int, float] = {}
+        self._reals: dict[ProxyKey, Any] = {CLIENT: client}  # written under _lock; atomic steps of a dict
+        # Listener id -> its registration on this link; under the lock of Listeners.
         self.registrations: dict[str, Any] = {}
-        # Who holds a lock here, how often; under the lock of Bonds. Shared with the link that takes this one's place.
+        # Holder of a lock -> how often it holds it; under the lock of ClusterAffinity. Shared with the link that replaces
+        # this one.
         self.locks: dict[Any, int] = {}
         self.follows_members = False  # set once, by the controller
         self._lock = threading.Lock()
-        self._makings: dict[ProxyKey, list[_Making]] = {}  # under _lock
-        # Told of each proxy that is made here; set once, by whoever opened the link.
-        self.made: Callable[[ProxyKey], None] = lambda _: None
-        # Whether somebody uses a structure, which may have been destroyed meanwhile; likewise.
+        self._creations: dict[ProxyKey, list[_Creation]] = {}  # under _lock
+        # Called with each proxy that is created here; set once, before the link is published.
+        self.on_proxy_created: Callable[[ProxyKey], None] = lambda _: None
+        # Whether a structure is in use, and was not destroyed meanwhile; likewise.
         self.is_used: Callable[[ProxyKey], bool] = lambda _: True
 
     def members(self) -> frozenset[UUID]:
-        """The members that the cluster says it has."""
+        """The members of the cluster, according to the cluster."""
         return frozenset(member.uuid for member in self.client.member_list() if member.uuid)
 
     def member_addresses(self) -> frozenset[str]:
-        """Where these members are, "host:port"."""
+        """The addresses of these members, "host:port"."""
         return frozenset(f"{m.address.host}:{m.address.port}" for m in self.client.member_list())
 
     def known_cluster(self) -> KnownCluster:
-        """The cluster as it is now, to be found again."""
-        return KnownCluster(self.client.cluster_id, self.client.member_places(), self.client.identity)
+        """What a later attempt needs to find the cluster again."""
+        return KnownCluster(self.client.cluster_id, self.client.reachable_addresses(), self.client.identity)
 
     def continue_from(self, former: Link) -> None:
-        """Take the place of a link to the same cluster with the same data, whose locks the members still know.
+        """Take over the locks of a former link if this one continues it.
 
         Called by the controller's thread before the link is published.
         """
@@ -130,7 +130,7 @@ class Link:
             self.locks = former.locks
 
     def continues(self, former: Link) -> bool:
-        """Whether the members take requests over this link for those of a former one, on the same data."""
+        """Whether members treat requests over this link as those of a former one, on the same data."""
         return former.visit_id == self.visit_id and former.client.identity == self.client.identity
 
     def is_connected(self) -> bool:
@@ -138,81 +138,81 @@ class Link:
         return bool(self.client.connected_members())
 
     def real(self, key: ProxyKey) -> Any | None:
-        """The real proxy, if it was made on this link before."""
+        """The real proxy, if it was created on this link already."""
         return self._reals.get(key)
 
     def obtain(self, key: ProxyKey) -> Future[Any]:
-        """Have the real proxy made; the future ends with the link at the latest."""
+        """Get or create the real proxy; the future ends with the link at the latest."""
         real = self._reals.get(key)
         if real is not None:
             return ImmediateFuture(real)
         own: Future[Any] = Future()
-        mine: _Making | None = None
+        started: _Creation | None = None
         with self._lock:
             if (real := self._reals.get(key)) is not None:
-                return ImmediateFuture(real)  # made right then
-            makings = self._makings.setdefault(key, [])
-            if not makings or time.monotonic() - makings[-1].began > _SHARED:
-                mine = _Making()
-                makings.append(mine)
-            makings[-1].made.add_done_callback(partial(_pass_on, own))
-        if mine is not None:
+                return ImmediateFuture(real)  # created just now
+            creations = self._creations.setdefault(key, [])
+            if not creations or time.monotonic() - creations[-1].began > _SHARE_TIMEOUT:
+                started = _Creation()
+                creations.append(started)
+            creations[-1].proxy.add_done_callback(partial(_forward, own))
+        if started is not None:
             try:
-                self._make(key).add_done_callback(partial(self._is_made, key, mine))
+                self._create(key).add_done_callback(partial(self._on_created, key, started))
             except BaseException as error:
-                self._end(key, mine)
-                of_others = error if isinstance(error, Exception) else TargetDisconnectedError("interrupted")
-                mine.made.set_exception(of_others)
+                self._end(key, started)
+                for_others = error if isinstance(error, Exception) else TargetDisconnectedError("interrupted")
+                started.proxy.set_exception(for_others)
                 raise
         return own
 
     def take_back(self, key: ProxyKey) -> Any | None:
-        """Give the real proxy to nobody any more, nor one that is being made, and return it."""
+        """Remove the real proxy and return it; one that is being created is not kept either."""
         with self._lock:
-            for making in self._makings.get(key, ()):
-                making.is_wanted = False
+            for creation in self._creations.get(key, ()):
+                creation.is_wanted = False
             return self._reals.pop(key, None)
 
     def forget(self, key: ProxyKey) -> None:
-        """Drop whatever is known here of a structure that was destroyed. Nothing happens on the members."""
+        """Drop the proxies of a structure that was destroyed; nothing is sent to the members."""
         if (real := self.take_back(key)) is not None:
-            self.client.forget(real)
+            self.client.drop_proxy(real)
         if key.service:
-            self.client.forget_listed(key.service, key.name)
+            self.client.drop_listed_proxy(key.service, key.name)
 
     def proxy_keys(self) -> list[ProxyKey]:
-        """Every proxy that was used on this link."""
+        """The keys of all proxies that were created on this link."""
         return [key for key in list(self._reals) if key != CLIENT]
 
     def end_overdue(self, now: float, usual: float) -> None:
-        """End the operations that wait for longer than they may. For the health monitor's thread.
+        """End the operations that have waited for too long. For the health monitor's thread.
 
-        Looking at the clock here saves every operation from doing so.
+        Checking here saves each operation from reading the clock.
 
-        :param now: seconds, by the health monitor's own time
-        :param usual: how many seconds a call without a limit of its own may wait
+        :param now: the health monitor's own time, seconds
+        :param usual: how long a call without a limit of its own may wait, seconds
         """
         calls = self.calls.copy()
-        self._seen = {number: self._seen.get(number, now) for number in calls}
+        self._first_seen = {number: self._first_seen.get(number, now) for number in calls}
         for number, call in calls.items():
             future, limit = call if isinstance(call, Call) else (call, usual)
-            if now - self._seen[number] > limit and not future.done():
+            if now - self._first_seen[number] > limit and not future.done():
                 future.set_exception(Overdue(f"no answer for {limit:g} s"))
 
     def end_calls(self) -> None:
-        """End every operation in flight. Called again until none is left, since one may just start."""
+        """End all operations in flight. Has to be called until none is left, since one may be starting."""
         for call in list(self.calls.values()):
             future = call.future if isinstance(call, Call) else call
             if call is not STARTING and not future.done():
                 future.set_exception(LinkEnded(f"the connection to {self.label} is gone"))
 
     def left(self, number: int) -> None:
-        """Count an operation out that may have been counted out already."""
+        """Count an operation out, if it is not yet."""
         self.calls.pop(number, None)
 
     @property
     def remains(self) -> int:
-        """What would be lost with this link: operations in flight and locks held."""
+        """How much would be lost with this link: operations in flight and locks held."""
         return len(self.calls) + len(self.locks)
 
     @property
@@ -220,70 +220,59 @@ class Link:
         """Whether no operation is in flight."""
         return not self.calls
 
-    def _make(self, key: ProxyKey) -> Future[Any]:
+    def _create(self, key: ProxyKey) -> Future[Any]:
         if not key.service:
-            return on_thread(lambda: self._cp_proxy(key))
+            return on_thread(lambda: self.client.construct_cp_proxy(key.structure, key.name))
         if self.client.waits_in_constructor(key.service, key.name):
             return on_thread(lambda: self.client.construct(key.service, key.name))
         return self.client.create_proxy(key.service, key.name)
 
-    def _is_made(self, key: ProxyKey, making: _Making, done: Future[Any]) -> None:
+    def _on_created(self, key: ProxyKey, creation: _Creation, done: Future[Any]) -> None:
         if not done.is_success():
-            self._end(key, making)
-            making.made.set_exception(done.exception(), done.traceback())  # type: ignore[arg-type]
+            self._end(key, creation)
+            creation.proxy.set_exception(done.exception(), done.traceback())  # type: ignore[arg-type]
             return
-        real = made = done.result()
+        real = created = done.result()
         try:
-            is_kept = self._end(key, making, made)
+            is_kept = self._end(key, creation, created)
             if is_kept:
-                real = self._reals.get(key, made)
-            if not is_kept or real is not made:
-                self.client.forget(made)
-            if is_kept and self.is_used(key):  # looked at last: who destroys it says so, and then looks here
-                self.made(key)
+                real = self._reals.get(key, created)
+            if not is_kept or real is not created:
+                self.client.drop_proxy(created)
+            # Checked last: destroying marks the structure first and then drops the proxies of each link.
+            if is_kept and self.is_used(key):
+                self.on_proxy_created(key)
             elif is_kept:
                 self.forget(key)
         finally:
-            making.made.set_result(real)
+            creation.proxy.set_result(real)
 
-    def _end(self, key: ProxyKey, making: _Making, made: Any = None) -> bool:
-        """End a making, and keep what was made if it still is wanted."""
+    def _end(self, key: ProxyKey, creation: _Creation, created: Any = None) -> bool:
+        """End a creation; keeps the proxy and returns ``True`` if it is still wanted."""
         with self._lock:
-            makings = self._makings[key]
-            makings.remove(making)
-            if not makings:
-                del self._makings[key]
-            if making.is_wanted and made is not None:
-                self._reals.setdefault(key, made)
-            return making.is_wanted
-
-    def _cp_proxy(self, key: ProxyKey) -> Any:
-        return getattr(self.client.cp_subsystem, _CP_GETTERS[key.structure])(key.name)
+            creations = self._creations[key]
+            creations.remove(creation)
+            if not creations:
+                del self._creations[key]
+            if creation.is_wanted and created is not None:
+                self._reals.setdefault(key, created)
+            return creation.is_wanted
 
     def __repr__(self) -> str:
         return f"<Link to {self.label} epoch={self.epoch} calls={len(self.calls)}>"
 
 
-_CP_GETTERS = {
-    "AtomicLong": "get_atomic_long",
-    "AtomicReference": "get_atomic_reference",
-    "CountDownLatch": "get_count_down_latch",
-    "FencedLock": "get_lock",
-    "Semaphore": "get_semaphore",
-}
-
-
-def _pass_on(own: Future[Any], made: Future[Any]) -> None:
+def _forward(own: Future[Any], shared: Future[Any]) -> None:
     if own.done():
-        return  # who waited for it was told to wait no longer
-    if made.is_success():
-        own.set_result(made.result())
+        return  # ended with the link, or overdue
+    if shared.is_success():
+        own.set_result(shared.result())
     else:
-        own.set_exception(made.exception(), made.traceback())  # type: ignore[arg-type]
+        own.set_exception(shared.exception(), shared.traceback())  # type: ignore[arg-type]
 
 
 def on_thread(blocking: Callable[[], Any]) -> Future[Any]:
-    """Run what blocks without end on a thread of its own, so that waiting for it can have one."""
+    """Run a function that blocks without a limit on a thread of its own, so that a wait for it can have one."""
     future: Future[Any] = Future()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Opening a link: DNS asked first, one attempt at the cluster, and the proxies in use made on what it opened."""
+"""Opens links: resolves the cluster's DNS name, makes one attempt, and creates the proxies in use on the new link."""
 
 from __future__ import annotations
 
@@ -28,23 +28,22 @@ __all__ = ["Opener", "close"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
-# How long a name server may take at least, even if attempts may not; and how long an answer is waited for
-# while nobody waits for it here, seconds.
-_SHORTEST_LOOKUP, _LONGEST_LOOKUP = 2.0, 10.0
-# How long a link may take to close politely, seconds.
-_POLITE = 0.5
-# How often a link that is closed is looked at for operations that just began, seconds.
-_PACE = 0.005
+# How long a query to the name servers may take, also if an attempt is shorter; and how long `look_up` waits, seconds.
+_MIN_QUERY_TIMEOUT, _LOOK_UP_TIMEOUT = 2.0, 10.0
+# How long a regular shutdown of a link may take, and then its operations to end, seconds each.
+_CLOSE_TIMEOUT = 0.5
+# How often a closed link is checked for operations that have just started, seconds.
+_CLOSE_INTERVAL = 0.005
 
 
 class Opener:
-    """Opens links. Many threads may use it.
+    """Opens links; used by many threads.
 
     :param clusters: in order of priority
     :param options: the client's options
-    :param active_link: the link that operations use, whose proxies are made on each new link
-    :param on_down: called when the last connection of a link was closed
-    :param on_lookup: called with a cluster's index, its addresses and what was wrong, if the lookup failed
+    :param active_link: returns the active link, whose proxies are created on each new link
+    :param on_down: called when the last connection of a link has closed
+    :param on_lookup: called with a cluster's index, its addresses, and the error if the lookup failed
     """
 
     def __init__(
@@ -63,44 +62,46 @@ class Opener:
         self._resolvers: dict[int, CNAMEResolver] = {
             index: cluster.new_resolver() for index, cluster in enumerate(clusters) if cluster.is_dns
         }
-        self._lookups: SingleFlight[int, object] = SingleFlight(self._ask_dns)
+        self._lookups: SingleFlight[int, object] = SingleFlight(self._refresh)
 
     def open(self, index: int, known: KnownCluster | None = None) -> Link:
-        """Open a link to a cluster: where it is configured to be, which DNS is asked first, or where it was last known.
+        """Open a link to a cluster, at its configured addresses (its name is resolved first) or at the known ones.
 
-        :param known: what was last known of it; its members know the link by ``known.identity``
-        :raises AttemptFailed: it cannot be reached
+        :param known: what was last known of the cluster; the link takes over ``known.identity``
+        :raises AttemptFailed: the cluster cannot be reached
         """
         cluster = self._clusters[index]
         deadline = time.monotonic() + self._options.connect_timeout
-        found = self._found(index, deadline) if cluster.is_dns else _Found(cluster.addresses)
-        if not found.addresses and not (known and known.addresses):
+        resolved = (
+            self._resolve_for_attempt(index, deadline) if cluster.is_dns else _Resolved(cluster.addresses)
+        )
+        if not resolved.addresses and not (known and known.addresses):
             name = self._resolvers[index].dns_name
-            raise AttemptFailed(f"name {name} not found: {found.error or 'timed out'}", Verdict.ABSENT)
-        # A name that leads elsewhere now is to be followed: its old members come last.
-        follows_name = cluster.is_dns and not found.error
+            raise AttemptFailed(f"name {name} not found: {resolved.error or 'timed out'}", Verdict.ABSENT)
+        # If the name resolves, its addresses come first: they may be those of another cluster now.
+        is_resolved = cluster.is_dns and not resolved.error
         return self._open_at(
             index,
-            AttemptAddresses.of(found.addresses, known if cluster.known_members else None),
+            AttemptAddresses.of(resolved.addresses, known if cluster.known_members else None),
             deadline,
-            KnownMembers.LAST if follows_name else KnownMembers.AT_ONCE,
+            KnownMembers.LAST if is_resolved else KnownMembers.AT_ONCE,
             known.identity if known else None,
         )
 
     def open_where_known(self, index: int) -> Link:
-        """Open a link to where the last answer of DNS leads, without asking again.
+        """Open a link at the addresses that the cluster's name last resolved to, without a lookup.
 
-        :raises AttemptFailed: nobody of use is there
+        :raises AttemptFailed: the cluster cannot be reached
         """
         deadline = time.monotonic() + self._options.connect_timeout
         return self._open_at(index, AttemptAddresses.of(self._resolvers[index].addresses), deadline)
 
     def look_up(self, index: int) -> None:
-        """Ask DNS where a cluster is, and report what it says."""
-        self._looked_up(index, time.monotonic() + _LONGEST_LOOKUP)
+        """Resolve a cluster's name, and report the result by ``on_lookup``."""
+        self._resolve(index, time.monotonic() + _LOOK_UP_TIMEOUT)
 
     def join(self, deadline: float) -> None:
-        """Wait for the lookups under way, until ``deadline`` (monotonic seconds) at most."""
+        """Wait for the running lookups, until ``deadline`` (monotonic seconds) at most."""
         self._lookups.join(deadline)
 
     def _open_at(
@@ -115,14 +116,14 @@ class Opener:
         down = threading.Event()
         opened: list[Link] = []
 
-        def changed(state: str) -> None:
+        def on_state(state: str) -> None:
             if state == LifecycleState.DISCONNECTED:
                 down.set()
                 for link in opened:
                     self._on_down(link)
 
         def build(members: Sequence[str]) -> Config:
-            return self._configured(cluster, members, changed)
+            return self._build_config(cluster, members, on_state)
 
         client = attempt(addresses, build, deadline, known_members=known_members, former=former)
         link = Link(cluster.label, index, client)
@@ -135,56 +136,58 @@ class Opener:
             make_proxies_in_use(link, active)
         return link
 
-    def _configured(
-        self, cluster: ClusterConfig, members: Sequence[str], changed: Callable[[str], None]
+    def _build_config(
+        self, cluster: ClusterConfig, members: Sequence[str], on_state: Callable[[str], None]
     ) -> Config:
         common = {"invocation_retry_pause": 0.1, **self._options.client_options}
         config = build_config(cluster, common, members)
         config.connection_timeout = min(config.connection_timeout, self._options.connect_timeout)
-        # The client's own listeners outlive this connection; it is told by this one.
-        config.lifecycle_listeners = [changed]
+        # The user's listeners outlive this connection; they are called by the failover client.
+        config.lifecycle_listeners = [on_state]
         config.membership_listeners = []
         return config
 
-    def _found(self, index: int, deadline: float) -> _Found:
-        """Where a cluster's name leads, for an attempt: where it led last if the answer is late."""
-        led_to = self._resolvers[index].addresses
+    def _resolve_for_attempt(self, index: int, deadline: float) -> _Resolved:
+        """Resolve a cluster's name; use its last addresses, if there are any, when a third of the time is over."""
+        last = self._resolvers[index].addresses
         now = time.monotonic()
-        return self._looked_up(index, now + (deadline - now) / 3 if led_to else deadline)
+        return self._resolve(index, now + (deadline - now) / 3 if last else deadline)
 
-    def _looked_up(self, index: int, deadline: float) -> _Found:
-        """Ask DNS, and tell the controller what it said; nothing for a name that never had an answer."""
+    def _resolve(self, index: int, deadline: float) -> _Resolved:
+        """Resolve a cluster's name, and report the result; no addresses if it has never resolved."""
         resolver = self._resolvers[index]
-        why: str | None = None
+        error: str | None = None
         try:
-            self._lookups.ask(index, deadline)
+            self._lookups.get(index, deadline)
         except TimeoutError:
-            why = "timed out"
+            error = "timed out"
         except ClientOfflineException as failure:
-            why = str(failure)
-        found = _Found(resolver.addresses, why or resolver.last_error)
-        self._on_lookup(index, tuple(found.addresses), found.error)
-        return found
+            error = str(failure)
+        resolved = _Resolved(resolver.addresses, error or resolver.last_error)
+        self._on_lookup(index, tuple(resolved.addresses), resolved.error)
+        return resolved
 
-    def _ask_dns(self, index: int) -> None:
-        self._resolvers[index].refresh(max(_SHORTEST_LOOKUP, self._options.connect_timeout))
+    def _refresh(self, index: int) -> None:
+        self._resolvers[index].refresh(max(_MIN_QUERY_TIMEOUT, self._options.connect_timeout))
 
 
-class _Found(NamedTuple):
-    """Where a cluster may be, and what was wrong if its name could not be looked up."""
+class _Resolved(NamedTuple):
+    """The addresses of a cluster, and the error if its name could not be resolved."""
 
     addresses: Sequence[str]
     error: str | None = None
 
 
 def close(link: Link) -> None:
-    """Close a link: politely if it answers, in any case soon. Takes a second at most."""
+    """Close a link, and end its operations. Takes a second at most, also if the members do not respond."""
     if link.is_connected():
-        polite = threading.Thread(target=link.client.shutdown, name="hazelcast-failover-goodbye", daemon=True)
-        polite.start()
-        polite.join(_POLITE)
+        shutdown = threading.Thread(
+            target=link.client.shutdown, name="hazelcast-failover-goodbye", daemon=True
+        )
+        shutdown.start()
+        shutdown.join(_CLOSE_TIMEOUT)
     link.client.abandon()
-    deadline = time.monotonic() + _POLITE
+    deadline = time.monotonic() + _CLOSE_TIMEOUT
     while not link.is_idle and time.monotonic() < deadline:
         link.end_calls()
-        time.sleep(_PACE)
+        time.sleep(_CLOSE_INTERVAL)

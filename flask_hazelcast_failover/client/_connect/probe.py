@@ -1,8 +1,7 @@
-"""One question to one address: does a member of this cluster answer there, and if not, why?
+"""A probe of one address: whether a member of this cluster is there, and if not, why not.
 
-The official client tries addresses one after the other, waits for a silent one without end and only
-logs why a connection failed. So every address of an attempt is asked first, all at the same time,
-with the protocol's own authentication.
+The official client tries one address after the other, waits for a silent one without a limit, and only logs why a
+connection failed. So an attempt first probes all addresses at once, with the protocol's authentication.
 """
 
 from __future__ import annotations
@@ -32,23 +31,23 @@ from flask_hazelcast_failover.client._process.lifecycle import close_in_child
 __all__ = ["Probe", "ProbeResult", "Verdict"]
 
 _TLS_ALERT = b"\x15\x03"
-# The system sends packets that were dropped again after 1 s, 3 s, 7 s …: too seldom for a host that comes back, seconds.
-_DIAL_AGAIN = 1.5
-# A member's answer to an authentication takes some hundred bytes.
-_LONGEST_ANSWER = 65536
+# When to connect again, seconds: the system resends dropped packets after 1, 3, 7 s …, too late for a host that restarts.
+_CONNECT_RETRY = 1.5
+# A member's response to an authentication has some hundred bytes.
+_MAX_RESPONSE = 65536
 
 
 class Verdict(Enum):
-    """What an address turned out to be."""
+    """What a probe has found at an address."""
 
-    MEMBER = "a member that takes us"
-    ABSENT = "nobody who answers"
-    REFUSING = "somebody who refuses us"
+    MEMBER = "a member that accepts the client"
+    ABSENT = "no answer"
+    REFUSING = "a refusal"
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What an address answered. ``connection`` is open when it is a member that takes us."""
+    """The result of a probe. ``connection``: open, of a member that accepts the client."""
 
     verdict: Verdict
     why: str
@@ -56,15 +55,15 @@ class ProbeResult:
 
 
 class Probe:
-    """Asks one address on a thread of its own.
+    """Probes one address on a thread of its own.
 
     :param address: as configured, "host:port"
-    :param ip: where that is
+    :param ip: the IP address of its host
     :param config: the configuration to authenticate with
     :param context: the TLS settings, or ``None``
     :param deadline: when to give up, monotonic seconds
-    :param done: called with this probe on its thread when ``answer`` is there
-    :param expected: the id of the cluster that the member has to be of; any if ``None``
+    :param on_done: called with this probe, on its thread, once ``result`` is final
+    :param expected_cluster: the id of the cluster that the member has to belong to; any if ``None``
     """
 
     def __init__(
@@ -75,82 +74,87 @@ class Probe:
         config: Config,
         context: ssl.SSLContext | None,
         deadline: float,
-        done: Callable[[Probe], None],
-        expected: UUID | None = None,
+        on_done: Callable[[Probe], None],
+        expected_cluster: UUID | None = None,
     ) -> None:
         self.address = address
         self.host, _, port = address.rpartition(":")
         self.ip = ip
+        self.expected_cluster = expected_cluster
         self.port = int(port)
-        # What to say if it ends now; final once done is called.
-        self.answer = ProbeResult(Verdict.ABSENT, "timed out")
+        # How far it has got; final once on_done is called.
+        self.result = ProbeResult(Verdict.ABSENT, "timed out")
         self._config = config
         self._context = context
         self._deadline = deadline
-        self._done = done
-        self._expected = expected
+        self._on_done = on_done
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None  # under _lock
-        self._ended = False  # under _lock
+        self._is_cancelled = False  # under _lock
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-probe", daemon=True)
         self._thread.start()
 
-    def end(self) -> None:
-        """Hang up, whatever the probe is doing."""
+    @property
+    def name(self) -> str:
+        """The address, and the IP address if that is another."""
+        return self.address if self.host == self.ip else f"{self.address} ({self.ip})"
+
+    def cancel(self) -> None:
+        """Shut the connection down, which ends the probe."""
         with self._lock:
-            self._ended = True
+            self._is_cancelled = True
             if self._connection is not None:
                 _shut(self._connection)
 
     def close(self, deadline: float) -> None:
-        """After ``end``: wait for the thread until ``deadline`` (monotonic seconds) and close the connection."""
+        """After ``cancel``: wait for the thread until ``deadline`` (monotonic seconds) and close the connection."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
-        if self.answer.connection is not None:
-            self.answer.connection.close()
+        if self.result.connection is not None:
+            self.result.connection.close()
 
     def _run(self) -> None:
         try:
-            answer = self._ask()
-        except Exception as error:  # of a token provider, or of what nobody thought of
-            answer = ProbeResult(Verdict.REFUSING, f"{type(error).__name__} while connecting")
+            result = self._probe()
+        except Exception as error:  # such as one of a token provider
+            result = ProbeResult(Verdict.REFUSING, f"{type(error).__name__} while connecting")
         with self._lock:
-            # Once it was told to end nobody may be there any more to close what was opened after all.
-            if (answer.connection is None or self._ended) and self._connection is not None:
+            # After cancel() the attempt may have called close() already.
+            if (result.connection is None or self._is_cancelled) and self._connection is not None:
                 self._connection.close()
                 self._connection = None
-            self.answer = answer
-        self._done(self)
+            self.result = result
+        self._on_done(self)
 
-    def _ask(self) -> ProbeResult:
+    def _probe(self) -> ProbeResult:
         try:
-            plain = self._connected()
+            plain = self._connect()
         except ConnectionRefusedError:
             return ProbeResult(Verdict.ABSENT, "refused")
         except TimeoutError:
             return ProbeResult(Verdict.ABSENT, "timed out")
         except OSError as error:
             return ProbeResult(Verdict.ABSENT, f"not reachable ({error.strerror or error})")
-        self.answer = ProbeResult(*_blame(TimeoutError(), self._config))
+        self.result = _explain_error(TimeoutError(), self._config)
         request = encode_authentication(self._config, self.host, self.port)
         try:
-            connection = self._secured(plain)
+            connection = self._secure(plain)
             reply = _authenticate(connection, request, self._deadline)
         except Exception as error:
-            return ProbeResult(*_blame(error, self._config))
-        if reply.is_welcome and self._expected not in (None, reply.cluster_id):
+            return _explain_error(error, self._config)
+        if not reply.is_accepted:
+            return _explain_refusal(reply, self._config)
+        if self.expected_cluster not in (None, reply.cluster_id):
             return ProbeResult(
                 Verdict.REFUSING, "a member of another cluster than the one that was here last"
             )
-        if reply.is_welcome:
-            return ProbeResult(Verdict.MEMBER, "a member", connection)
-        return ProbeResult(*_refusal(reply, self._config))
+        return ProbeResult(Verdict.MEMBER, "a member", connection)
 
-    def _connected(self) -> socket.socket:
+    def _connect(self) -> socket.socket:
         while True:
             plain = close_in_child(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            self._hold(plain)
+            self._set_connection(plain)
             try:
-                plain.settimeout(min(_left(self._deadline), _DIAL_AGAIN))
+                plain.settimeout(min(_seconds_left(self._deadline), _CONNECT_RETRY))
                 plain.connect((self.ip, self.port))
             except TimeoutError:
                 plain.close()
@@ -159,26 +163,26 @@ class Probe:
             else:
                 return plain
 
-    def _secured(self, plain: socket.socket) -> socket.socket:
+    def _secure(self, plain: socket.socket) -> socket.socket:
         if self._context is None:
             return plain
-        # As the official client: it names the host only when it is to be checked.
+        # Like the official client, which sends the host's name only if it checks it.
         name = self.host if self._context.check_hostname else None
         with self._lock:
             secured = self._context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
             self._connection = close_in_child(secured)
-        secured.settimeout(_left(self._deadline))
+        secured.settimeout(_seconds_left(self._deadline))
         secured.do_handshake()
         return secured
 
     def _is_over(self) -> bool:
         with self._lock:
-            return self._ended or time.monotonic() >= self._deadline
+            return self._is_cancelled or time.monotonic() >= self._deadline
 
-    def _hold(self, connection: socket.socket) -> None:
+    def _set_connection(self, connection: socket.socket) -> None:
         with self._lock:
             self._connection = connection
-            if self._ended:
+            if self._is_cancelled:
                 _shut(connection)
 
 
@@ -188,22 +192,22 @@ class _NotAMember(Exception):
 
 def _authenticate(connection: socket.socket, request: bytes, deadline: float) -> Reply:
     connection.sendall(request)
-    answer = b""
-    while len(answer) < _LONGEST_ANSWER:
-        connection.settimeout(_left(deadline))
-        data = connection.recv(_LONGEST_ANSWER)
+    received = b""
+    while len(received) < _MAX_RESPONSE:
+        connection.settimeout(_seconds_left(deadline))
+        data = connection.recv(_MAX_RESPONSE)
         if not data:
             raise ConnectionError("closed")
-        answer += data
-        _check_start(answer)
-        reply = decode_authentication(answer)
+        received += data
+        _check_start(received)
+        reply = decode_authentication(received)
         if reply is not None:
             return reply
-    raise _NotAMember(f"not a Hazelcast member (it answered {len(answer)} bytes to an authentication)")
+    raise _NotAMember(f"not a Hazelcast member (it answered {len(received)} bytes to an authentication)")
 
 
 def _check_start(start: bytes) -> None:
-    """Refuse early what cannot be the first frame of a member's answer."""
+    """Reject what cannot be the first frame of a member's response before the rest arrives."""
     if start.startswith(_TLS_ALERT):
         raise _NotAMember("TLS: the member wants it, and ssl_enabled is not set")
     length = int.from_bytes(start[:4], "little", signed=True)
@@ -211,42 +215,44 @@ def _check_start(start: bytes) -> None:
         raise _NotAMember(f"not a Hazelcast member (it answered {start[:24]!r})")
 
 
-def _blame(error: Exception, config: Config) -> tuple[Verdict, str]:
+def _explain_error(error: Exception, config: Config) -> ProbeResult:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Verdict.REFUSING, f"TLS: the certificate is not trusted ({error.verify_message})"
+        return ProbeResult(Verdict.REFUSING, f"TLS: the certificate is not trusted ({error.verify_message})")
     if isinstance(error, ssl.SSLError):
         reason = error.reason or str(error)
-        return Verdict.REFUSING, f"TLS: the handshake failed ({reason}); does the member speak TLS?"
+        return ProbeResult(
+            Verdict.REFUSING, f"TLS: the handshake failed ({reason}); does the member speak TLS?"
+        )
     if isinstance(error, TimeoutError):
         what = "the TLS handshake" if config.ssl_enabled else "the authentication"
-        return Verdict.ABSENT, f"timed out: connected, but no answer to {what}"
+        return ProbeResult(Verdict.ABSENT, f"timed out: connected, but no answer to {what}")
     if isinstance(error, ConnectionError):
         hint = "" if config.ssl_enabled else " (as a member that wants TLS does)"
-        return Verdict.ABSENT, f"closed by the other side while authenticating{hint}"
+        return ProbeResult(Verdict.ABSENT, f"closed by the other side while authenticating{hint}")
     if isinstance(error, OSError):
-        return Verdict.ABSENT, f"not reachable ({error.strerror or error})"
+        return ProbeResult(Verdict.ABSENT, f"not reachable ({error.strerror or error})")
     if isinstance(error, _NotAMember):
-        return Verdict.REFUSING, str(error)
-    return Verdict.REFUSING, f"not a Hazelcast member ({type(error).__name__} in its answer)"
+        return ProbeResult(Verdict.REFUSING, str(error))
+    return ProbeResult(Verdict.REFUSING, f"not a Hazelcast member ({type(error).__name__} in its answer)")
 
 
-def _refusal(reply: Reply, config: Config) -> tuple[Verdict, str]:
+def _explain_refusal(reply: Reply, config: Config) -> ProbeResult:
     name = config.cluster_name
     if reply.error is not None:
-        # Such as a member that is only starting, or shutting down.
-        return Verdict.ABSENT, f"the member answered with {reply.error}"
+        # Such as of a member that is starting or shutting down.
+        return ProbeResult(Verdict.ABSENT, f"the member answered with {reply.error}")
     if reply.status == CREDENTIALS_FAILED and _has_credentials(config):
-        return Verdict.REFUSING, f"bad credentials, or wrong cluster name {name!r}"
+        return ProbeResult(Verdict.REFUSING, f"bad credentials, or wrong cluster name {name!r}")
     if reply.status == CREDENTIALS_FAILED:
-        return (
+        return ProbeResult(
             Verdict.REFUSING,
             f"wrong cluster name {name!r}, or bad credentials: the member wants some, and none are configured",
         )
     if reply.status == SERIALIZATION_MISMATCH:
-        return Verdict.REFUSING, "another version of serialization than the member's"
+        return ProbeResult(Verdict.REFUSING, "another version of serialization than the member's")
     if reply.status == NOT_ALLOWED:
-        return Verdict.REFUSING, "the client is not allowed in the cluster"
-    return Verdict.REFUSING, f"authentication refused with status {reply.status}"
+        return ProbeResult(Verdict.REFUSING, "the client is not allowed in the cluster")
+    return ProbeResult(Verdict.REFUSING, f"authentication refused with status {reply.status}")
 
 
 def _has_credentials(config: Config) -> bool:
@@ -254,13 +260,13 @@ def _has_credentials(config: Config) -> bool:
 
 
 def _shut(connection: socket.socket) -> None:
-    """Wake whoever waits on a connection; only its owner closes it."""
+    """Wake the thread that waits on a connection, which closes it."""
     with contextlib.suppress(OSError):  # not connected yet, or not any more
-        # Of a TLS connection as well: what SSLSocket puts on top belongs to its own thread.
+        # Not SSLSocket.shutdown, whose state belongs to the thread that uses it.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _left(deadline: float) -> float:
+def _seconds_left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("out of time")

@@ -1,4 +1,4 @@
-"""The TLS settings of an official configuration as the standard library wants them."""
+"""An ``ssl.SSLContext`` with the TLS settings of an official configuration."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _VERSIONS = {
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:
-    """What the official client would use for ``config``; ``None`` without TLS.
+    """The context that the official client would use for ``config``; ``None`` without TLS.
 
-    :raises OSError: a file of certificates or keys is missing or of no use
+    :raises OSError: a file of certificates or keys is missing or invalid
     """
     if not config.ssl_enabled:
         return None
@@ -33,8 +33,7 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
     else:
         context.load_default_certs()
     if config.ssl_certfile:
-        password = config.ssl_password
-        context.load_cert_chain(config.ssl_certfile, config.ssl_keyfile, password)
+        context.load_cert_chain(config.ssl_certfile, config.ssl_keyfile, config.ssl_password)
     if config.ssl_ciphers:
         context.set_ciphers(config.ssl_ciphers)
     return context

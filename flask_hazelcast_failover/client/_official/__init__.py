@@ -1,7 +1,7 @@
-"""The one part that touches what the official client keeps private.
+"""All that uses private parts of the official client; the other packages use its public API.
 
-Everything else uses its public API. Written against and tested with hazelcast-python-client 5.5 to
-5.7; ``versions`` tells at the first connection when a version no longer has what is used here.
+Tested with hazelcast-python-client 5.5 to 5.7. At the first connection ``versions`` checks that the installed version
+has every part.
 """
 
 from flask_hazelcast_failover.client._official.authentication import (
@@ -15,7 +15,8 @@ from flask_hazelcast_failover.client._official.authentication import (
 from flask_hazelcast_failover.client._official.checks import CheckRequest, machine_error
 from flask_hazelcast_failover.client._official.client_facade import ClientFacade, proper_cp_name
 from flask_hazelcast_failover.client._official.listeners.listening import size_of
-from flask_hazelcast_failover.client._official.official_client import OfficialClient, Opening
+from flask_hazelcast_failover.client._official.official_client import OfficialClient
+from flask_hazelcast_failover.client._official.opening import Opening
 from flask_hazelcast_failover.client._official.resending import is_connection_problem
 from flask_hazelcast_failover.client._official.transport.clock import MonotonicTransaction
 from flask_hazelcast_failover.client._official.transport.futures import LightFuture

@@ -1,4 +1,4 @@
-"""Authentication by hand: what a connection to a member sends first, and what the member answers."""
+"""The protocol's authentication on a plain socket: the first request of a connection, and the member's response."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ __all__ = [
 CREDENTIALS_FAILED = _AuthenticationStatus.CREDENTIALS_FAILED
 SERIALIZATION_MISMATCH = _AuthenticationStatus.SERIALIZATION_VERSION_MISMATCH
 NOT_ALLOWED = _AuthenticationStatus.NOT_ALLOWED_IN_CLUSTER
-_PROBE = "hz.failover_probe"
+_CLIENT_NAME = "hz.failover_probe"
 
 
 class Reply(NamedTuple):
-    """What a member answered to an authentication: a status, or the name of the error it met."""
+    """A member's response to an authentication: a status, or the name of an error."""
 
     status: int
     error: str | None = None
     cluster_id: UUID | None = None
 
     @property
-    def is_welcome(self) -> bool:
-        """Whether the member takes us."""
+    def is_accepted(self) -> bool:
+        """Whether the member accepts the client."""
         return self.error is None and self.status == _AuthenticationStatus.AUTHENTICATED
 
 
 def encode_authentication(config: Config, host: str, port: int) -> bytes:
-    """What a connection to a member has to send first."""
-    # An id of its own: a member closes an older client with the same one.
+    """The bytes that a connection to a member has to send first."""
+    # A new id each time: a member closes an older client with the same one.
     common: tuple[Any, ...] = (
         uuid4(),
         CLIENT_TYPE,
         SERIALIZATION_VERSION,
         hazelcast.__version__,
-        _PROBE,
+        _CLIENT_NAME,
         frozenset(),
     )
     if config.token_provider:
@@ -71,14 +71,14 @@ def encode_authentication(config: Config, host: str, port: int) -> bytes:
     return b"CP2" + bytes(request.buf)
 
 
-def decode_authentication(answer: bytes) -> Reply | None:
-    """What a member answered, ``None`` while the answer is not whole.
+def decode_authentication(received: bytes) -> Reply | None:
+    """Decode a member's response; ``None`` while it is incomplete.
 
-    Raises whatever decoding raises when the answer is not a member's.
+    Raises whatever decoding raises if the bytes are not a member's.
     """
     messages: list[InboundMessage] = []
     reader: Any = CheckedReader(ClientMessageBuilder(messages.append))
-    reader.read(answer)
+    reader.read(received)
     reader.process()
     if not messages:
         return None

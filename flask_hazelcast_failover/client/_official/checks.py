@@ -1,8 +1,8 @@
-"""What a health check sends: a request that every data member can answer, and a ping behind it.
+"""The requests of a health check: one that every data member can answer, followed by a ping.
 
-The request cancels a task that no executor has, on a partition of the member. So it takes the way of an
-operation through the member, touches no structure, and nothing that a configuration may bind to a
-structure (split-brain protection, a loader, a store) has a part in it.
+The first cancels a task that does not exist, on a partition of the member. So it takes the path of an operation through
+the member, but touches no structure, nor what a configuration may attach to one (split-brain protection, a map
+loader, a map store).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from flask_hazelcast_failover.client._official.transport.traffic import Measured
 
 __all__ = ["CheckInvocation", "CheckRequest", "machine_error"]
 
-# ExecutorService.CancelOnPartition of the open binary client protocol, which the official client has no codec for.
+# ExecutorService.CancelOnPartition of the open binary client protocol, for which the official client has no codec.
 _CANCEL_ON_PARTITION = 0x080300
 _INTERRUPT_OFFSET = REQUEST_HEADER_SIZE + UUID_SIZE_IN_BYTES
 _NO_TASK = UUID(int=0x7FFF_FFFF_FFFF_FFFF)
-# Errors that say that the member was not there to answer.
+# Errors that mean that the member did not answer.
 _NO_ANSWER = (
     ClientOfflineError,
     HazelcastClientNotActiveError,
@@ -45,13 +45,13 @@ _NO_ANSWER = (
     OSError,
     TargetDisconnectedError,
 )
-# Errors in which a member says so of another one.
-_NO_ANSWER_OF_ANOTHER = (MemberLeftError, TargetNotMemberError)
+# Errors by which a member reports the same of another one.
+_NO_ANSWER_FROM_OTHER = (MemberLeftError, TargetNotMemberError)
 _MACHINE_ERROR = re.compile(r"Exception from server: (java\.lang\.\w+Error)\b")
 
 
 class CheckInvocation(Invocation):
-    """A request that is sent once: whatever comes back first is its answer."""
+    """A request that is never resent: the first response is its answer."""
 
     __slots__ = ()
 
@@ -60,13 +60,13 @@ class CheckInvocation(Invocation):
 
 
 class CheckRequest:
-    """A check that was sent to one member, and the ping behind it.
+    """A check that was sent to one member, and the ping after it.
 
     :param invoke: the official client's method that sends an invocation
-    :param connection: over which it is sent
+    :param connection: the connection to send it over
     :param partition: one that the member owns
     :param clock: of the reactor that reads the answer
-    :param member: the id of the member that is to answer
+    :param member: the id of the member that has to answer
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class CheckRequest:
     ) -> None:
         self.connection = connection
         self.clock = clock
-        # Else the connection leads to another member, which passes the check on and answers the ping itself.
+        # Otherwise the other member forwards the check, and answers the ping itself.
         self.is_direct = connection.remote_uuid == member
         self._invoke = invoke
         check = CheckInvocation(_encode_check(), connection, partition)
@@ -84,33 +84,33 @@ class CheckRequest:
         self.ping_again()
 
     def ping_again(self) -> None:
-        """Send another ping; from now on ``ping`` is its answer."""
+        """Send another ping, and replace ``ping`` by its future."""
         ping = CheckInvocation(client_ping_codec.encode_request(), self.connection)
         self.ping: Future[Any] = ping.future
         self._invoke(ping)
 
     def is_acknowledged(self, acknowledged: int) -> bool:
-        """Whether the peer has all of the check, when it has so many bytes of the stream."""
+        """Whether the peer has all bytes of the check, given how many of the stream it has acknowledged."""
         end = self._message.end
         return end is not None and acknowledged >= end
 
     def is_answered(self) -> bool:
-        """Whether the member has answered the check, be it with an error."""
+        """Whether the member has answered the check, also if with an error."""
         return _is_answer(self.answer) and (
-            self.is_direct or not isinstance(self.answer.exception(), _NO_ANSWER_OF_ANOTHER)
+            self.is_direct or not isinstance(self.answer.exception(), _NO_ANSWER_FROM_OTHER)
         )
 
     def has_failed(self) -> bool:
-        """Whether the check has ended without an answer of the member."""
+        """Whether the check has ended without an answer from the member."""
         return self.answer.done() and not self.is_answered()
 
     def is_ping_answered(self) -> bool:
-        """Whether whoever is at the other end of the connection has answered the ping."""
+        """Whether the peer of the connection has answered the ping."""
         return _is_answer(self.ping)
 
 
 def machine_error(check: Future[Any]) -> str | None:
-    """The Java error that a member met instead of answering, such as ``java.lang.OutOfMemoryError``."""
+    """The Java error by which a member failed to answer, such as ``java.lang.OutOfMemoryError``."""
     error = check.exception() if check.done() else None
     found = _MACHINE_ERROR.match(str(error.args[0])) if error is not None and error.args else None
     return found.group(1) if found else None

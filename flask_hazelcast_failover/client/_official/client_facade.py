@@ -1,4 +1,4 @@
-"""The official client's public face over services of our own."""
+"""The official client's public methods on top of this package's services."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["ClientFacade", "proper_cp_name"]
 
 
 class ClientFacade(_HazelcastClient):
-    """The official client's public methods over services of our own, with no connection behind them.
+    """An official client without a connection, whose services are replaced.
 
-    The official methods only hand requests on to these services, so that signatures, types and doc
-    strings are the official ones, also of methods that a later version brings.
+    The official methods only delegate to the services. So signatures, types and doc strings are the official ones,
+    also those of methods that later versions add.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ClientFacade(_HazelcastClient):
 
 
 def proper_cp_name(name: str) -> str:
-    """The name that a CP object goes by. Raises what the official client raises for a bad one."""
+    """The name of a CP object without the default group. Raises what the official client raises for an invalid one."""
     proper: str = _without_default_group_name(name)
     _get_object_name_for_proxy(proper)
     return proper

@@ -1,7 +1,8 @@
-"""Who tells a client who is in the cluster and who owns which partition: a member that answers, and nobody else.
+"""The official client's view of its cluster (members, partition table), taken from a member that responds.
 
-The official client hears that over one connection, for as long as it is open. A member that is frozen tells
-nothing. Put out of its cluster and frozen no more, it tells of itself alone, and the client would leave the others.
+The official client gets the view over one connection, for as long as that is open. A frozen member sends none. When it
+runs again after its cluster has removed it, it sends a view of itself alone, and the client would disconnect from the
+others.
 """
 
 from __future__ import annotations
@@ -13,42 +14,43 @@ from uuid import UUID
 
 __all__ = ["ClusterView"]
 
-_chance = random.SystemRandom()
+_random = random.SystemRandom()
 
 
 class ClusterView:
-    """What an official client is told of its cluster. To be made before it connects."""
+    """Patches an official ``ClusterViewListenerService``. Has to be made before the client connects."""
 
     def __init__(self, client: Any) -> None:
         self._listener = client._cluster_view_listener
         self._connections = client._connection_manager
         self._add_timer = client._reactor.add_timer
-        self._handler = self._listener._handler
-        self._listener._handler = self._heard_over
+        self._official_handler = self._listener._handler
+        self._listener._handler = self._handler
 
-    def hear_from_others(self, than: Collection[UUID]) -> None:
-        """Have another member tell of the cluster if one of these does. Waits for nothing."""
-        if self._told_by() in than:
-            self._add_timer(0.0, lambda: self._ask_another(than))
+    def use_other_member(self, silent: Collection[UUID]) -> None:
+        """Take the view from another member if it comes from one of these. Does not wait."""
+        if self._source() in silent:
+            self._add_timer(0.0, lambda: self._register_with_other(silent))
 
-    def _told_by(self) -> UUID | None:
+    def _source(self) -> UUID | None:
         connection = self._listener._listener_added_connection
-        told_by: UUID | None = connection.remote_uuid if connection is not None else None
-        return told_by
+        source: UUID | None = connection.remote_uuid if connection is not None else None
+        return source
 
-    def _ask_another(self, than: Collection[UUID]) -> None:
-        """On the reactor's thread, like what the official client does when a connection closes."""
+    def _register_with_other(self, silent: Collection[UUID]) -> None:
+        """On the reactor's thread, like the official registration after a connection has closed."""
         connections = self._connections.active_connections.copy()
-        others = [connection for uuid, connection in connections.items() if uuid not in than]
-        if others and self._told_by() in than:
+        others = [connection for uuid, connection in connections.items() if uuid not in silent]
+        if others and self._source() in silent:
             self._listener._listener_added_connection = None
-            self._listener._try_register(_chance.choice(others))
+            self._listener._try_register(_random.choice(others))
 
-    def _heard_over(self, connection: Any) -> Callable[[Any], None]:
-        handle = self._handler(connection)
+    def _handler(self, connection: Any) -> Callable[[Any], None]:
+        """Replaces the official handler, which takes views over any connection that it was registered on."""
+        handle = self._official_handler(connection)
 
-        def heard(message: Any) -> None:
+        def handle_from_source(message: Any) -> None:
             if self._listener._listener_added_connection is connection:
                 handle(message)
 
-        return heard
+        return handle_from_source

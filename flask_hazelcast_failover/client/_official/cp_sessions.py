@@ -1,7 +1,7 @@
-"""One session per CP group, however many threads need the first one at the same time.
+"""One session per CP group, also when many threads need the first one at the same time.
 
-The official client asks for a session for each of them, and the last answer wins: locks that were taken in the other
-sessions are lost to their holders, and kept from everybody else until those sessions end on the member.
+The official ``ProxySessionManager`` requests one for each of them and keeps the last. Locks that were taken in the other
+sessions are lost to their holders, and stay locked until those sessions expire on the members.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from flask_hazelcast_failover.client._official.transport.clock import now
 
 __all__ = ["share_sessions"]
 
-# How long an answer may take before the next one who needs it asks once more, another member as a rule, seconds.
-_PATIENCE = 1.0
+# After how long without a response the next caller requests the session again, usually of another member, seconds.
+_RETRY_AFTER = 1.0
 
 
 def share_sessions(manager: Any) -> None:
-    """Have all who need a session of a CP group wait for the same one.
+    """Have all callers that need a session of a CP group wait for the same one.
 
     :param manager: the official client's ``ProxySessionManager``
     """
@@ -30,55 +30,57 @@ def share_sessions(manager: Any) -> None:
 
 
 @dataclass
-class _Pending:
-    """A session that was asked for and is not there yet."""
+class _PendingSession:
+    """A session that was requested and does not exist yet."""
 
     session: Future[Any] = field(default_factory=Future)
-    asked: float = 0.0  # when last, monotonic seconds
+    requested_at: float = 0.0  # for the last time, monotonic seconds
     unanswered: int = 0  # requests
 
 
 class _Sessions:
-    """The sessions of one official client. Fields, and those of its manager, are under the manager's lock."""
+    """The sessions of one official client. All fields, here and of the manager, are under the manager's lock."""
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
         self._lock = manager._lock
-        self._pending: dict[Any, _Pending] = {}
+        self._pending: dict[Any, _PendingSession] = {}
 
     def get(self, group: Any) -> Future[Any]:
-        """The session of a group, which is valid or will be made."""
+        """The valid session of a group, or the one that is being created."""
         with self._lock:
             if self._manager._shutdown:
                 return ImmediateExceptionFuture(_shut_down())
             session = self._manager._sessions.get(group)
             if session is not None and session.is_valid():
                 return ImmediateFuture(session)
-            pending = self._pending.setdefault(group, _Pending())
-            if pending.unanswered and now() - pending.asked < _PATIENCE:
+            pending = self._pending.setdefault(group, _PendingSession())
+            if pending.unanswered and now() - pending.requested_at < _RETRY_AFTER:
                 return pending.session
-            pending.asked = now()
+            pending.requested_at = now()
             pending.unanswered += 1
-        self._manager._request_new_session(group).add_done_callback(partial(self._answered, group, pending))
+        self._manager._request_new_session(group).add_done_callback(
+            partial(self._on_response, group, pending)
+        )
         return pending.session
 
-    def _answered(self, group: Any, pending: _Pending, answer: Future[Any]) -> None:
-        error = None if answer.is_success() else answer.exception()
+    def _on_response(self, group: Any, pending: _PendingSession, response: Future[Any]) -> None:
+        error = None if response.is_success() else response.exception()
         with self._lock:
             pending.unanswered -= 1
-            was_awaited = self._pending.get(group) is pending
-            if was_awaited and error is not None and pending.unanswered:
-                return  # another member may still say yes
-            if was_awaited:
+            is_current = self._pending.get(group) is pending
+            if is_current and error is not None and pending.unanswered:
+                return  # another request may still succeed
+            if is_current:
                 del self._pending[group]
-            is_kept = was_awaited and error is None and not self._manager._shutdown
-            session = self._manager._do_create_new_session(answer, group) if is_kept else None
+            is_kept = is_current and error is None and not self._manager._shutdown
+            session = self._manager._do_create_new_session(response, group) if is_kept else None
         if error is None and not is_kept:
-            self._manager._request_close_session(group, answer.result()["session_id"])
+            self._manager._request_close_session(group, response.result()["session_id"])
         if is_kept:
             pending.session.set_result(session)
-        elif was_awaited:
-            pending.session.set_exception(error or _shut_down(), answer.traceback())  # type: ignore[arg-type]
+        elif is_current:
+            pending.session.set_exception(error or _shut_down(), response.traceback())  # type: ignore[arg-type]
 
 
 def _shut_down() -> Exception:

@@ -1,10 +1,9 @@
-"""An official client for one connection to one cluster, and its opening, which can be ended."""
+"""An official client for one connection to one cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -27,7 +26,7 @@ from flask_hazelcast_failover.client._official.cp_sessions import share_sessions
 from flask_hazelcast_failover.client._official.listeners.listening import Receive, listen, measure_reads
 from flask_hazelcast_failover.client._official.listeners.near_caches import ConsistentNearCaches
 from flask_hazelcast_failover.client._official.listeners.registration import ListenerRegistration
-from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, ask_any
+from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, send_to_any
 from flask_hazelcast_failover.client._official.resending import (
     FutureGuard,
     GuardedContext,
@@ -36,6 +35,7 @@ from flask_hazelcast_failover.client._official.resending import (
     publish_or_raise,
 )
 from flask_hazelcast_failover.client._official.transport.clock import use_monotonic_clock
+from flask_hazelcast_failover.client._official.transport.futures import wait_for_all
 from flask_hazelcast_failover.client._official.transport.reactor import (
     ReactorClock,
     fix_waker_race,
@@ -43,27 +43,34 @@ from flask_hazelcast_failover.client._official.transport.reactor import (
     support_late_gevent_patch,
     use_checked_reader,
 )
-from flask_hazelcast_failover.client._official.transport.traffic import excuse_uploads
-from flask_hazelcast_failover.client._official.versions import UnsupportedVersion, check_classes, check_parts
+from flask_hazelcast_failover.client._official.transport.traffic import allow_slow_uploads
+from flask_hazelcast_failover.client._official.versions import check_classes, check_parts
 from flask_hazelcast_failover.client._process.lifecycle import close_in_child
 
-__all__ = ["OfficialClient", "Opening"]
+__all__ = ["OfficialClient"]
 
-# How long members that do not answer hold up the opening of a connection to those that do: twice what
-# the first one took, from the one to the other, seconds.
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 0.5
+# How long opening waits for connections to further members: twice what the first one took, within these limits, seconds.
+_MIN_CONNECT_WAIT, _MAX_CONNECT_WAIT = 0.1, 0.5
+
+_CP_GETTERS = {
+    "AtomicLong": "get_atomic_long",
+    "AtomicReference": "get_atomic_reference",
+    "CountDownLatch": "get_count_down_latch",
+    "FencedLock": "get_lock",
+    "Semaphore": "get_semaphore",
+}
 
 
 class OfficialClient(_HazelcastClient):
     """An official client for one connection to a cluster, which never reconnects by itself.
 
-    Nothing of the official behaviour is changed but what a client of several clusters needs: its
-    opening can be ended, its waker does not get stuck, and a lost connection stays lost.
+    Patches only what a client of several clusters needs to be different; ``_patch`` lists it all.
     """
 
-    _ended = False
-    _began = 0.0  # when it began to connect, monotonic seconds
-    _former: ClientIdentity | None = None  # whose place it takes; set before the constructor runs
+    former: ClientIdentity | None = None
+    """The identity that it takes over; set before the constructor runs."""
+    _is_abandoned = False
+    _started_at = 0.0  # monotonic seconds
 
     def __init__(self, config: Config) -> None:
         check_classes()
@@ -76,106 +83,125 @@ class OfficialClient(_HazelcastClient):
 
     def _start(self) -> None:
         check_parts(self)
-        close_in_child(self, OfficialClient.release_files)
-        use_monotonic_clock(self)
-        excuse_uploads(self._connection_manager._heartbeat_manager)
-        share_sessions(self._proxy_session_manager)
-        fix_waker_race(self._reactor)
-        sleep_until_event(self._reactor)
-        self._clock = ReactorClock(self._reactor)
-        use_checked_reader(self._reactor)
-        manager: Any = self._connection_manager
-        manager.connect_to_all_cluster_members = self._connect_to_members
-        manager._trigger_cluster_reconnection = self._stay_lost
-        invocations: Any = self._invocation_service
-        invocations._should_retry = partial(may_resend, invocations._should_retry)
-        loop: Any = self._reactor._loop
-        self._patience = SlowMembers(self._reactor.add_timer, lambda: loop._is_live)
-        listeners: Any = self._listener_service
-        self._registering = registering = ListenerRegistration(listeners, invocations.invoke, self._patience)
-        listeners.register_listener = registering.official_register
-        schemas: Any = self._compact_schema_service
-        schemas.send_schema_and_retry = partial(
-            registering.official_send_schema, schemas.send_schema_and_retry
-        )
-        listeners._register_on_connection = registering.register_on
-        listeners.deregister_listener = registering.deregister
-        self._true_near_caches = ConsistentNearCaches(self, registering)
-        self._view = ClusterView(self)
-        if self._former is not None:
-            manager.client_uuid = self._former.uuid
-        self._context.lock_reference_id_generator = (
-            self._former.lock_requests if self._former is not None else LockRequests()
-        )
-        if self._ended:
-            for close in self.release_files():
-                _close_quietly(close)
+        close_in_child(self, OfficialClient.detach)
+        self._patch()
+        if self._is_abandoned:
+            for close in self.detach():
+                with contextlib.suppress(OSError):
+                    close()
             raise TimeoutError("the attempt ended before the connection was opened")
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         super()._start()  # type: ignore[no-untyped-call]
         if not self.connected_members():
             self.shutdown()
             raise ConnectionError("closed by the other side before a member list came")
 
-    def _stay_lost(self) -> None:
-        """In place of reconnecting: the controller opens a new client when it wants the cluster back."""
-        # A constructor that still waits for a member list waits in vain.
+    def _patch(self) -> None:
+        """Patch the parts of this client, before any of them is started."""
+        use_monotonic_clock(self)  # first, since later steps wrap methods that it binds
+        self._patch_reactor()
+        self._patch_connections()
+        self._patch_identity()
+        share_sessions(self._proxy_session_manager)
+        self._patch_invocations()
+        self._patch_listeners()
+        self._near_caches = ConsistentNearCaches(self, self._registrations)
+        self._cluster_view = ClusterView(self)
+
+    def _patch_reactor(self) -> None:
+        fix_waker_race(self._reactor)
+        sleep_until_event(self._reactor)
+        self._clock = ReactorClock(self._reactor)
+        use_checked_reader(self._reactor)
+
+    def _patch_connections(self) -> None:
+        manager: Any = self._connection_manager
+        manager.connect_to_all_cluster_members = self._connect_to_members
+        manager._trigger_cluster_reconnection = self._disable_reconnect
+        allow_slow_uploads(manager._heartbeat_manager)
+
+    def _patch_identity(self) -> None:
+        lock_requests = LockRequests()
+        if self.former is not None:
+            self._connection_manager.client_uuid = self.former.uuid
+            lock_requests = self.former.lock_requests
+        self._context.lock_reference_id_generator = lock_requests
+
+    def _patch_invocations(self) -> None:
+        invocations: Any = self._invocation_service
+        invocations._should_retry = partial(may_resend, invocations._should_retry)
+
+    def _patch_listeners(self) -> None:
+        listeners: Any = self._listener_service
+        schemas: Any = self._compact_schema_service
+        loop: Any = self._reactor._loop
+        self._slow_members = SlowMembers(self._reactor.add_timer, lambda: loop._is_live)
+        self._registrations = ListenerRegistration(
+            listeners, self._invocation_service.invoke, self._slow_members
+        )
+        listeners.register_listener = self._registrations.register_listener
+        listeners.deregister_listener = self._registrations.deregister_listener
+        listeners._register_on_connection = self._registrations.register_on_connection
+        schemas.send_schema_and_retry = partial(
+            self._registrations.send_schema_and_retry, schemas.send_schema_and_retry
+        )
+
+    def _disable_reconnect(self) -> None:
+        """Replaces ``ConnectionManager._trigger_cluster_reconnection``: the controller opens a new client instead."""
+        # Ends the wait of a constructor for a member list, which cannot come any more.
         self._internal_cluster_service._initial_list_fetched.set()
 
     def _connect_to_members(self, sync_start: bool) -> None:
-        """Connect to all members at once, so that a dead one among them costs next to nothing."""
+        """Replaces ``ConnectionManager.connect_to_all_cluster_members``, which waits for one member after the other."""
         manager = self._connection_manager
         if not self.is_smart:
             return
-        done = threading.Semaphore(0)
-        members = self._cluster_service.get_members()
-        for member in members:
-            manager._get_or_connect_to_member(member).add_done_callback(lambda _: done.release())
+        connecting = [
+            manager._get_or_connect_to_member(member) for member in self._cluster_service.get_members()
+        ]
         now = time.monotonic()
-        deadline = now + min(_LONGEST_WAIT, max(_SHORTEST_WAIT, 2 * (now - self._began)))
-        for _ in members:
-            if not done.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                break
+        wait = min(_MAX_CONNECT_WAIT, max(_MIN_CONNECT_WAIT, 2 * (now - self._started_at)))
+        wait_for_all(connecting, now + wait)
         manager._start_connect_all_members_timer()
 
     @property
     def identity(self) -> ClientIdentity:
-        """By what the members know this client."""
+        """The identity by which the members know this client."""
         requests: Any = self._context.lock_reference_id_generator
         return ClientIdentity(self._connection_manager.client_uuid, requests)
 
-    def send_for_lock(self, request: LockRequest, send: Callable[[], Any]) -> Any:
-        """Have ``send`` make a request for a lock, under the number that it was sent with before by this client's id."""
+    def send_lock_request(self, request: LockRequest, send: Callable[[], Any]) -> Any:
+        """Run ``send``, which requests a lock; a repeat with the same client id gets the same number."""
         with self.identity.lock_requests.sending(request):
             return send()
 
     @property
     def cluster_id(self) -> UUID | None:
-        """The id of the cluster that it is connected to."""
-        found: UUID | None = self._connection_manager._cluster_id
-        return found
+        """The id of the connected cluster."""
+        cluster_id: UUID | None = self._connection_manager._cluster_id
+        return cluster_id
 
-    def member_places(self) -> frozenset[str]:
-        """Where a client can reach the members, "host:port": at their public addresses if it uses these."""
+    def reachable_addresses(self) -> frozenset[str]:
+        """The addresses at which this client reaches the members, "host:port"; the public ones if it uses those."""
         translate: Any = self._connection_manager._translate_member_address
-        places = [translate(member) for member in self.member_list()]
-        return frozenset(f"{place.host}:{place.port}" for place in places)
+        addresses = [translate(member) for member in self.member_list()]
+        return frozenset(f"{address.host}:{address.port}" for address in addresses)
 
     def connected_members(self) -> frozenset[UUID]:
-        """The members that a connection is open to."""
+        """The members with an open connection."""
         return frozenset(self._connection_manager.active_connections)
 
     @property
     def is_smart(self) -> bool:
-        """Whether it connects to every member, not to one only."""
+        """Whether it connects to all members, not to one only."""
         return self._config.smart_routing
 
     def member_list(self) -> list[MemberInfo]:
-        """The members that the cluster says it has."""
+        """The members of the cluster, according to the cluster."""
         return self.cluster_service.get_members()
 
     def send_check(self, member: UUID, partition: int) -> CheckRequest | None:
-        """Send a health check to a member, over whatever connection leads there; ``None`` if none is open.
+        """Send a health check to a member, over another one's connection if need be; ``None`` if none is open.
 
         :param partition: one that the member owns
         """
@@ -185,21 +211,21 @@ class OfficialClient(_HazelcastClient):
             return None
         return CheckRequest(self._invocation_service.invoke, connection, partition, self._clock, member)
 
-    def hear_from_others(self, than: Collection[UUID]) -> None:
-        """Have another member tell of the cluster if one of these, which do not answer, does."""
-        self._view.hear_from_others(than)
+    def use_other_member_for_view(self, silent: Collection[UUID]) -> None:
+        """Take the view of the cluster from another member if it comes from one of these, which do not respond."""
+        self._cluster_view.use_other_member(silent)
 
-    def is_reading(self) -> bool:
-        """Whether the reactor runs, so that answers can come at all."""
+    def is_reactor_alive(self) -> bool:
+        """Whether the reactor's thread runs, without which no answer is read."""
         loop: Any = self._reactor._loop
         return loop._thread is not None and bool(loop._thread.is_alive())
 
     def create_proxy(self, service: str, name: str) -> Future[Any]:
-        """Get a proxy without blocking; the future's result is the real proxy."""
-        created = ask_any(
+        """Create a structure and its proxy without blocking; the future's result is the proxy."""
+        created = send_to_any(
             self._invocation_service.invoke,
             partial(client_create_proxy_codec.encode_request, name, service),
-            self._patience,
+            self._slow_members,
             lambda: list(self._connection_manager.active_connections.values()),
         )
 
@@ -212,19 +238,19 @@ class OfficialClient(_HazelcastClient):
     def listen(
         self, real: Any, add: str, args: tuple[Any, ...], kwargs: dict[str, Any], receive: Receive
     ) -> Future[Any]:
-        """Register a listener of one of this client's proxies, or of this client; see ``listening``."""
-        return listen(self._registering, real, add, args, kwargs, receive)
+        """Register a listener of one of this client's proxies, or of this client; see ``listening.listen``."""
+        return listen(self._registrations, real, add, args, kwargs, receive)
 
     def waits_in_constructor(self, service: str, name: str) -> bool:
-        """Whether making a proxy waits for answers, which a thread of the official client may not."""
+        """Whether creating a proxy blocks, which a reactor's thread must not."""
         has_near_cache = service == MAP_SERVICE and name in self._config.near_caches
         return has_near_cache or service in (RELIABLE_TOPIC_SERVICE, PN_COUNTER_SERVICE)
 
     def construct(self, service: str, name: str) -> Any:
-        """Get a proxy, and wait as long as it takes."""
+        """Create a structure and its proxy. Blocks without a limit."""
         proxy = self._proxy_manager.get_or_create(service, name)
         if service == PN_COUNTER_SERVICE:
-            proxy._get_max_configured_replica_count()  # asked for once, by whoever adds first
+            proxy._get_max_configured_replica_count()  # else the first addition would request it
             proxy._check_invocation_result = partial(count_or_raise, proxy)
         if service == RELIABLE_TOPIC_SERVICE:
             measure_reads(proxy._ringbuffer)
@@ -232,69 +258,70 @@ class OfficialClient(_HazelcastClient):
                 setattr(proxy, add, partial(publish_or_raise, getattr(proxy, add)))
         return proxy
 
+    def construct_cp_proxy(self, structure: str, name: str) -> Any:
+        """Create a proxy of the CP subsystem. Blocks without a limit.
+
+        :param structure: the official class
+        """
+        return getattr(self.cp_subsystem, _CP_GETTERS[structure])(name)
+
     def create(self, service: str, name: str) -> Future[Any]:
-        """Have members make a structure without a proxy of it; the future ends when nothing is under way."""
+        """Create a structure without a proxy; the future completes when all requests have."""
         return structures.create(self, service, name)
 
     def destroy(self, proxy: Any) -> bool:
-        """Destroy the structure of a proxy on the cluster, and forget what goes with the proxy. Blocks."""
+        """Destroy the structure of a proxy on the cluster, and drop the proxy. Blocks."""
         try:
             return structures.destroy(self, proxy)
         finally:
-            self.forget(proxy)
+            self.drop_proxy(proxy)
 
-    def forget(self, proxy: Any) -> None:
-        """Drop a proxy and what goes with it, on this side only."""
-        structures.forget(self, self._true_near_caches.let_go, proxy)
+    def drop_proxy(self, proxy: Any) -> None:
+        """Drop a proxy and what belongs to it; the structure stays on the members."""
+        structures.drop_proxy(self, self._near_caches.release, proxy)
 
-    def forget_listed(self, service: str, name: str) -> None:
-        """Drop the proxy that listing structures has made."""
+    def drop_listed_proxy(self, service: str, name: str) -> None:
+        """Drop the proxy that ``get_distributed_objects`` has created, if there is one."""
         if (proxy := self._proxy_manager._proxies.get((service, name))) is not None:
-            self.forget(proxy)
+            self.drop_proxy(proxy)
 
-    def take_off_listener(self, id_: str) -> Future[bool]:
-        """Take off a listener, whatever structure it belongs to."""
-        taken_off: Future[bool] = self._listener_service.deregister_listener(id_)
-        return taken_off
+    def deregister_listener(self, id_: str) -> Future[bool]:
+        """Deregister a listener of any structure."""
+        return self._registrations.deregister_listener(id_)
 
-    def bind_transaction(self, transaction: Transaction, guard: FutureGuard) -> None:
-        """Have each request of a transaction wait for a future of ``guard``."""
+    def guard_transaction(self, transaction: Transaction, guard: FutureGuard) -> None:
+        """Have each request of a transaction complete a future of ``guard``."""
         transaction._context = GuardedContext(self._context, guard)
 
-    def forget_near_caches(self) -> None:
-        """Drop what near caches hold: the client will have missed an epoch when it is used again."""
+    def clear_near_caches(self) -> None:
+        """Clear all near caches: they may be stale when the client is used again in a later epoch."""
         self._near_cache_manager.clear_near_caches()
 
     def abandon(self) -> None:
-        """Shut down at once; what is in flight fails. May block: call it on a thread of its own."""
-        self._ended = True
-        for part in (
-            "_internal_cluster_service",
-            "_invocation_service",
-            "_shutdown_lock",
-        ):
-            if not hasattr(self, part):
-                return
-        # The constructor waits two minutes for a member list, whatever happens to the connection.
+        """Shut down at once, which fails operations in flight. May block: call it on a thread of its own."""
+        self._is_abandoned = True
+        needed = ("_internal_cluster_service", "_invocation_service", "_shutdown_lock")
+        if not all(hasattr(self, part) for part in needed):
+            return  # the constructor has not come so far
+        # The constructor waits two minutes for a member list, even after the connection is closed.
         self._internal_cluster_service._initial_list_fetched.set()
-        # It would go on registering itself on connections that nothing can be sent over any more.
+        # It would go on registering on connections that are closed.
         self._cluster_view_listener._try_register_to_random_connection = lambda _: None  # type: ignore
-        # First of all, or closing a CP session would wait for an answer.
+        # Before the rest, or closing a CP session would wait for an answer.
         self._invocation_service.shutdown()
         self.shutdown()
 
-    def drop_waker(self) -> None:
-        """Close what was made before anything was begun."""
+    def close_waker(self) -> None:
+        """Close the waker, which is all that a client has open if it was rejected before its start."""
         for waker in list(getattr(getattr(self, "_reactor", None), "map", {}).values()):
             waker.close()
 
-    def release_files(self) -> list[Callable[[], object]]:
-        """Let go of sockets and pipes without a word to the member, and give what closes them."""
+    def detach(self) -> list[Callable[[], object]]:
+        """Detach sockets and pipes from the loop; returns callables that close them without notifying the members."""
         reactor = getattr(self, "_reactor", None)
         if reactor is None:
             return []
-        # The reactor's greenlet lives on in a child: it must neither read what is the parent's, nor run
-        # its timers again and again.
+        # A forked child inherits the reactor's greenlet, which must neither read the parent's data nor run timers.
         dispatchers = list(reactor.map.values())
         reactor.map.clear()
         self._internal_lifecycle_service.running = False
@@ -304,60 +331,3 @@ class OfficialClient(_HazelcastClient):
         closers: list[Callable[[], object]] = [dispatcher.socket.close for dispatcher in dispatchers]
         pipes = [waker._write_fd for waker in dispatchers if hasattr(waker, "_write_fd")]
         return closers + [partial(os.close, pipe) for pipe in pipes]
-
-
-class Opening:
-    """The opening of one official client on a thread of its own, which can be ended.
-
-    :param config: for the client
-    :param former: by what the members know it already, if they do
-    :param done: called with this opening on its thread once the client is open or ``error`` says why not
-    """
-
-    def __init__(
-        self, config: Config, former: ClientIdentity | None, done: Callable[[Opening], None]
-    ) -> None:
-        # Made before its constructor runs, so that there is something to end.
-        self.client: OfficialClient = OfficialClient.__new__(OfficialClient)
-        self.client._former = former
-        self.error: str | None = None
-        self.is_unsupported = False
-        self._config = config
-        self._done = done
-        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-open", daemon=True)
-        self._thread.start()
-
-    def end(self) -> threading.Thread:
-        """Close the client, open or not, on a thread of its own, and return that."""
-        thread = threading.Thread(target=self._end, name="hazelcast-failover-close", daemon=True)
-        thread.start()
-        return thread
-
-    def _run(self) -> None:
-        try:
-            self.client.__init__(self._config)  # type: ignore[misc]
-        except Exception as error:
-            self.error = _said(error)
-            self.is_unsupported = isinstance(error, UnsupportedVersion)
-        self._done(self)
-
-    def _end(self) -> None:
-        if self.is_unsupported:
-            self.client.drop_waker()
-            return
-        self.client.abandon()
-        self._thread.join()
-        self.client.abandon()  # what was about to begin when it was first told to end
-
-
-def _said(error: Exception) -> str:
-    """What an error says; some of the official client's cannot be turned into text."""
-    try:
-        return str(error) or type(error).__name__
-    except Exception:
-        return type(error).__name__
-
-
-def _close_quietly(close: Callable[[], object]) -> None:
-    with contextlib.suppress(OSError):
-        close()

@@ -1,4 +1,4 @@
-"""What the official client would send a second time by itself: who asked is to decide that."""
+"""Stops the official client from resending requests that may have run: the caller decides about a repeat."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 FutureGuard = Callable[[], Future[Any]]
-"""Gives the future that an invocation is to complete."""
+"""Returns the future that an invocation has to complete."""
 
-# What the listeners of a reliable topic read with, on their own: they would give up.
+# The reads of a reliable topic's listeners. A listener ends if one fails.
 _RELIABLE_READS = frozenset(
     codec._REQUEST_MESSAGE_TYPE
     for codec in (ringbuffer_capacity_codec, ringbuffer_head_sequence_codec, ringbuffer_read_many_codec)
@@ -41,7 +41,7 @@ _RELIABLE_READS = frozenset(
 
 
 def may_resend(official: Callable[[Any, Exception], bool], invocation: Any, error: Exception) -> bool:
-    """What was sent over a connection that is gone may have run: who asked decides what to do."""
+    """Replaces ``InvocationService._should_retry``, which resends some requests after their connection was lost."""
     if isinstance(invocation, CheckInvocation):
         return False
     if isinstance(error, TargetDisconnectedError):
@@ -50,7 +50,7 @@ def may_resend(official: Callable[[Any, Exception], bool], invocation: Any, erro
 
 
 def publish_or_raise(add: Callable[[Any], Future[Any]], messages: Any) -> Future[None]:
-    """The official reliable topic returns the error of a message that it could not publish."""
+    """Replaces ``ReliableTopic._add_with_backoff`` and the like, which return an error as a result."""
 
     def published(future: Future[Any]) -> None:
         error = future.result()
@@ -61,7 +61,7 @@ def publish_or_raise(add: Callable[[Any], Future[Any]], messages: Any) -> Future
 
 
 def count_or_raise(proxy: Any, future: Future[Any], delegated_future: Future[Any], **rest: Any) -> None:
-    """The official counter adds on another member what may have been added on one that is gone."""
+    """Replaces ``PNCounter._check_invocation_result``, which repeats an addition on another member after a loss."""
     error = None if future.is_success() else future.exception()
     if isinstance(error, TargetDisconnectedError):
         proxy._current_target_replica_address = None
@@ -71,12 +71,12 @@ def count_or_raise(proxy: Any, future: Future[Any], delegated_future: Future[Any
 
 
 def is_connection_problem(error: Exception) -> bool:
-    """Whether an error of an SQL query says that its connection is gone."""
+    """Whether an SQL error means that the connection was lost."""
     return isinstance(error, HazelcastSqlError) and error._code == _SqlErrorCode.CONNECTION_PROBLEM
 
 
 class GuardedContext:
-    """The official context with an invocation service whose futures come from elsewhere."""
+    """The official context with an invocation service that completes the futures of ``guard``."""
 
     def __init__(self, context: Any, guard: FutureGuard) -> None:
         self.__dict__.update(context.__dict__)

@@ -1,7 +1,7 @@
-"""What the official client keeps of a structure, and how it is made to forget it.
+"""Creating and destroying structures, and dropping what an official client keeps for them.
 
-It forgets its proxy when that is destroyed, and none of what goes with it. On a client of another cluster
-nothing tells it that a structure was destroyed here.
+When a structure is destroyed, the official client drops the proxy, but neither its near cache nor its listeners. Clients
+of other clusters, for which the structure was destroyed too, drop nothing.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from hazelcast.proxy.cp.fenced_lock import FencedLock
 from hazelcast.proxy.map import MapFeatNearCache
 from hazelcast.proxy.reliable_topic import _RINGBUFFER_PREFIX, ReliableTopic
 
-__all__ = ["create", "destroy", "forget"]
+__all__ = ["create", "destroy", "drop_proxy"]
 
-_LetGo = Callable[[MapFeatNearCache[Any, Any]], None]
+_Release = Callable[[MapFeatNearCache[Any, Any]], None]
 
 
 def create(client: Any, service: str, name: str) -> Future[Any]:
-    """Have members make a structure, as the official getter does, without a proxy of it.
+    """Have the members create a structure, as the official getter does, but without a proxy.
 
-    The future ends when no request is under way any more.
+    The future completes when all requests have.
     """
-    wanted = [(service, name)]
+    structures = [(service, name)]
     if service == RELIABLE_TOPIC_SERVICE:
-        wanted.append((RINGBUFFER_SERVICE, _RINGBUFFER_PREFIX + name))
-    asked: list[Future[Any]] = []
-    for its_service, its_name in wanted:
+        structures.append((RINGBUFFER_SERVICE, _RINGBUFFER_PREFIX + name))
+    futures: list[Future[Any]] = []
+    for its_service, its_name in structures:
         invocation = Invocation(client_create_proxy_codec.encode_request(its_name, its_service))
         client._invocation_service.invoke(invocation)
-        asked.append(invocation.future)
-    return combine_futures(asked)
+        futures.append(invocation.future)
+    return combine_futures(futures)
 
 
 def destroy(client: Any, proxy: Any) -> bool:
     """Destroy a structure on the cluster. Blocks.
 
-    The official client destroys only what it knows, and says ``False`` to the rest.
+    The official client destroys only structures whose proxy it has, and returns ``False`` for others.
     """
     client._proxy_manager._proxies.setdefault((proxy.service_name, proxy.name), proxy)
     destroyed: bool = proxy.destroy()
     return destroyed
 
 
-def forget(client: Any, let_near_cache_go: _LetGo, proxy: Any) -> None:
-    """Drop a proxy and what goes with it, on this side only: the structure stays on the members."""
+def drop_proxy(client: Any, release_near_cache: _Release, proxy: Any) -> None:
+    """Drop a proxy and what belongs to it, at the client only: the structure stays on the members."""
     if isinstance(proxy, FencedLock):
         manager = client.cp_subsystem._proxy_manager
         with manager._mux:
@@ -59,11 +59,11 @@ def forget(client: Any, let_near_cache_go: _LetGo, proxy: Any) -> None:
         return
     proxies = client._proxy_manager._proxies
     if not hasattr(proxy, "service_name"):
-        return  # the official client keeps no other proxy of the CP subsystem
+        return  # of the CP subsystem, for which the official client keeps locks only
     _drop(proxies, (proxy.service_name, proxy.name), proxy)
-    with suppress(HazelcastError, OSError):  # the members that it would be taken off are gone
+    with suppress(HazelcastError, OSError):  # the members to deregister it from are gone
         if isinstance(proxy, MapFeatNearCache):
-            let_near_cache_go(proxy)
+            release_near_cache(proxy)
     if isinstance(proxy, ReliableTopic):
         for runner in list(proxy._runners.values()):
             runner.cancel()

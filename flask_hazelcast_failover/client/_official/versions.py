@@ -1,4 +1,4 @@
-"""Which versions of the official client have the private parts that are used here."""
+"""Checks that the installed official client has the private parts that this package uses."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = [
     "UnsupportedVersion",
     "check_classes",
     "check_parts",
-    "missing_of_classes",
+    "missing_class_parts",
     "missing_parts",
     "unsupported_version",
 ]
 
-_USED = (
+_CLIENT_PARTS = (
     "_reactor.map",
     "_reactor._loop._check_timers",
     "_reactor._loop._is_live",
@@ -96,8 +96,8 @@ _USED = (
     "_context.lock_reference_id_generator",
     "_shutdown_lock",
 )
-# Of classes whose objects are not there yet when the client is checked.
-_USED_OF_CLASSES: tuple[tuple[type[object], str], ...] = (
+# Parts of classes that have no instances yet when the client is checked.
+_CLASS_PARTS: tuple[tuple[type[object], str], ...] = (
     (Future, "_invoke_cb"),
     (Future, "_reactor_check"),
     (Future, "_threading_locals"),
@@ -114,8 +114,8 @@ _USED_OF_CLASSES: tuple[tuple[type[object], str], ...] = (
     (SessionAwareSemaphore, "_do_try_acquire"),
     (Transaction, "_check_timeout"),
 )
-# Of the waker that gets stuck. Without them it would stay as it is, and every call be late for good.
-_USED_OF_WAKER = (
+# Parts of the waker. Without them it would stay unpatched, get stuck, and delay every call.
+_WAKER_PARTS = (
     "_reactor._loop.waker._read_fd",
     "_reactor._loop.waker._write_fd",
     "_reactor._loop.waker.awake",
@@ -128,36 +128,36 @@ class UnsupportedVersion(Exception):
 
 
 def check_classes() -> None:
-    """Refuse an official client whose classes lack private parts that are used here, before one is made.
+    """Reject an official client whose classes lack parts, before one is created.
 
-    :raises UnsupportedVersion: naming them, and the versions that have them
+    :raises UnsupportedVersion: names the parts, and the versions that have them
     """
-    if missing := missing_of_classes():
+    if missing := missing_class_parts():
         raise UnsupportedVersion(unsupported_version(missing))
 
 
 def check_parts(client: object) -> None:
-    """Refuse an official client without the private parts that are used here, before any is touched.
+    """Reject an official client that lacks parts, before any of them is used.
 
-    :raises UnsupportedVersion: naming them, and the versions that have them
+    :raises UnsupportedVersion: names the parts, and the versions that have them
     """
     if missing := missing_parts(client):
         raise UnsupportedVersion(unsupported_version(missing))
 
 
 def missing_parts(client: object) -> list[str]:
-    """Which of the private parts used here this version of the official client lacks."""
-    used = (*_USED, *_USED_OF_WAKER) if _has_piped_waker(client) else _USED
+    """The private parts that this version of the official client lacks, as paths from the client."""
+    used = (*_CLIENT_PARTS, *_WAKER_PARTS) if _has_piped_waker(client) else _CLIENT_PARTS
     return [path for path in used if not _has(client, path.split("."))]
 
 
-def missing_of_classes() -> list[str]:
-    """The same of its classes."""
-    return [f"{owner.__name__}.{name}" for owner, name in _USED_OF_CLASSES if not hasattr(owner, name)]
+def missing_class_parts() -> list[str]:
+    """The private parts that its classes lack."""
+    return [f"{owner.__name__}.{name}" for owner, name in _CLASS_PARTS if not hasattr(owner, name)]
 
 
 def unsupported_version(missing: Iterable[str]) -> str:
-    """The message for an official client that lacks private parts."""
+    """The error message for an official client that lacks these parts."""
     return (
         f"hazelcast-python-client {hazelcast.__version__} has no {', '.join(missing)}, which this"
         " package uses; install a version that it was tested with (5.5 to 5.7)"
@@ -165,15 +165,15 @@ def unsupported_version(missing: Iterable[str]) -> str:
 
 
 def _has_piped_waker(client: object) -> bool:
-    """Whether it should have one: all but the loop of Windows and the one without wake-ups do."""
+    """Whether its reactor should have one: not on Windows, nor where it falls back to a loop without wake-ups."""
     reactor = getattr(client, "_reactor", None)
     without: type[object] = getattr(hazelcast.reactor, "_BasicLoop", type(None))
     return os.name != "nt" and not isinstance(getattr(reactor, "_loop", None), without)
 
 
-def _has(holder: object, path: list[str]) -> bool:
+def _has(part: object, path: list[str]) -> bool:
     for name in path:
-        if not hasattr(holder, name):
+        if not hasattr(part, name):
             return False
-        holder = getattr(holder, name)
+        part = getattr(part, name)
     return True

@@ -23,14 +23,7 @@ class Route:
     def __init__(self, connect: Callable[[], None], describe: Callable[[], str]) -> None:
         self._connect = connect
         self._describe = describe
-        self._changed = threading.Condition()
-        # Written under _changed, by the controller and by closing. Read without it where a stale value
-        # does no harm: an operation counts itself in and then looks at `link` again.
-        self.link: Link | None = None
-        self.state = State.IDLE
-        self.last_index = 0  # of the cluster where operations went last
-        self._why = ""
-        self._failed_starts = 0
+        self._init_state(State.IDLE)
 
     def publish(self, link: Link, show: Callable[[], None] = lambda: None) -> None:
         """Send new operations to ``link`` and wake those who wait.
@@ -60,11 +53,8 @@ class Route:
         self._set(State.CLOSED, None)
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child. A closed route stays closed."""
-        was_closed = self.state is State.CLOSED
-        self.__init__(self._connect, self._describe)  # type: ignore[misc]
-        if was_closed:
-            self.close()
+        """Start without a link in a forked child. A closed route stays closed."""
+        self._init_state(State.CLOSED if self.state is State.CLOSED else State.IDLE)
 
     def active(self, deadline: float, beyond: Link | None = None) -> Link:
         """The link for the next operation, waited for while a switch is under way.
@@ -92,6 +82,16 @@ class Route:
         raise ClientOfflineException(
             f"no cluster within wait_timeout, the client still is {self.state}: {self._describe()}"
         )
+
+    def _init_state(self, state: State) -> None:
+        self._changed = threading.Condition()
+        # Written under _changed, by the controller and by closing. Read without it where a stale value
+        # does no harm: an operation counts itself in and then looks at `link` again.
+        self.link: Link | None = None
+        self.state = state
+        self.last_index = 0  # of the cluster where operations went last
+        self._why = ""
+        self._failed_starts = 0
 
     def _set(self, state: State, link: Link | None, why: str = "") -> None:
         with self._changed:

@@ -1,4 +1,4 @@
-"""Where the client cannot work, it says so at once instead of hanging."""
+"""Checks of the environment: an error where the client would hang."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 
 __all__ = ["check_environment", "check_process", "is_patched"]
 
-_THREADS = ("enable-threads", "threads")
+# Each of these options of uWSGI enables threads, whatever its value.
+_THREAD_OPTIONS = ("enable-threads", "threads")
 
 
 def check_environment() -> None:
-    """Refuse eventlet and uWSGI without threads.
+    """Reject eventlet, and uWSGI without threads.
 
-    :raises RuntimeError: naming what to use or to switch on instead
+    :raises RuntimeError: says what to use instead
     """
     if is_patched("eventlet.patcher", "is_monkey_patched"):
         raise RuntimeError(
@@ -23,8 +24,7 @@ def check_environment() -> None:
     uwsgi = _uwsgi_with_threads()
     if uwsgi is None:
         return
-    # Each of these switches threads on in uWSGI, whatever its value.
-    if not set(getattr(uwsgi, "opt", ())).intersection(_THREADS):
+    if not set(getattr(uwsgi, "opt", ())).intersection(_THREAD_OPTIONS):
         raise RuntimeError(
             "the Hazelcast client needs threads: start uWSGI with --enable-threads"
             " (enable-threads = true in its ini file)"
@@ -32,12 +32,11 @@ def check_environment() -> None:
 
 
 def check_process() -> None:
-    """Refuse to connect where the client cannot work, and in a process that uWSGI forks its workers from afterwards.
+    """Reject the environment, or a process that uWSGI will fork its workers from.
 
-    It forks without holding the interpreter's lock: a worker that is forked while one of our threads has it
-    hangs for good.
+    uWSGI forks without holding the interpreter's lock: a worker forked while another thread holds it hangs.
 
-    :raises RuntimeError: naming what to use or to switch on instead
+    :raises RuntimeError: says what to use instead
     """
     check_environment()
     uwsgi = _uwsgi_with_threads()
@@ -50,27 +49,27 @@ def check_process() -> None:
 
 
 def _uwsgi_with_threads() -> object | None:
-    """What uWSGI says of itself; nothing under another server, and under gevent, whose greenlets are no threads."""
+    """The module that uWSGI provides; ``None`` under other servers, and under gevent, which uses no threads."""
     return None if is_patched("gevent.monkey", "is_module_patched") else sys.modules.get("uwsgi")
 
 
 def _forks_later(uwsgi: object) -> bool:
-    """Whether this is the process that the app is loaded in for all workers: worker 0, as uWSGI calls it."""
+    """Whether this process loads the app for all workers. uWSGI calls it worker 0."""
 
-    def ask(name: str, otherwise: int) -> int:
-        question = getattr(uwsgi, name, None)
-        return otherwise if question is None else int(question())
+    def query(name: str, default: int) -> int:
+        function = getattr(uwsgi, name, None)
+        return default if function is None else int(function())
 
-    master = ask("masterpid", 0)
+    master = query("masterpid", 0)
     is_origin = master == os.getpid() or (not master and getattr(uwsgi, "numproc", 1) > 1)
-    return is_origin and ask("worker_id", 1) == 0
+    return is_origin and query("worker_id", 1) == 0
 
 
-def is_patched(module: str, question: str) -> bool:
-    """Whether a library that patches the standard library has taken threads over.
+def is_patched(module: str, function: str) -> bool:
+    """Whether a library has replaced the standard library's threads.
 
-    :param module: the library's, if it was imported
-    :param question: its function that tells
+    :param module: the library's module, queried only if it was imported
+    :param function: its function that says so
     """
-    ask = getattr(sys.modules.get(module), question, None)
-    return ask is not None and bool(ask("thread"))
+    query = getattr(sys.modules.get(module), function, None)
+    return query is not None and bool(query("thread"))

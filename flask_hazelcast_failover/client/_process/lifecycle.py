@@ -1,4 +1,4 @@
-"""What becomes of clients, and of their connections, when the process forks or ends."""
+"""Forks and exits of the process: resets clients in a forked child, abandons them at exit."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ __all__ = ["close_in_child", "hook_uwsgi_forks", "register", "unregister"]
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 _Connection = TypeVar("_Connection")
 
-# How long the exit of the interpreter may take for all clients together, seconds.
-_EXIT = 1.0
+# How long all clients together may take at exit, seconds.
+_EXIT_TIMEOUT = 1.0
 # How long the parent's greenlets may poll their files in a forked child, seconds: their tick is 10 ms.
-_GREENLETS_END = 0.1
+_GREENLET_GRACE = 0.1
 
 
-class _Living(Protocol):
-    """What a client does about the life of its process."""
+class _ProcessBound(Protocol):
+    """A client, which has to follow its process."""
 
     def reset_after_fork(self) -> None:
-        """In a forked child: go on without what the parent has."""
+        """In a forked child: start without the parent's threads and connections."""
 
     def abandon_at_exit(self, deadline: float) -> None:
-        """The interpreter ends: be through by ``deadline``, monotonic seconds."""
+        """The interpreter exits: return by ``deadline``, monotonic seconds."""
 
 
 _Closer = Callable[[], object]
-_living: weakref.WeakSet[_Living] = weakref.WeakSet()
+_clients: weakref.WeakSet[_ProcessBound] = weakref.WeakSet()
 _inherited: weakref.WeakKeyDictionary[Any, Callable[[Any], list[_Closer]]] = weakref.WeakKeyDictionary()
+
+
+def register(client: _ProcessBound) -> None:
+    """Notify a client of forks and of the exit of its process."""
+    _clients.add(client)
+    hook_uwsgi_forks()
+
+
+def unregister(client: _ProcessBound) -> None:
+    """Stop notifying a client."""
+    _clients.discard(client)
 
 
 def _closer_of_socket(connection: Any) -> list[_Closer]:
     return [connection.close]
 
 
-def register(client: _Living) -> None:
-    """Tell a client when its process was forked or ends, for as long as it is used."""
-    _living.add(client)
-    hook_uwsgi_forks()
-
-
-def unregister(client: _Living) -> None:
-    """Tell a client nothing more."""
-    _living.discard(client)
-
-
 def close_in_child(
-    connection: _Connection, release: Callable[[_Connection], list[_Closer]] = _closer_of_socket
+    connection: _Connection, detach: Callable[[_Connection], list[_Closer]] = _closer_of_socket
 ) -> _Connection:
-    """Have a forked child close its copy of a connection, which would keep the parent's from ending.
+    """Have a forked child close its copy of a connection, which would keep the parent's open.
 
-    :param connection: a socket, or whatever ``release`` takes; is returned
-    :param release: has nothing happen on it any more, and gives what closes it without a word
+    :param connection: a socket, or whatever ``detach`` takes; is returned
+    :param detach: detaches it from its loop, and returns callables that close it without notifying the peer
     """
-    _inherited[connection] = release
+    _inherited[connection] = detach
     return connection
 
 
 def hook_uwsgi_forks() -> None:
-    """Hear of forks that Python is not told of: uWSGI's, which has a hook of its own for one function."""
+    """Install a hook for uWSGI's forks, which Python's own hooks do not see. uWSGI has room for one function."""
     uwsgi = sys.modules.get("uwsgi")
     before = getattr(uwsgi, "post_fork_hook", None)
     if uwsgi is None or isinstance(before, _AfterFork):
@@ -78,38 +78,38 @@ def hook_uwsgi_forks() -> None:
 
 
 class _AfterFork:
-    """uWSGI's hook: ours, then the one that was there before."""
+    """uWSGI's hook: this one, then the one that was installed before."""
 
     def __init__(self, before: Callable[[], object] | None) -> None:
         self._before = before
 
     def __call__(self) -> None:
-        _forked()
+        _after_fork()
         if self._before is not None:
             self._before()
 
 
-def _forked() -> None:
+def _after_fork() -> None:
     global _process
     if _process == os.getpid():
         return
     _process = os.getpid()
-    for client in list(_living):
+    for client in list(_clients):
         try:
             client.reset_after_fork()
         except Exception:
             _logger.exception("unexpected failure in a forked child")
-    closers = [close for connection, release in list(_inherited.items()) for close in release(connection)]
+    closers = [close for connection, detach in list(_inherited.items()) for close in detach(connection)]
     _inherited.clear()
     if is_patched("gevent.monkey", "is_module_patched"):
-        _thread.start_new_thread(_close_all, (closers, _GREENLETS_END))
+        _thread.start_new_thread(_close_all, (closers, _GREENLET_GRACE))
     else:
         _close_all(closers)
 
 
 def _close_all(closers: list[_Closer], after: float = 0.0) -> None:
-    # Parent's greenlets are copied with the process. While one still polls a file, its number must not be
-    # given to another one, or the event loop would mix them up.
+    # The fork copies the parent's greenlets. While one polls a file, the file's number must not be reused,
+    # or gevent's loop would mix up the two files.
     if after:
         time.sleep(after)
     for close in closers:
@@ -118,12 +118,12 @@ def _close_all(closers: list[_Closer], after: float = 0.0) -> None:
 
 
 @atexit.register
-def _ending() -> None:
-    deadline = time.monotonic() + _EXIT
-    for client in list(_living):
+def _at_exit() -> None:
+    deadline = time.monotonic() + _EXIT_TIMEOUT
+    for client in list(_clients):
         client.abandon_at_exit(deadline)
 
 
 _process = os.getpid()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,7 +1,7 @@
-"""Lookups that may block for long: each on a thread of its own, one at a time for each key.
+"""Blocking calls on threads of their own, at most one per key at a time.
 
-Whoever asks waits as long as they like. A lookup that outlives their patience goes on, and the next
-one who asks gets its answer, so that attempts at a name that never answers pile up no threads.
+A caller waits until its own deadline. A call that outlives it goes on and serves the next caller, so that
+attempts at a name whose lookup never ends use one thread, not one each.
 """
 
 from __future__ import annotations
@@ -10,71 +10,74 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as StillWaiting
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Generic, TypeVar
 
 __all__ = ["SingleFlight"]
 
 Key = TypeVar("Key", bound=Hashable)
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-class SingleFlight(Generic[Key, Found]):
-    """Answers shared by all who ask for the same key at the same time.
+class SingleFlight(Generic[Key, Result]):
+    """Shares one running call among all who request the same key.
 
-    :param look_up: what to run on the thread
+    :param function: called with the key on a thread
     """
 
-    def __init__(self, look_up: Callable[[Key], Found]) -> None:
-        self._look_up = look_up
-        self._threads_are: object = threading.local  # gevent's patches put another one in its place
-        self._lock = threading.Lock()
-        self._under_way: dict[Key, tuple[threading.Thread, Future[Found]]] = {}  # under _lock
+    def __init__(self, function: Callable[[Key], Result]) -> None:
+        self._function = function
+        self._init_state()
 
-    def ask(self, key: Key, deadline: float) -> Found:
-        """What the lookup finds.
+    def get(self, key: Key, deadline: float) -> Result:
+        """The result for a key, of the running call if there is one.
 
         :param deadline: how long to wait, monotonic seconds
-        :raises TimeoutError: the wait is over
-        :raises Exception: whatever the lookup raised
+        :raises TimeoutError: the call had not ended by then
+        :raises Exception: whatever the call raised
         """
-        if self._threads_are is not threading.local:
-            self.reset_after_fork()  # greenlets have come since the import: they would stop each other at this lock
+        if self._thread_local_class is not threading.local:
+            self._init_state()  # gevent has patched threads since: greenlets would deadlock on the old lock
         with self._lock:
-            if key not in self._under_way:
-                answer: Future[Found] = Future()
+            if key not in self._running:
+                future: Future[Result] = Future()
                 thread = threading.Thread(
-                    target=self._run, args=(key, answer), name="hazelcast-failover-lookup", daemon=True
+                    target=self._run, args=(key, future), name="hazelcast-failover-lookup", daemon=True
                 )
                 thread.start()
-                self._under_way[key] = thread, answer
-            answer = self._under_way[key][1]
+                self._running[key] = thread, future
+            future = self._running[key][1]
         try:
-            return answer.result(max(0.0, deadline - time.monotonic()))
-        except StillWaiting:
+            return future.result(max(0.0, deadline - time.monotonic()))
+        except FutureTimeoutError:
             raise TimeoutError("the lookup has not ended yet") from None
 
     def join(self, deadline: float) -> None:
-        """Wait for the lookups under way, until ``deadline`` (monotonic seconds) at most."""
+        """Wait for the running calls, until ``deadline`` (monotonic seconds) at most."""
         with self._lock:
-            threads = [thread for thread, _ in self._under_way.values()]
+            threads = [thread for thread, _ in self._running.values()]
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child, which has none of the threads."""
-        self.__init__(self._look_up)  # type: ignore[misc]
+        """Drop the calls of the parent: a forked child has none of its threads."""
+        self._init_state()
 
-    def _run(self, key: Key, answer: Future[Found]) -> None:
+    def _init_state(self) -> None:
+        self._thread_local_class: object = threading.local  # gevent's patch replaces it
+        self._lock = threading.Lock()
+        self._running: dict[Key, tuple[threading.Thread, Future[Result]]] = {}  # under _lock
+
+    def _run(self, key: Key, future: Future[Result]) -> None:
         try:
-            found = self._look_up(key)
+            result = self._function(key)
         except Exception as error:
             self._end(key)
-            answer.set_exception(error)
+            future.set_exception(error)
         else:
             self._end(key)
-            answer.set_result(found)
+            future.set_result(result)
 
     def _end(self, key: Key) -> None:
         with self._lock:
-            self._under_way.pop(key, None)
+            self._running.pop(key, None)

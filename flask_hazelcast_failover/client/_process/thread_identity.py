@@ -1,4 +1,4 @@
-"""Acting for another thread: members know the holder of a lock by the id of the thread that took it."""
+"""Impersonation of threads: members know the holder of a lock by the id of the thread that took it."""
 
 from __future__ import annotations
 
@@ -11,40 +11,39 @@ from functools import cache
 __all__ = ["impersonate", "impersonating_thread"]
 
 
-class _Acting:
-    """What a thread needs to carry on with what another one has begun, under that one's id."""
+class _Impersonating:
+    """Mixed into a thread class: a thread that can go on under the id of another one."""
 
-    _acts_for: int | None = None  # of this thread only
+    _impersonated: int | None = None  # of this thread only
 
     @property
     def ident(self) -> int | None:
-        """The id of the thread that it acts for, else its own."""
+        """The id of the thread that is impersonated, else its own."""
         own: int | None = super().ident  # type: ignore[misc]
-        return own if self._acts_for is None else self._acts_for
+        return own if self._impersonated is None else self._impersonated
 
 
 def impersonating_thread(target: Callable[[], object], name: str) -> threading.Thread:
-    """Make a daemon thread that may act for another one; it is not started yet."""
-    # Of the class that there is now: gevent puts one of its own in its place, and who joins a greenlet notices
-    # its end only with that one.
-    thread: threading.Thread = _class_over(threading.Thread)(target=target, name=name, daemon=True)
+    """A daemon thread, not started yet, that can impersonate others."""
+    # `threading.Thread` is looked up now, since gevent replaces it: a greenlet can join only threads of gevent's.
+    thread: threading.Thread = _subclass(threading.Thread)(target=target, name=name, daemon=True)
     return thread
 
 
 @cache
-def _class_over(base: type[threading.Thread]) -> type[threading.Thread]:
-    return types.new_class("ActingThread", (_Acting, base))
+def _subclass(base: type[threading.Thread]) -> type[threading.Thread]:
+    return types.new_class("ImpersonatingThread", (_Impersonating, base))
 
 
 @contextmanager
 def impersonate(thread: int) -> Iterator[None]:
-    """Have the official client take the calling thread for the one with the id ``thread``."""
+    """Have the official client use the thread id ``thread`` for the calling thread, if that can impersonate."""
     current = threading.current_thread()
-    if not isinstance(current, _Acting):
+    if not isinstance(current, _Impersonating):
         yield
         return
-    current._acts_for = thread
+    current._impersonated = thread
     try:
         yield
     finally:
-        current._acts_for = None
+        current._impersonated = None

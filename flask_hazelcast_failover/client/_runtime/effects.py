@@ -19,8 +19,8 @@ from hazelcast.lifecycle import LifecycleState
 from flask_hazelcast_failover.client._api.listeners import Listeners
 from flask_hazelcast_failover.client._api.proxy_source import ProxySource
 from flask_hazelcast_failover.client._api.services import FollowingClusterService, FollowingLifecycle
-from flask_hazelcast_failover.client._connect.answers import Cancelled
 from flask_hazelcast_failover.client._connect.attempt import AttemptFailed
+from flask_hazelcast_failover.client._connect.future_batch import Cancelled
 from flask_hazelcast_failover.client._connect.link import Link
 from flask_hazelcast_failover.client._connect.opener import Opener, close
 from flask_hazelcast_failover.client._connect.probe import Verdict
@@ -128,7 +128,7 @@ class ClusterEffects:
 
     def prepare(self, link: LinkView) -> None:
         link = _own(link)
-        link.client.forget_near_caches()
+        link.client.clear_near_caches()
         active = self._parts.route.link
         token = self._preparation.begin(link)
 
@@ -177,7 +177,7 @@ class ClusterEffects:
             while not link.is_idle and time.monotonic() < deadline and link.epoch == epoch:
                 time.sleep(_DRAIN_INTERVAL)
             if link.epoch == epoch:
-                link.client.forget_near_caches()
+                link.client.clear_near_caches()
             self._post(Drained(link, epoch, link.remains))
 
         self._threads.start(run, "drain")

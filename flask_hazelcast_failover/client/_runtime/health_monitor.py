@@ -160,7 +160,7 @@ class HealthMonitor:
                 _logger.exception("unexpected failure of a health check of %s", link.label)
 
     def _check_link(self, link: Link, monitored: _MonitoredLink, is_round: bool) -> None:
-        if not link.client.is_reading():
+        if not link.client.is_reactor_alive():
             self._post(LinkDown(link))
             return
         has_changed = monitored.update(self._time)
@@ -228,7 +228,7 @@ class _MonitoredLink:
         failures = {uuid: found for uuid, checks in self._members.items() if (found := checks.failures())}
         silent = [uuid for uuid, f in failures.items() if f.exceed(self._options.health_check_failures)]
         if silent:
-            self._link.client.hear_from_others(than=silent)
+            self._link.client.use_other_member_for_view(silent)
         return Checked(self._link, failures, latency)
 
     def _new_checks(self) -> _MemberChecks:

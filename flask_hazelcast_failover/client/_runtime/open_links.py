@@ -32,7 +32,7 @@ class OpenLinks:
 
     def add(self, link: Link) -> None:
         """A link was opened: keep its proxies in step with those that are used."""
-        link.made = partial(self._make_on_standbys, link)
+        link.on_proxy_created = partial(self._make_on_standbys, link)
         self._links[link] = None
         self._proxies.look_after(link)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._connect.answers import Cancelled
+from flask_hazelcast_failover.client._connect.future_batch import Cancelled
 from flask_hazelcast_failover.client._connect.link import Link
 from flask_hazelcast_failover.client._connect.proxy_making import make_proxies_in_use
 from flask_hazelcast_failover.client._runtime.health_monitor import is_responsive

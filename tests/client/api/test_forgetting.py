@@ -117,7 +117,7 @@ def kept(client: Any) -> dict[str, int]:
             f"{link.label} {what}": one
             for what, one in {
                 "proxies": link.proxy_keys(),
-                "makings": link._makings,
+                "creations": link._creations,
                 "locks held": link.locks,
                 "registrations": link.registrations,
                 "official proxies": official._proxy_manager._proxies,
@@ -206,9 +206,9 @@ def test_what_is_made_on_a_standby_when_it_is_destroyed_is_not_kept_there(
             for kind in ("map", "near_cache", "reliable_topic"):
                 doomed = USES[kind](client, f"used {kind} 0".replace("near_cache ", ""))
                 standby = next(link for link in client._engine.open_links() if link.label == green.name)
-                eventually(lambda: standby._makings)  # noqa: B023
+                eventually(lambda: standby._creations)  # noqa: B023
                 doomed.destroy()
-                eventually(lambda: not standby._makings)  # noqa: B023
+                eventually(lambda: not standby._creations)  # noqa: B023
             relay.resume()
             eventually(lambda: keeps_only(client, before))
 
@@ -248,7 +248,7 @@ def test_nothing_of_a_listener_that_was_removed_is_kept(client: Any) -> None:
         assert entries.remove_entry_listener(listener).result()
     link = client._route.link
     eventually(lambda: not link.registrations)
-    eventually(lambda: gc.collect() >= 0 and not vars(entries_of(link, entries))["forms_of_listeners"])
+    eventually(lambda: gc.collect() >= 0 and not vars(entries_of(link, entries))["listener_templates"])
     entries.destroy()
 
 

@@ -13,9 +13,9 @@ from hazelcast.invocation import Invocation
 from hazelcast.protocol.codec import client_ping_codec
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
-from flask_hazelcast_failover.client._connect.answers import Answers, Cancelled
+from flask_hazelcast_failover.client._connect.future_batch import Cancelled, FutureBatch
 from flask_hazelcast_failover.client._official import LightFuture
-from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, ask_any
+from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, send_to_any
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.fair_time import fair_time
@@ -41,9 +41,9 @@ class TestSilence:
 
     def test_answers_one_after_the_other(self) -> None:
         """Together they may take longer than the silence that ends it."""
-        answers, asked = Answers(0.4, lambda: True), [Future[Any]() for _ in range(8)]
+        answers, asked = FutureBatch(0.4, lambda: True), [Future[Any]() for _ in range(8)]
         for future in asked:
-            answers.expect(future)
+            answers.add(future)
 
         def answer() -> None:
             for future in asked:
@@ -57,9 +57,9 @@ class TestSilence:
 
     def test_silence_after_an_answer(self) -> None:
         """It ends so long after the last answer, counted from that."""
-        answers, asked = Answers(0.5, lambda: True), [Future[Any]() for _ in range(3)]
+        answers, asked = FutureBatch(0.5, lambda: True), [Future[Any]() for _ in range(3)]
         for future in asked:
-            answers.expect(future)
+            answers.add(future)
         at: list[float] = []
 
         def answer() -> None:
@@ -74,22 +74,22 @@ class TestSilence:
 
     def test_a_failure_is_an_answer_too(self) -> None:
         """What was refused is waited for no longer."""
-        answers, refused = Answers(0.2, lambda: True), Future[Any]()
+        answers, refused = FutureBatch(0.2, lambda: True), Future[Any]()
         refused.set_exception(ValueError())
-        answers.expect(refused)
-        answers.expect(ImmediateFuture(None))
+        answers.add(refused)
+        answers.add(ImmediateFuture(None))
         answers.wait()
 
     def test_called_off(self) -> None:
         """Who is not wanted any more ends soon, whether it asks or waits."""
         wanted = [True]
-        answers = Answers(60, lambda: wanted[0])
-        answers.expect(Future())
+        answers = FutureBatch(60, lambda: wanted[0])
+        answers.add(Future())
         waiting = Outcome(answers.wait)
         wanted[0] = False
         assert isinstance(waiting.wait().error, Cancelled)
         with pytest.raises(Cancelled):
-            answers.expect(Future())
+            answers.add(Future())
 
 
 class TestLightFuture:
@@ -233,10 +233,12 @@ class TestSilentMembers:
         def add_timer(delay: float, call: Callable[[], None]) -> None:
             threading.Timer(delay, call).start()
 
-        patience = SlowMembers(add_timer, lambda: True)
-        future = ask_any(invoke, lambda: client_ping_codec.encode_request(), patience, lambda: [member])
+        slow_members = SlowMembers(add_timer, lambda: True)
+        future = send_to_any(
+            invoke, lambda: client_ping_codec.encode_request(), slow_members, lambda: [member]
+        )
         for _ in range(15):
-            patience.heard(member)
+            slow_members.on_response(member)
             time.sleep(0.1)
         assert len(asked) == 1
         eventually(lambda: len(asked) == 2)

@@ -1,4 +1,4 @@
-"""Attempts at addresses that are names: none waits for a lookup, and every address of a name is tried."""
+"""Attempts at host names: none blocks on a lookup, and every address of a name is tried."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ from tests.support.waiting import eventually, takes_less
 
 
 class TestNames:
-    def test_a_name_that_does_not_exist(self) -> None:
+    def test_a_missing_name(self) -> None:
         failed = failure(["nowhere.invalid:5701"], within=5.0)
         assert "nowhere.invalid:5701: name not found" in str(failed)
         assert failed.verdict is Verdict.ABSENT
 
-    def test_a_name_that_cannot_be_one(self) -> None:
+    def test_an_invalid_name(self) -> None:
         failed = failure([f"{'x' * 70}.example:5701"])
         assert "name not found" in str(failed)
 
-    def test_a_lookup_that_never_ends_holds_up_no_attempt_and_piles_up_no_threads(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_lookup_that_never_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It delays no attempt, and later attempts start no further threads."""
         ended = threading.Event()
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: ended.wait(30) and [])
         try:
@@ -44,7 +43,7 @@ class TestNames:
             ended.set()
         eventually(lambda: not [t for t in threading.enumerate() if t.name == "hazelcast-failover-lookup"])
 
-    def test_a_lookup_that_outlives_one_attempt_serves_the_next(
+    def test_a_late_lookup_serves_the_next_attempt(
         self, blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = socket.getaddrinfo
@@ -62,7 +61,7 @@ class TestNames:
         opened([address]).shutdown()
         assert fair_time() - began < 1.0
 
-    def test_every_address_of_a_name_is_tried_at_once(
+    def test_all_addresses_of_a_name_are_tried_at_once(
         self, blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         port = blue.members[0].port
@@ -78,20 +77,20 @@ class TestNames:
             monkeypatch.setattr(socket, "getaddrinfo", several)
             assert takes_less(0.5, lambda: opened([f"blue.example:{port}"]).shutdown())
 
-    def test_a_host_without_a_port_stands_for_three(self) -> None:
+    def test_a_host_without_a_port_means_three_ports(self) -> None:
         failed = failure(["127.0.0.99"])
         assert [f"127.0.0.99:{port}: refused" in str(failed) for port in (5701, 5702, 5703)] == [True] * 3
 
 
-def test_the_system_is_asked_for_ipv4_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The official client speaks nothing else, so a member reached over IPv6 would be of no use.
-    asked: list[object] = []
+def test_only_ipv4_addresses_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official client does not support IPv6."""
+    families: list[object] = []
     real = socket.getaddrinfo
 
     def watched(*args: Any) -> Any:
-        asked.append(args[2])
+        families.append(args[2])
         return real(*args)
 
     monkeypatch.setattr(socket, "getaddrinfo", watched)
     failure([unused_address().replace("127.0.0.1", "localhost")])
-    assert asked == [socket.AF_INET]
+    assert families == [socket.AF_INET]

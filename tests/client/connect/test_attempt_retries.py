@@ -1,4 +1,4 @@
-"""How often and in which order the clusters are tried, and how long the pauses are."""
+"""The number and the order of attempts at several clusters, and the delays between them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.fake_servers import (
 )
 from tests.support.waiting import eventually, takes_less
 
-# What a machine that does other things as well may add, seconds.
+# What a busy machine may add, seconds.
 LATENESS = 1.0
 
 
-class TestHowOften:
+class TestRetries:
     @pytest.mark.parametrize("standby", ["hot", "cold"])
-    def test_try_count_is_the_number_of_attempts_at_each_cluster(self, standby: str) -> None:
+    def test_try_count_is_the_number_of_attempts_per_cluster(self, standby: str) -> None:
         with Peer(hanging_up) as first, Peer(hanging_up) as second:
             failover = two(first.address, second.address)
             client = HazelcastClient(failover, try_count=4, retry_delay=0.02, standby=standby)
@@ -33,7 +33,7 @@ class TestHowOften:
             assert f"{label} (" in str(caught.value)
         assert "closed by the other side" in str(caught.value)
 
-    def test_hot_dials_all_at_once_and_cold_one_after_the_other(self) -> None:
+    def test_hot_connects_to_all_at_once_and_cold_in_order(self) -> None:
         spans: dict[str, float] = {}
         for standby in ("hot", "cold"):
             with Peer(silent) as first, Peer(silent) as second:
@@ -45,24 +45,23 @@ class TestHowOften:
         assert abs(spans["hot"]) < 0.15
         assert spans["cold"] > 0.25
 
-    def test_the_pauses_double_and_are_jittered(self) -> None:
-        pauses: list[list[float]] = []
+    def test_the_delays_double_and_are_jittered(self) -> None:
+        delays: list[list[float]] = []
         for _ in range(4):
             with Peer(hanging_up) as peer:
                 config = ClientConfig.from_dict({"cluster_name": "blue", "cluster_members": [peer.address]})
                 client = HazelcastClient(config, try_count=4, retry_delay=0.1)
                 with pytest.raises(ClientOfflineException):
                     client.start()
-            pauses.append([b - a for a, b in zip(peer.times, peer.times[1:], strict=False)])
-        for each in pauses:
-            for pause, longest in zip(each, (0.1, 0.2, 0.4), strict=True):
-                assert pause < longest + LATENESS
-        assert len({round(pause, 3) for each in pauses for pause in each}) > 4
+            delays.append([b - a for a, b in zip(peer.times, peer.times[1:], strict=False)])
+        for each in delays:
+            for delay, longest in zip(each, (0.1, 0.2, 0.4), strict=True):
+                assert delay < longest + LATENESS
+        assert len({round(delay, 3) for each in delays for delay in each}) > 4
 
     @pytest.mark.parametrize("standby", ["hot", "cold"])
-    def test_a_lower_cluster_waits_until_the_attempts_at_a_higher_one_are_used_up(
-        self, standby: str, green: LocalCluster
-    ) -> None:
+    def test_all_attempts_at_a_higher_cluster_come_first(self, standby: str, green: LocalCluster) -> None:
+        """A lower cluster becomes active once they have failed."""
         with Peer(hanging_up) as first:
             failover = two(first.address, green.addresses[0])
             options = {"try_count": 3, "retry_delay": 0.05, "standby": standby}
@@ -73,9 +72,8 @@ class TestHowOften:
                 status = client.status()
                 assert (status.current_cluster, status.epoch, status.history) == ("green", 1, ())
 
-    def test_a_lower_cluster_waits_for_a_silent_higher_one_for_connect_timeout_only(
-        self, green: LocalCluster
-    ) -> None:
+    def test_a_silent_higher_cluster_delays_by_connect_timeout(self, green: LocalCluster) -> None:
+        """Further attempts at it do not delay a lower cluster."""
         with Peer(silent) as first:
             failover = two(first.address, green.addresses[0])
             began = time.monotonic()
@@ -84,9 +82,7 @@ class TestHowOften:
                 assert client.status().current_cluster == "green"
             assert 0.35 < took < 0.4 + LATENESS
 
-    def test_a_higher_cluster_that_is_there_holds_nothing_up(
-        self, blue: LocalCluster, green: LocalCluster
-    ) -> None:
+    def test_a_healthy_higher_cluster_causes_no_delay(self, blue: LocalCluster, green: LocalCluster) -> None:
         def connect() -> None:
             with HazelcastClient(two(blue.addresses[0], green.addresses[0]), connect_timeout=3.0) as client:
                 assert client.status().current_cluster == "blue"

@@ -1,4 +1,4 @@
-"""Attempts with TLS: whom they trust, and what they say when one side only wants it."""
+"""Attempts with TLS: which certificates are trusted, and the errors if one side only uses TLS."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
 
 
 class TestTls:
-    # The official client's own.
+    # Raised in the official client.
     @pytest.mark.filterwarnings("ignore:ssl.* deprecated:DeprecationWarning")
-    def test_a_member_that_speaks_tls(
+    def test_a_member_with_tls(
         self, blue: LocalCluster, server_context: ssl.SSLContext, ca_file: str
     ) -> None:
         with Peer(to_member(blue), server_context) as peer:
@@ -59,9 +59,7 @@ class TestTls:
             finally:
                 client.shutdown()
 
-    def test_a_name_that_the_certificate_does_not_have(
-        self, server_context: ssl.SSLContext, ca_file: str
-    ) -> None:
+    def test_the_certificate_is_for_another_name(self, server_context: ssl.SSLContext, ca_file: str) -> None:
         with Peer(silent, server_context) as peer:
             failed = failure(
                 [peer.address], within=2.0, ssl_enabled=True, ssl_cafile=ca_file, ssl_check_hostname=True
@@ -69,46 +67,46 @@ class TestTls:
         assert f"{peer.address}: TLS: the certificate is not trusted" in str(failed)
         assert failed.verdict is Verdict.REFUSING
 
-    def test_an_authority_that_is_not_trusted(self, server_context: ssl.SSLContext) -> None:
+    def test_the_authority_is_not_trusted(self, server_context: ssl.SSLContext) -> None:
         with Peer(silent, server_context) as peer:
             failed = failure([peer.address], within=2.0, ssl_enabled=True)
         assert f"{peer.address}: TLS: the certificate is not trusted" in str(failed)
 
-    def test_tls_wanted_by_the_member_only(self, server_context: ssl.SSLContext) -> None:
+    def test_only_the_member_uses_tls(self, server_context: ssl.SSLContext) -> None:
         with Peer(silent, server_context) as peer:
             failed = failure([peer.address])
-        # OpenSSL closes without a word when the first bytes are no TLS; others send an alert first.
+        # OpenSSL closes the connection if the first bytes are not TLS; other implementations send an alert first.
         assert f"{peer.address}: closed by the other side" in str(failed)
         assert "TLS" in str(failed)
 
-    def test_tls_wanted_by_a_member_that_says_so(self) -> None:
+    def test_only_the_member_uses_tls_and_sends_an_alert(self) -> None:
         with Peer(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as peer:
             failed = failure([peer.address])
         assert f"{peer.address}: TLS: the member wants it, and ssl_enabled is not set" in str(failed)
         assert failed.verdict is Verdict.REFUSING
 
-    def test_tls_wanted_by_us_only(self, blue: LocalCluster) -> None:
+    def test_only_the_client_uses_tls(self, blue: LocalCluster) -> None:
         failed = failure(blue.addresses, ssl_enabled=True, within=5.0)
         assert "TLS" in str(failed) or "closed by the other side" in str(failed)
 
-    def test_tls_wanted_by_us_from_a_web_server(self) -> None:
+    def test_the_client_uses_tls_and_the_peer_http(self) -> None:
         with Peer(answering(HTTP)) as peer:
             failed = failure([peer.address], within=2.0, ssl_enabled=True)
         assert f"{peer.address}: TLS: the handshake failed" in str(failed)
 
-    def test_tls_with_somebody_silent(self) -> None:
+    def test_the_peer_is_silent(self) -> None:
         with Peer(silent) as peer:
             failed = failure([peer.address], ssl_enabled=True, within=1.0)
         assert "timed out: connected, but no answer to the TLS handshake" in str(failed)
 
-    def test_settings_that_name_a_missing_file(self) -> None:
+    def test_a_missing_certificate_file(self) -> None:
         with pytest.raises(AttemptFailed, match="TLS: the settings are of no use") as caught:
             opened([unused_address()], ssl_enabled=True, ssl_cafile="/nowhere/ca.pem")
         assert caught.value.verdict is Verdict.REFUSING
 
 
 def to_member(cluster: LocalCluster) -> Behaviour:
-    """Hand on to a real member what comes, decrypted, and back."""
+    """Forward decrypted to a real member, and back."""
 
     def behave(near: socket.socket) -> None:
         near.settimeout(0.002)

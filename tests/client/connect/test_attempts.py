@@ -1,4 +1,4 @@
-"""One attempt ends by `connect_timeout` whatever the peer does, says why, and leaves nothing behind."""
+"""An attempt ends by its deadline whatever the peer does, says why it failed, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.fake_servers import (
     dropping_packets,
     exception_reply,
     hanging_up,
-    recorded_welcome,
+    record_acceptance,
     silent,
     trickling,
     unused_address,
@@ -49,9 +49,9 @@ ENDLESS_FRAMES = (16).to_bytes(4, "little") + bytes(12)
 
 
 @pytest.fixture(scope="session")
-def welcome(shared_clusters: tuple[LocalCluster, LocalCluster]) -> bytes:
+def acceptance(shared_clusters: tuple[LocalCluster, LocalCluster]) -> bytes:
     blue = shared_clusters[0]
-    return recorded_welcome(blue.addresses[0], blue.name)
+    return record_acceptance(blue.addresses[0], blue.name)
 
 
 def left_behind() -> tuple[int, int]:
@@ -80,8 +80,8 @@ def peer_address(behaviour: Behaviour) -> Iterator[str]:
         yield peer.address
 
 
-class TestPeersThatDoNotLetUsIn:
-    def test_a_refused_port_is_known_in_milliseconds(self) -> None:
+class TestBadPeers:
+    def test_a_refused_port_fails_in_milliseconds(self) -> None:
         address = unused_address()
         failed = failure([address], within=5.0)
         assert takes_less(0.1, lambda: failure([address], within=5.0))
@@ -94,7 +94,7 @@ class TestPeersThatDoNotLetUsIn:
         assert str(failed) == f"{address}: timed out"
         assert failed.verdict is Verdict.ABSENT
 
-    def test_packets_that_are_dropped_at_first_only(self) -> None:
+    def test_packets_that_are_dropped_at_first(self) -> None:
         with dropping_packets(1.2) as address:
             failed = failure([address], within=2.4)
         assert "timed out: connected, but no answer to the authentication" in str(failed)
@@ -143,14 +143,14 @@ class TestPeersThatDoNotLetUsIn:
             (9, "authentication refused with status 9"),
         ],
     )
-    def test_members_that_refuse(self, status: int, why: str, welcome: bytes) -> None:
-        with Peer(after_authenticating(with_status(welcome, status))) as peer:
+    def test_members_that_refuse(self, status: int, why: str, acceptance: bytes) -> None:
+        with Peer(after_authenticating(with_status(acceptance, status))) as peer:
             failed = failure([peer.address])
         assert f"{peer.address}: {why}" in str(failed)
         assert failed.verdict is Verdict.REFUSING
 
-    def test_bad_credentials(self, welcome: bytes) -> None:
-        with Peer(after_authenticating(with_status(welcome, 1))) as peer:
+    def test_bad_credentials(self, acceptance: bytes) -> None:
+        with Peer(after_authenticating(with_status(acceptance, 1))) as peer:
             failed = failure([peer.address], creds_username="me", creds_password="hush-hush")
         assert f"{peer.address}: bad credentials, or wrong cluster name 'blue'" in str(failed)
         assert "hush-hush" not in str(failed)
@@ -162,7 +162,8 @@ class TestPeersThatDoNotLetUsIn:
         assert "bad credentials" in str(failed)
         assert failed.verdict is Verdict.REFUSING
 
-    def test_a_member_that_is_only_starting_is_absent_and_does_not_refuse(self) -> None:
+    def test_a_starting_member_is_absent(self) -> None:
+        """It has answered with an error, which is no refusal."""
         reply = exception_reply(19, "com.hazelcast.core.HazelcastInstanceNotActiveException")
         with Peer(answering(reply)) as peer:
             failed = failure([peer.address])
@@ -174,7 +175,7 @@ class TestPeersThatDoNotLetUsIn:
         assert f"{blue.addresses[0]}: wrong cluster name 'azure'" in str(failed)
         assert failed.verdict is Verdict.REFUSING
 
-    def test_a_real_member_of_another_name_when_credentials_are_configured(self, blue: LocalCluster) -> None:
+    def test_a_real_member_of_another_name_and_credentials(self, blue: LocalCluster) -> None:
         failed = failure(blue.addresses, cluster_name="azure", creds_username="me", creds_password="hush")
         assert "wrong cluster name 'azure'" in str(failed)
 
@@ -183,25 +184,25 @@ class TestPeersThatDoNotLetUsIn:
         cluster.freeze()
         assert "timed out: connected, but no answer" in str(failure(cluster.addresses))
 
-    def test_authenticates_and_sends_no_member_list(self, welcome: bytes) -> None:
-        with Peer(after_authenticating(welcome)) as peer:
+    def test_authenticates_and_sends_no_member_list(self, acceptance: bytes) -> None:
+        with Peer(after_authenticating(acceptance)) as peer:
             failed = failure([peer.address])
         assert f"{peer.address}: timed out: authenticated, but no member list came" in str(failed)
         assert failed.verdict is Verdict.ABSENT
 
-    def test_authenticates_and_closes(self, welcome: bytes) -> None:
-        with Peer(after_authenticating(welcome, hanging_up)) as peer:
+    def test_authenticates_and_closes(self, acceptance: bytes) -> None:
+        with Peer(after_authenticating(acceptance, hanging_up)) as peer:
             failed = failure([peer.address], within=3.0)
             assert takes_less(0.5, lambda: failure([peer.address], within=3.0))
         assert "closed by the other side" in str(failed)
 
     @pytest.mark.parametrize("garbage", [bytes(100_000), NOISE, (5).to_bytes(4, "little") + bytes(60)])
-    def test_authenticates_and_sends_garbage(self, garbage: bytes, welcome: bytes) -> None:
-        with nothing_left_behind(), Peer(after_authenticating(welcome, answering(garbage))) as peer:
+    def test_authenticates_and_sends_garbage(self, garbage: bytes, acceptance: bytes) -> None:
+        with nothing_left_behind(), Peer(after_authenticating(acceptance, answering(garbage))) as peer:
             failure([peer.address])
 
-    def test_the_official_reader_of_frames_still_has_to_be_replaced(self) -> None:
-        """When this fails, the official client has mended its reader, and CarefulReader can go."""
+    def test_the_official_reader_loops_forever(self) -> None:
+        """When this fails, the official client has fixed its reader, and CheckedReader can go."""
         reader: Any = _Reader(None)
         reader.read(bytes(64))
         left = []
@@ -210,8 +211,8 @@ class TestPeersThatDoNotLetUsIn:
             left.append(reader.length)
         assert left == [64, 64, 64]
 
-    def test_a_reader_keeps_nothing_that_it_has_read(self) -> None:
-        """A flood of messages, each read of which ends within one, costs no more memory than a part of it."""
+    def test_a_reader_frees_what_it_has_read(self) -> None:
+        """Also if each read ends within a message."""
         size = 20_000
         frame = (size + 6).to_bytes(4, "little") + (0xE000).to_bytes(2, "little") + bytes(size)
         messages: list[int] = []
@@ -224,11 +225,11 @@ class TestPeersThatDoNotLetUsIn:
             assert reader._buf.getbuffer().nbytes < 2_000_000
         assert messages == [size] * 1000
 
-    def test_authenticates_twice_and_closes_before_the_member_list(self, welcome: bytes) -> None:
-        after_first = iter([silent])
+    def test_authenticates_twice_and_closes(self, acceptance: bytes) -> None:
+        next_behaviours = iter([silent])
 
         def behave(connection: socket.socket) -> None:
-            after_authenticating(welcome, next(after_first, hanging_up))(connection)
+            after_authenticating(acceptance, next(next_behaviours, hanging_up))(connection)
 
         with Peer(behave) as peer:
             began = fair_time()
@@ -237,7 +238,7 @@ class TestPeersThatDoNotLetUsIn:
         assert "closed by the other side" in str(failed)
 
 
-class TestOneGoodAddress:
+class TestOneGoodMember:
     @pytest.mark.parametrize(
         "bad",
         [
@@ -248,25 +249,23 @@ class TestOneGoodAddress:
             pytest.param(lambda: contextlib.nullcontext("nowhere.invalid:5701"), id="no such name"),
         ],
     )
-    def test_a_bad_one_beside_it_costs_nothing(
+    def test_a_bad_address_beside_it_costs_no_time(
         self, bad: Callable[[], AbstractContextManager[str]], blue: LocalCluster
     ) -> None:
         with bad() as address, nothing_left_behind():
             assert takes_less(0.4, lambda: opened([address, *blue.addresses], within=5.0).shutdown())
 
-    def test_one_that_authenticates_and_sends_no_member_list_is_no_obstacle(
-        self, blue: LocalCluster, welcome: bytes
+    def test_a_member_without_a_member_list_delays_little(
+        self, blue: LocalCluster, acceptance: bytes
     ) -> None:
-        # It answers first, so the client is opened on it first.
-        with Peer(after_authenticating(welcome)) as peer, Relay(blue.addresses[0]) as relay:
+        """It answers first, so the first client is opened on it, and a second one on the good member."""
+        with Peer(after_authenticating(acceptance)) as peer, Relay(blue.addresses[0]) as relay:
             relay.delay(0.05)
             began = fair_time()
             opened([peer.address, relay.address], within=3.0).shutdown()
             assert fair_time() - began < 2.0
 
-    def test_a_frozen_member_in_the_member_list_costs_next_to_nothing(
-        self, start_cluster: StartCluster
-    ) -> None:
+    def test_a_frozen_member_in_the_list_costs_little_time(self, start_cluster: StartCluster) -> None:
         cluster = start_cluster("blue", members=2)
         cluster.freeze(1)
 
@@ -280,7 +279,7 @@ class TestOneGoodAddress:
 
         assert takes_less(0.5, connect)
 
-    def test_all_members_are_connected_before_the_attempt_ends(
+    def test_all_members_are_connected(
         self, start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # The official client would connect by itself a second later.
@@ -292,19 +291,19 @@ class TestOneGoodAddress:
             client.shutdown()
 
 
-class TestWhatStaysBehind:
+class TestLeaks:
     @pytest.mark.parametrize("times", [50])
     @pytest.mark.parametrize(
         "kind", ["refused", "silent", "dropped", "garbage", "no member list", "hangs up", "no such name"]
     )
-    def test_nothing_after_fifty_failed_attempts(self, kind: str, times: int, welcome: bytes) -> None:
+    def test_nothing_after_fifty_failed_attempts(self, kind: str, times: int, acceptance: bytes) -> None:
         bad: dict[str, AbstractContextManager[str]] = {
             "refused": contextlib.nullcontext(unused_address()),
             "silent": peer_address(silent),
             "dropped": dropping_packets(),
             "garbage": peer_address(answering(NOISE)),
-            "no member list": peer_address(after_authenticating(welcome)),
-            "hangs up": peer_address(after_authenticating(welcome, hanging_up)),
+            "no member list": peer_address(after_authenticating(acceptance)),
+            "hangs up": peer_address(after_authenticating(acceptance, hanging_up)),
             "no such name": contextlib.nullcontext("nowhere.invalid:5701"),
         }
         with bad[kind] as address:
@@ -313,40 +312,40 @@ class TestWhatStaysBehind:
                 for _ in range(times):
                     failure([address], within=0.03)
 
-    def test_nothing_after_a_start_that_fails(self, welcome: bytes) -> None:
+    def test_nothing_after_a_start_that_fails(self, acceptance: bytes) -> None:
         with (
-            Peer(silent) as quiet,
-            Peer(after_authenticating(welcome)) as listless,
-            dropping_packets() as deaf,
+            Peer(silent) as mute,
+            Peer(after_authenticating(acceptance)) as listless,
+            dropping_packets() as dropping,
         ):
             failover = FailoverConfig()
-            for label, address in (("a", quiet.address), ("b", listless.address), ("c", deaf)):
+            for label, address in (("a", mute.address), ("b", listless.address), ("c", dropping)):
                 failover.add_cluster(label, [address])
             failover.add_cluster("d", [unused_address(), "nowhere.invalid:5701"])
             client = HazelcastClient(failover, connect_timeout=0.1, try_count=2, retry_delay=0.01)
             peers = threading.active_count()
             with pytest.raises(ClientOfflineException):
                 client.start()
-            # The system's resolver cannot be interrupted: a lookup ends when it ends.
+            # A lookup by the system's resolver cannot be interrupted.
             ours = {t.name for t in threading.enumerate() if t.name.startswith("hazelcast")}
             assert ours <= {"hazelcast-failover-lookup"}
-            assert threading.active_count() <= peers + 4  # the peers' own
+            assert threading.active_count() <= peers + 4  # of the peers
             with nothing_left_behind():
                 for _ in range(5):
                     with pytest.raises(ClientOfflineException):
                         client.start()
 
 
-def test_a_connection_that_is_open_after_all_when_nobody_waits_any_more_is_closed(
+def test_a_probe_that_succeeds_after_its_end_is_closed(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, given_up = threading.Event(), threading.Event()
+    asked, is_closed = threading.Event(), threading.Event()
     authenticate = probing._authenticate
 
     def slowly(*arguments: Any) -> Any:
         reply = authenticate(*arguments)
         asked.set()
-        assert given_up.wait(5)
+        assert is_closed.wait(5)
         return reply
 
     monkeypatch.setattr(probing, "_authenticate", slowly)
@@ -355,11 +354,11 @@ def test_a_connection_that_is_open_after_all_when_nobody_waits_any_more_is_close
     ended: queue.SimpleQueue[probing.Probe] = queue.SimpleQueue()
     deadline = time.monotonic() + 5
     probe = probing.Probe(
-        blue.addresses[0], "127.0.0.1", config=config, context=None, deadline=deadline, done=ended.put
+        blue.addresses[0], "127.0.0.1", config=config, context=None, deadline=deadline, on_done=ended.put
     )
     assert asked.wait(5)
-    probe.end()
+    probe.cancel()
     probe.close(time.monotonic())
-    given_up.set()
-    connection = ended.get(timeout=5).answer.connection
+    is_closed.set()
+    connection = ended.get(timeout=5).result.connection
     assert connection is not None and connection.fileno() == -1

@@ -1,4 +1,4 @@
-"""A living cluster is found again by the members that it was last known to have."""
+"""A cluster is found again by the members that it had at the last connection."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def two(start_cluster: StartCluster) -> LocalCluster:
 
 
 def test_without_another_cluster(two: LocalCluster) -> None:
-    """The configured member dies, and the client goes on with the other one and the same data."""
+    """After the configured member was killed the client uses the other one, with the same data."""
     with connected(("blue", two.addresses)) as (client, _):
         numbers = client.get_map("known").blocking()
         numbers.put_all({number: number for number in range(50)})
@@ -50,7 +50,7 @@ def test_without_another_cluster(two: LocalCluster) -> None:
 
 
 def test_with_another_cluster(two: LocalCluster, green: LocalCluster) -> None:
-    """The client does not leave a cluster that one configured member has left."""
+    """The client does not switch while its cluster has a known member."""
     with connected(("blue", two.addresses), ("green", green.addresses)) as (client, told):
         numbers = client.get_map("known-standby").blocking()
         numbers.set("k", "of blue")
@@ -62,7 +62,7 @@ def test_with_another_cluster(two: LocalCluster, green: LocalCluster) -> None:
 
 
 def test_a_standby(blue: LocalCluster, start_cluster: StartCluster) -> None:
-    """A standby is connected to again by the member that is left."""
+    """A standby is reconnected by the remaining member."""
     green = start_cluster("green", members=2)
     with connected(("blue", blue.addresses), ("green", green.addresses)) as (client, told):
         eventually(lambda: cluster_of(client, "green").members == 2)
@@ -71,8 +71,8 @@ def test_a_standby(blue: LocalCluster, start_cluster: StartCluster) -> None:
         eventually(lambda: cluster_of(client, "green").state == "standby", 5.0)
 
 
-def test_the_way_back(two: LocalCluster, green: LocalCluster) -> None:
-    """A cluster that was left comes back to by the member that is left."""
+def test_failback(two: LocalCluster, green: LocalCluster) -> None:
+    """Failback connects by the remaining member."""
     with connected(("blue", two.addresses), ("green", green.addresses), standby="cold") as (client, _):
         eventually(lambda: cluster_of(client, "blue").members == 2)
         client.switch_to("green")
@@ -82,8 +82,8 @@ def test_the_way_back(two: LocalCluster, green: LocalCluster) -> None:
         assert client.status().current_cluster == "blue"
 
 
-def test_switched_off(two: LocalCluster, green: LocalCluster) -> None:
-    """With known_members=False only what is configured is dialled."""
+def test_disabled(two: LocalCluster, green: LocalCluster) -> None:
+    """With known_members=False only configured addresses are used."""
     addresses = ("blue", two.addresses), ("green", green.addresses)
     with connected(*addresses, known_members=False) as (client, _):
         eventually(lambda: cluster_of(client, "blue").members == 2)
@@ -91,8 +91,8 @@ def test_switched_off(two: LocalCluster, green: LocalCluster) -> None:
         eventually(lambda: client.status().current_cluster == "green")
 
 
-def test_only_of_the_same_cluster(two: LocalCluster) -> None:
-    """A member that is not configured, and belongs to another cluster than before, is not taken."""
+def test_members_of_another_cluster_are_rejected(two: LocalCluster) -> None:
+    """A known member must belong to the same cluster as before."""
     with connected(("blue", two.addresses)) as (client, _):
         eventually(lambda: cluster_of(client, "blue").members == 2)
         two.kill()
@@ -105,10 +105,10 @@ def test_only_of_the_same_cluster(two: LocalCluster) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [None, Failure.NXDOMAIN], ids=["the name leads to the dead member", "to nobody"]
+    "reply", [None, Failure.NXDOMAIN], ids=["address of the dead member", "no such name"]
 )
 def test_by_name(reply: Failure | None, two: LocalCluster) -> None:
-    """The members behind a name are asked once what it leads to does not work, or it leads nowhere."""
+    """Known members are tried once the name's address has failed, or the name does not resolve."""
     name = "known.test"
     failover = FailoverConfig()
     failover.add_cname_cluster("blue", name, two.members[0].port, smart_routing=False)

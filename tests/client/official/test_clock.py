@@ -1,4 +1,4 @@
-"""Setting the machine's clock changes nothing: neither does a wait end early, nor late."""
+"""A change of the system time makes no timeout end early or late."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import hazelcast
 import pytest
 from hazelcast.errors import OperationTimeoutError, TransactionError
 
-from flask_hazelcast_failover.client._official.transport.clock import steady_methods
-from flask_hazelcast_failover.client._official.versions import _USED
+from flask_hazelcast_failover.client._official.transport.clock import monotonic_methods
+from flask_hazelcast_failover.client._official.versions import _CLIENT_PARTS
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.clock import HOUR, set_clock
@@ -22,8 +22,8 @@ from tests.support.relay import Relay
 from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
 
-# Whatever else reads the wall clock in the official client is told by these.
-GOES_BY_OURS = {
+# All official methods that read the wall clock.
+USES_MONOTONIC_CLOCK = {
     "connection.py _HeartbeatManager.start",
     "connection.py _WaitStrategy.reset",
     "connection.py _WaitStrategy.sleep",
@@ -46,7 +46,7 @@ GOES_BY_OURS = {
     "reactor.py _AbstractLoop.add_timer",
     "transaction.py Transaction._check_timeout",
 }
-SHOWN_TO_PEOPLE = {
+SHOWN_TO_USERS = {
     "near_cache.py NearCache.__init__",
     "proxy/reliable_topic.py ReliableTopic.publish",
     "proxy/reliable_topic.py ReliableTopic.publish_all",
@@ -58,14 +58,14 @@ SHOWN_TO_PEOPLE = {
     "util.py .current_time",
     "util.py .current_time_in_millis",
 }
-# Another client, which is not used.
+# The asyncio client, which this package does not use.
 OF_ASYNCIO = "internal/"
 
 SET = pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["back", "forward"])
 
 
-def looks_at_the_wall_clock() -> Iterator[str]:
-    """The methods of the official client that do, with their files."""
+def wall_clock_readers() -> Iterator[str]:
+    """The methods of the official client that read the wall clock, with their files."""
     package = Path(hazelcast.__file__).parent
     for file in package.rglob("*.py"):
         name = file.relative_to(package).as_posix()
@@ -84,15 +84,15 @@ def looks_at_the_wall_clock() -> Iterator[str]:
 CLOCKS = {"current_time", "current_time_in_millis", "time.time", "time.time_ns", "datetime.datetime.now"}
 
 
-def test_nothing_of_the_official_client_goes_by_the_wall_clock() -> None:
-    """When this fails, a version of it looks at the clock in another place: see what for."""
-    assert set(looks_at_the_wall_clock()) == GOES_BY_OURS | SHOWN_TO_PEOPLE
+def test_all_readers_of_the_wall_clock_are_known() -> None:
+    """When this fails, a new version of the official client reads the clock in another place: see what for."""
+    assert set(wall_clock_readers()) == USES_MONOTONIC_CLOCK | SHOWN_TO_USERS
 
 
-def test_every_part_that_gets_another_clock_is_looked_for() -> None:
-    own = {"_invocation_service.invoke"}
-    replaced = {f"{path}.{name}" for path, methods in steady_methods().items() for name in methods}
-    assert replaced - set(_USED) == set() and own <= replaced
+def test_every_patched_method_is_in_the_list_of_parts() -> None:
+    wrapped = {"_invocation_service.invoke"}
+    replaced = {f"{path}.{name}" for path, methods in monotonic_methods().items() for name in methods}
+    assert replaced - set(_CLIENT_PARTS) == set() and wrapped <= replaced
 
 
 def official_of(client: Any) -> Any:
@@ -102,7 +102,7 @@ def official_of(client: Any) -> Any:
 
 
 @SET
-def test_a_member_that_dies_and_returns_is_met_as_ever(
+def test_a_restarted_member_is_reconnected(
     by: float, start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = start_cluster("blue", 2)
@@ -120,7 +120,7 @@ def test_a_member_that_dies_and_returns_is_met_as_ever(
         assert client.status().epoch == 1
 
 
-def test_heartbeats_end_no_connection_that_lives(
+def test_heartbeats_keep_a_live_connection(
     start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"heartbeat_interval": 0.2, "heartbeat_timeout": 5.0}
@@ -138,7 +138,7 @@ def test_heartbeats_end_no_connection_that_lives(
         assert client.status().epoch == 1 and client.status().state == "connected"
 
 
-def test_heartbeats_end_a_connection_that_is_dead(
+def test_heartbeats_close_a_dead_connection(
     pair: tuple[LocalCluster, LocalCluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"heartbeat_interval": 0.2, "heartbeat_timeout": 1.0}
@@ -151,9 +151,7 @@ def test_heartbeats_end_a_connection_that_is_dead(
 
 
 @SET
-def test_invocation_timeout_is_as_long_as_it_says(
-    by: float, blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invocation_timeout(by: float, blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"invocation_timeout": 1.0, "invocation_retry_pause": 0.1}
     with client_on(blue, client_options=options) as client:
         official = official_of(client)
@@ -167,7 +165,7 @@ def test_invocation_timeout_is_as_long_as_it_says(
 
 
 @SET
-def test_a_backup_that_does_not_answer_is_waited_for_as_long_as_ever(
+def test_operation_backup_timeout(
     by: float, start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = start_cluster("blue", 2)
@@ -194,7 +192,7 @@ def is_at(client: Any, key: int, address: str) -> bool:
 
 
 @pytest.mark.parametrize("limit", ["time_to_live", "max_idle"])
-def test_a_near_cache_keeps_nothing_for_longer(
+def test_near_cache_entries_expire_no_later(
     limit: str, blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"clock-near-{limit}"
@@ -209,7 +207,7 @@ def test_a_near_cache_keeps_nothing_for_longer(
         eventually(lambda: ours.get("key") == "new")
 
 
-def test_a_near_cache_keeps_nothing_for_shorter(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_near_cache_entries_expire_no_earlier(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     near = {"clock-near": {"time_to_live": 60.0, "max_idle": 60.0, "invalidate_on_change": False}}
     with client_on(blue, client_options={"near_caches": near}) as client:
         cached = client.get_map("clock-near").blocking()
@@ -220,10 +218,10 @@ def test_a_near_cache_keeps_nothing_for_shorter(blue: LocalCluster, monkeypatch:
         set_clock(monkeypatch, HOUR)
         assert cached.get("key") == "value"
         assert cache.get_statistics()["hits"] == before["hits"] + 1
-        assert abs(before["creation_time"] + HOUR - time.time()) < 60  # people see the wall clock
+        assert abs(before["creation_time"] + HOUR - time.time()) < 60  # users see the wall clock
 
 
-def test_ids_are_kept_for_as_long_as_they_are_valid(
+def test_prefetched_ids_stay_valid_for_prefetch_validity(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = {"clock-ids": {"prefetch_count": 100_000, "prefetch_validity": 3.0}}
@@ -244,9 +242,7 @@ def test_ids_are_kept_for_as_long_as_they_are_valid(
         eventually(is_of_another_batch, 10.0)
 
 
-def test_a_transaction_ends_when_its_time_is_over(
-    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transaction_times_out_no_earlier(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     with client_on(blue) as client:
         transaction = client.new_transaction(timeout=60)
         transaction.begin()
@@ -256,9 +252,7 @@ def test_a_transaction_ends_when_its_time_is_over(
         assert client.get_map("clock-transactions").blocking().get("key") == 1
 
 
-def test_a_transaction_that_took_too_long_is_told_so(
-    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transaction_times_out_no_later(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     with client_on(blue) as client:
         transaction = client.new_transaction(timeout=0.2)
         transaction.begin()

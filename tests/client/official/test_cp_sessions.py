@@ -1,4 +1,4 @@
-"""Threads that need a CP group's session at the same time share one, at first use and after every switch."""
+"""Threads that need a CP group's session at the same time share one, also after a switch."""
 
 import threading
 import time
@@ -29,13 +29,13 @@ def consistent() -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def client(consistent: LocalCluster) -> Iterator[Any]:
-    """One that has used nothing yet."""
+    """A client that has used no structure yet."""
     with client_on(consistent, health_check_interval=0, operation_timeout=30.0) as connected:
         yield connected
 
 
-def together(act: Callable[[int], object]) -> list[Outcome]:
-    """Have threads do something at the same moment; each is given its number."""
+def simultaneously(act: Callable[[int], object]) -> list[Outcome]:
+    """Call a function on several threads at the same moment, with the number of the thread."""
     ready = threading.Barrier(THREADS)
 
     def begin(number: int) -> object:
@@ -50,7 +50,7 @@ def sessions_of(client: Any) -> Any:
     return official._proxy_session_manager
 
 
-def test_the_first_locks_of_many_threads_are_given_back(client: Any) -> None:
+def test_many_threads_release_their_first_lock(client: Any) -> None:
     lock = client.cp_subsystem.get_lock("first-of-many").blocking()
 
     def use(_: int) -> None:
@@ -58,11 +58,11 @@ def test_the_first_locks_of_many_threads_are_given_back(client: Any) -> None:
             lock.lock()
             lock.unlock()
 
-    for outcome in together(use):
+    for outcome in simultaneously(use):
         assert outcome.wait(25).error is None
 
 
-def test_the_first_locks_of_one_thread_are_given_back(client: Any) -> None:
+def test_one_thread_releases_its_first_locks(client: Any) -> None:
     locks = [client.cp_subsystem.get_lock(f"first-{number}") for number in range(THREADS)]
     for lock in locks:
         lock.is_locked().result()
@@ -72,7 +72,7 @@ def test_the_first_locks_of_one_thread_are_given_back(client: Any) -> None:
         lock.unlock().result()
 
 
-def test_the_first_permits_of_many_threads_are_given_back(client: Any) -> None:
+def test_many_threads_release_their_first_permit(client: Any) -> None:
     permits = client.cp_subsystem.get_semaphore("bound-first").blocking()
     permits.init(THREADS)
 
@@ -81,12 +81,12 @@ def test_the_first_permits_of_many_threads_are_given_back(client: Any) -> None:
             permits.acquire()
             permits.release()
 
-    for outcome in together(use):
+    for outcome in simultaneously(use):
         assert outcome.wait(25).error is None
     assert permits.available_permits() == THREADS
 
 
-def test_threads_whose_session_has_ended_share_the_next_one(client: Any) -> None:
+def test_threads_share_the_session_after_a_closed_one(client: Any) -> None:
     lock = client.cp_subsystem.get_lock("next-session").blocking()
     lock.lock()
     lock.unlock()
@@ -97,11 +97,11 @@ def test_threads_whose_session_has_ended_share_the_next_one(client: Any) -> None
         lock.lock()
         lock.unlock()
 
-    for outcome in together(use):
+    for outcome in simultaneously(use):
         assert outcome.wait(25).error is None
 
 
-def test_a_session_that_nobody_answers_for_is_asked_for_again(client: Any) -> None:
+def test_an_unanswered_request_is_repeated(client: Any) -> None:
     lock = client.cp_subsystem.get_lock("unanswered").blocking()
     lock.is_locked()
     manager = sessions_of(client)
@@ -123,12 +123,12 @@ def test_a_session_that_nobody_answers_for_is_asked_for_again(client: Any) -> No
     lock.unlock()
     assert waiting.wait().error is None
     (session,) = manager._sessions.values()
-    first.set_result(ask(session.group_id).result())  # late: nobody needs that one any more
+    first.set_result(ask(session.group_id).result())  # late: that session is not needed any more
     eventually(lambda: len(closed) == 1)
     assert [kept.id for kept in manager._sessions.values()] == [session.id] != closed
 
 
-def test_a_refused_session_fails_all_who_wait_and_nobody_later(client: Any) -> None:
+def test_a_refused_session_fails_those_who_wait_only(client: Any) -> None:
     lock = client.cp_subsystem.get_lock("refused").blocking()
     lock.is_locked()
     manager = sessions_of(client)
@@ -143,7 +143,7 @@ def test_a_refused_session_fails_all_who_wait_and_nobody_later(client: Any) -> N
     lock.unlock()
 
 
-def test_setting_the_clock_ends_no_session(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_the_system_time_ends_no_session(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = client.cp_subsystem.get_lock("clock-session").blocking()
     lock.lock()
     lock.unlock()
@@ -154,7 +154,7 @@ def test_setting_the_clock_ends_no_session(client: Any, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", ["lock", "semaphore"])
-def test_a_clock_that_is_set_ends_no_wait_for_a_lock(
+def test_a_change_of_the_system_time_ends_no_wait(
     kind: str, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subsystem, name = client.cp_subsystem, f"bound-clock-{kind}"
@@ -173,9 +173,7 @@ def test_a_clock_that_is_set_ends_no_wait_for_a_lock(
     assert acquire()
 
 
-def test_after_a_killed_cluster_every_thread_gets_its_lock_again(
-    consistent: LocalCluster, start_cluster: StartCluster
-) -> None:
+def test_every_thread_can_lock_after_a_switch(consistent: LocalCluster, start_cluster: StartCluster) -> None:
     lost = start_cluster("green", 3, version=LAST_WITH_CP, config=CP)
     done: Counter[tuple[str, int]] = Counter()
     errors: list[Exception] = []
@@ -192,7 +190,7 @@ def test_after_a_killed_cluster_every_thread_gets_its_lock_again(
                 except (ClusterChanged, OperationOutcomeUnknown) as error:
                     errors.append(error)
 
-        workers = together(use)
+        workers = simultaneously(use)
         eventually(lambda: all(done["green", number] > 2 for number in range(THREADS)), 30.0)
         lost.kill()
         try:

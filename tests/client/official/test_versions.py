@@ -1,4 +1,4 @@
-"""What is private of the official client and used here is looked for before it is touched."""
+"""Every private part of the official client that is used is checked before its use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.clients import client_threads
 from tests.support.switching import client_on
 from tests.support.waiting import eventually
 
-# Of objects and constants that no check can see beforehand: a test of what each is for fails without it.
+# Parts of objects and constants that cannot be checked in advance: other tests fail without them.
 TOLD_BY_TESTS = {
     "_REQUEST_MESSAGE_TYPE",
     "_RESPONSE_MESSAGE_TYPE",
@@ -37,11 +37,11 @@ TOLD_BY_TESTS = {
     "_runners",
 }
 
-PARTS = (*versions._USED, *versions._USED_OF_WAKER)
+PARTS = (*versions._CLIENT_PARTS, *versions._WAKER_PARTS)
 
 
 def client_with(*paths: str) -> SimpleNamespace:
-    """Something that has these attributes, nested as named, and no others."""
+    """An object with these attributes, nested by their paths, and no others."""
     top = SimpleNamespace()
     for path in paths:
         holder = top
@@ -52,23 +52,22 @@ def client_with(*paths: str) -> SimpleNamespace:
     return top
 
 
-def test_the_version_that_is_installed_has_every_part(blue: LocalCluster) -> None:
+def test_the_installed_version_has_every_part(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         (official,) = client.control.connected_clusters().values()
         assert missing_parts(official) == []
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_version_without_a_part_is_told_by_it(part: str) -> None:
+def test_a_missing_part_is_named(part: str) -> None:
     assert missing_parts(client_with(*PARTS)) == []
     assert missing_parts(client_with(*(other for other in PARTS if other != part))) == [part]
 
 
-def test_a_version_whose_classes_lack_a_part_is_told_before_a_client_is_made(
-    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert versions.missing_of_classes() == []
-    monkeypatch.setattr(versions, "_USED_OF_CLASSES", ((OfficialClient, "_renamed"),))
+def test_a_missing_part_of_a_class_is_named(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a client is created."""
+    assert versions.missing_class_parts() == []
+    monkeypatch.setattr(versions, "_CLASS_PARTS", ((OfficialClient, "_renamed"),))
     with (
         pytest.raises(ClientOfflineException, match=r"has no HazelcastClient\._renamed.*5\.5 to 5\.7"),
         client_on(blue, try_count=1),
@@ -77,10 +76,10 @@ def test_a_version_whose_classes_lack_a_part_is_told_before_a_client_is_made(
     eventually(lambda: client_threads() == [])
 
 
-def test_every_private_part_that_is_used_is_looked_for() -> None:
-    looked_for = {name for path in PARTS for name in path.split(".")}
-    looked_for |= {name for _, name in versions._USED_OF_CLASSES}
-    files = Path(versions.__file__).parent.glob("*.py")
+def test_every_private_part_that_is_used_is_checked() -> None:
+    checked = {name for path in PARTS for name in path.split(".")}
+    checked |= {name for _, name in versions._CLASS_PARTS}
+    files = Path(versions.__file__).parent.rglob("*.py")
     used, own = set[str](), set[str]()
     for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -89,12 +88,12 @@ def test_every_private_part_that_is_used_is_looked_for() -> None:
             own.add(node.attr)
         elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__"):
             used.add(node.attr)
-    assert used - looked_for - own - TOLD_BY_TESTS == set()
+    assert used - checked - own - TOLD_BY_TESTS == set()
 
 
-def test_what_is_private_of_the_official_client_is_used_in_its_own_package_only() -> None:
+def test_only_this_package_uses_private_parts() -> None:
     private = {name for path in PARTS for name in path.split(".") if name.startswith("_")}
-    private |= {name for _, name in versions._USED_OF_CLASSES} | TOLD_BY_TESTS
+    private |= {name for _, name in versions._CLASS_PARTS} | TOLD_BY_TESTS
     package = Path(versions.__file__).parent
     elsewhere = {
         f"{file.name}: {node.attr}"
@@ -102,23 +101,22 @@ def test_what_is_private_of_the_official_client_is_used_in_its_own_package_only(
         if package not in file.parents and "testing" not in file.parts
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in private
-        if not (isinstance(node.value, ast.Name) and node.value.id == "self")  # a name of our own
+        if not (isinstance(node.value, ast.Name) and node.value.id == "self")  # a name of this package
     }
     assert elsewhere == set()
 
 
 def test_a_loop_without_wake_ups_needs_no_waker() -> None:
-    """Where a pipe cannot be had the official client falls back to it."""
-    client: Any = client_with(*versions._USED)
-    assert missing_parts(client) == list(versions._USED_OF_WAKER)
+    """The official client falls back to it where it cannot create a pipe."""
+    client: Any = client_with(*versions._CLIENT_PARTS)
+    assert missing_parts(client) == list(versions._WAKER_PARTS)
     client._reactor._loop = _BasicLoop({})
     assert missing_parts(client) == []
 
 
-def test_an_unsupported_version_is_named_and_nothing_of_it_is_left(
-    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(versions, "_USED_OF_WAKER", ("_reactor._loop.waker.renamed",))
+def test_an_unsupported_version_is_named(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And leaves no thread behind."""
+    monkeypatch.setattr(versions, "_WAKER_PARTS", ("_reactor._loop.waker.renamed",))
     with (
         pytest.raises(ClientOfflineException) as raised,
         client_on(blue, try_count=1),

@@ -1,4 +1,4 @@
-"""The stuck waker: the official client loses wake-ups under threads; ours must not, nor need a tick to find them."""
+"""The reactor: no wake-up is lost under threads, and none has to wait for a tick."""
 
 import os
 import threading
@@ -11,14 +11,15 @@ import pytest
 from hazelcast.reactor import AsyncoreReactor
 
 from flask_hazelcast_failover.client._official import fix_waker_race
+from flask_hazelcast_failover.client._official.transport.clock import bind_methods, monotonic_methods
 from flask_hazelcast_failover.client._official.transport.reactor import sleep_until_event
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 
-class _Racing:
-    """The `os` of the reactor's module, in which another thread wakes the loop right before the pipe is read."""
+class RacingOs:
+    """The module `os`, with another thread that wakes the loop right before the pipe is read."""
 
     def __init__(self, race: Callable[[], None]) -> None:
         self._race = race
@@ -32,7 +33,7 @@ class _Racing:
 
 
 def is_stuck_after_a_race(reactor: Any, module: str, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Wake the loop while it reads; whether it then takes itself for awake, with nothing left to read."""
+    """Whether the waker counts as awake with an empty pipe after a wake-up during its read."""
     waker = reactor._loop.waker
     races: list[bool] = []
 
@@ -43,7 +44,7 @@ def is_stuck_after_a_race(reactor: Any, module: str, monkeypatch: pytest.MonkeyP
 
     waker.wake()
     with monkeypatch.context() as patched:
-        patched.setattr(f"{module}.os", _Racing(race))
+        patched.setattr(f"{module}.os", RacingOs(race))
         waker.handle_read()
     assert races
     with pytest.raises(BlockingIOError):
@@ -58,19 +59,19 @@ def reactor() -> Any:
     reactor._loop.waker.close()
 
 
-def test_the_official_waker_still_gets_stuck(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When this fails, the official client no longer needs put_waker_right(): remove it."""
+def test_the_official_waker_gets_stuck(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When this fails, the official client no longer needs fix_waker_race(): remove it."""
     assert is_stuck_after_a_race(reactor, "hazelcast.reactor", monkeypatch)
 
 
-def test_ours_does_not(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_patched_waker_does_not_get_stuck(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fix_waker_race(reactor)
     assert not is_stuck_after_a_race(
         reactor, "flask_hazelcast_failover.client._official.transport.reactor", monkeypatch
     )
 
 
-def test_ours_still_wakes(reactor: Any) -> None:
+def test_the_patched_waker_wakes(reactor: Any) -> None:
     fix_waker_race(reactor)
     waker = reactor._loop.waker
     for _ in range(3):
@@ -80,7 +81,7 @@ def test_ours_still_wakes(reactor: Any) -> None:
         assert not waker.awake
 
 
-def test_it_is_put_right_on_every_connection(blue: LocalCluster, green: LocalCluster) -> None:
+def test_every_connection_is_patched(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         for label in ("green", "blue"):
             client.switch_to(label)
@@ -88,15 +89,15 @@ def test_it_is_put_right_on_every_connection(blue: LocalCluster, green: LocalClu
             assert "handle_read" in vars(official._reactor._loop.waker), label
 
 
-class Looks:
-    """Counts how often a reactor looks for something to do."""
+class TurnCounter:
+    """Counts the turns of a reactor's loop."""
 
     def __init__(self, reactor: Any) -> None:
         self.count = 0
         self._run_loop = reactor._loop.run_loop
         reactor._loop.run_loop = self._counted
 
-    def have_begun(self) -> bool:
+    def has_begun(self) -> bool:
         return self.count > 0
 
     def _counted(self) -> None:
@@ -104,8 +105,8 @@ class Looks:
         self._run_loop()
 
 
-def test_the_official_reactor_still_ticks(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When this fails, the official client may no longer need sleep_until_needed(): see what it does instead."""
+def test_the_official_reactor_ticks(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When this fails, the official client may no longer need sleep_until_event(): see what it does instead."""
     waits = []
 
     def loop(timeout: float, **_: Any) -> None:
@@ -116,8 +117,9 @@ def test_the_official_reactor_still_ticks(reactor: Any, monkeypatch: pytest.Monk
     assert waits == [0.01]
 
 
-def a_sleeper() -> Any:
+def make_sleeper() -> Any:
     reactor: Any = AsyncoreReactor()
+    bind_methods(reactor._loop, monotonic_methods()["_reactor._loop"])
     fix_waker_race(reactor)
     sleep_until_event(reactor)
     return reactor
@@ -125,16 +127,16 @@ def a_sleeper() -> Any:
 
 @pytest.fixture
 def sleeper() -> Iterator[Any]:
-    reactor = a_sleeper()
+    reactor = make_sleeper()
     yield reactor
     reactor.shutdown()
 
 
-def test_ours_sleeps_while_there_is_nothing_to_do(sleeper: Any) -> None:
-    looks = Looks(sleeper)
+def test_an_idle_reactor_sleeps(sleeper: Any) -> None:
+    turns = TurnCounter(sleeper)
     sleeper.start()
     began = time.monotonic()
-    eventually(lambda: looks.count > 10, 5.0)
+    eventually(lambda: turns.count > 10, 5.0)
     assert time.monotonic() - began > 0.5, "a tick of 10 ms"
 
 
@@ -142,7 +144,8 @@ def is_as_long_as(late: list[float], length: int) -> bool:
     return len(late) == length
 
 
-def test_ours_keeps_its_timers_whoever_sets_them(sleeper: Any) -> None:
+def test_timers_run_on_time(sleeper: Any) -> None:
+    """Also those that are set on other threads."""
     sleeper.start()
     late: list[float] = []
 
@@ -157,13 +160,13 @@ def test_ours_keeps_its_timers_whoever_sets_them(sleeper: Any) -> None:
     assert sorted(late)[10] < 0.04, late
 
 
-def test_ours_ends_at_once() -> None:
+def test_a_sleeping_reactor_shuts_down_at_once() -> None:
     took = []
     for _ in range(5):
-        sleeper = a_sleeper()
-        looks = Looks(sleeper)
+        sleeper = make_sleeper()
+        turns = TurnCounter(sleeper)
         sleeper.start()
-        eventually(looks.have_begun)
+        eventually(turns.has_begun)
         began = time.monotonic()
         sleeper.shutdown()
         took.append(time.monotonic() - began)
@@ -171,7 +174,7 @@ def test_ours_ends_at_once() -> None:
 
 
 def get_for(seconds: float, users: Any, threads: int) -> None:
-    """Have these threads read all the while."""
+    """Read on several threads for some time."""
     over = time.monotonic() + seconds
 
     def work() -> None:
@@ -186,7 +189,7 @@ def get_for(seconds: float, users: Any, threads: int) -> None:
 
 
 def lone_get(users: Any) -> float:
-    """The median time of a `get` with nothing else going on, in seconds."""
+    """The median duration of a `get` on an idle client, seconds."""
     times = []
     for _ in range(51):
         began = time.perf_counter()
@@ -195,12 +198,11 @@ def lone_get(users: Any) -> float:
     return sorted(times)[25]
 
 
-def test_threads_slow_nothing_down_for_good(blue: LocalCluster) -> None:
+def test_many_threads_slow_down_no_later_call(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         users: Any = client.get_map("waker").blocking()
         users.set("key", 1)
         fresh = lone_get(users)
         get_for(1.5, users, threads=8)
-        # How many they do beside the official client is the benchmarks' business. This machine may be busy now, but
-        # not for good.
+        # The throughput beside the official client is measured by the benchmarks.
         eventually(lambda: lone_get(users) < max(4 * fresh, 0.004), within=10.0)

@@ -1,25 +1,22 @@
-"""Exits of the interpreter: none hangs, whatever the clusters do and wherever the program is."""
+"""The interpreter exits in time, whatever the clusters and the program are doing."""
 
 import signal
 
 import pytest
 
 from flask_hazelcast_failover.testing import LocalCluster, free_port
+from tests.client.process.conftest import clusters_of
 from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
 from tests.support.scripts import running
 from tests.support.serving import serve
 
-# What an exit may take on a busy machine: the interpreter itself, and 2 s for the client.
-EXIT = 3.0
-
-
-def clusters_of(*clusters: LocalCluster) -> dict[str, list[str]]:
-    return {cluster.name: cluster.addresses for cluster in clusters}
+# What an exit may take on a busy machine, seconds: the interpreter, and 2 s for the client.
+EXIT_TIMEOUT = 3.0
 
 
 @pytest.mark.parametrize("busy", ["", "queue.take", "users.get"])
-def test_a_process_exits_though_every_cluster_is_frozen(
+def test_a_process_exits_while_all_clusters_are_frozen(
     pair: tuple[LocalCluster, LocalCluster], busy: str
 ) -> None:
     text = f"""
@@ -42,7 +39,7 @@ def test_a_process_exits_though_every_cluster_is_frozen(
             cluster.freeze()
         script.say()
         script.expect("exit")
-        assert script.ends(10) < EXIT
+        assert script.ends(10) < EXIT_TIMEOUT
         assert "Traceback" not in script.said, script.said
 
 
@@ -58,11 +55,11 @@ def test_a_process_exits_right_after_its_first_use(blue: LocalCluster, last_line
         """
     with running(text, clusters_of(blue)) as script:
         script.expect("used")
-        assert script.ends(10) < EXIT
+        assert script.ends(10) < EXIT_TIMEOUT
         assert "Traceback" not in script.said, script.said
 
 
-def test_a_process_exits_in_the_middle_of_a_switch(blue: LocalCluster, green: LocalCluster) -> None:
+def test_a_process_exits_during_a_switch(blue: LocalCluster, green: LocalCluster) -> None:
     text = """
         users = client.get_map("exit").blocking()
         users.get(1)
@@ -84,24 +81,25 @@ def test_a_process_exits_in_the_middle_of_a_switch(blue: LocalCluster, green: Lo
             first.freeze()
             script.say()
             script.expect("exit")
-            assert script.ends(10) < EXIT
+            assert script.ends(10) < EXIT_TIMEOUT
 
 
-def test_a_process_exits_while_nothing_can_be_reached() -> None:
+def test_a_process_exits_while_no_cluster_is_reachable() -> None:
     text = """
         try:
             client.get_map("exit").blocking().size()
         except Exception as error:
-            sys.stdout.write(type(error).__name__ + "\\n")  # in one piece: the log writes as well
+            sys.stdout.write(type(error).__name__ + "\\n")  # in one write, since the log writes too
         assert client.status().state == "offline"
         """
     with running(text, {"blue": [f"127.0.0.1:{free_port()}"]}, try_count=1) as script:
         script.expect("ClientOfflineException")
-        assert script.ends(10) < EXIT
+        assert script.ends(10) < EXIT_TIMEOUT
         assert "Traceback" not in script.said, script.said
 
 
-def test_threads_that_the_interpreter_waits_for_can_use_the_client_to_the_end(blue: LocalCluster) -> None:
+def test_non_daemon_threads_can_use_the_client_at_exit(blue: LocalCluster) -> None:
+    """The interpreter waits for them."""
     text = """
         users = client.get_map("exit-threads").blocking()
 
@@ -120,17 +118,18 @@ def test_threads_that_the_interpreter_waits_for_can_use_the_client_to_the_end(bl
         assert "Traceback" not in script.said, script.said
 
 
-def test_sys_exit_in_a_listener_or_receiver_ends_neither_process_nor_others(blue: LocalCluster) -> None:
+def test_sys_exit_in_a_listener(blue: LocalCluster) -> None:
+    """It ends neither the process nor other listeners, in subscribers to events as well."""
     text = """
-        heard = []
+        received = []
         client.subscribe(sys.exit)
-        client.subscribe(lambda event: heard.append(event))
+        client.subscribe(lambda event: received.append(event))
         users = client.get_map("exit-listener").blocking()
         users.add_entry_listener(include_value=True, added_func=sys.exit)
-        users.add_entry_listener(include_value=True, added_func=lambda event: heard.append(event.key))
+        users.add_entry_listener(include_value=True, added_func=lambda event: received.append(event.key))
         users.set("first", 1)
         users.set("second", 1)
-        script.soon(lambda: len(heard) == 3)
+        script.soon(lambda: len(received) == 3)
         users.destroy()
         print("done")
         """
@@ -139,7 +138,7 @@ def test_sys_exit_in_a_listener_or_receiver_ends_neither_process_nor_others(blue
         script.ends(10)
 
 
-def test_gunicorn_ends_in_time_though_every_cluster_is_frozen(
+def test_gunicorn_ends_while_all_clusters_are_frozen(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     with serve(*pair, workers=2, worker_class="gthread", arguments=("--graceful-timeout", "1")) as server:

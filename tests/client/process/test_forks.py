@@ -1,4 +1,4 @@
-"""Forks, worker processes and greenlets: each process has connections of its own and disturbs no other."""
+"""Forks, worker processes and greenlets: each process has its own connections and does not disturb others."""
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +8,7 @@ import pytest
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.client.process.conftest import clusters_of
 from tests.support import script_client
 from tests.support.fair_time import fair_time
 from tests.support.modules import stub
@@ -19,11 +20,7 @@ from tests.support.waiting import eventually
 GEVENT = "from gevent import monkey; monkey.patch_all()\n"
 
 
-def clusters_of(*clusters: LocalCluster) -> dict[str, list[str]]:
-    return {cluster.name: cluster.addresses for cluster in clusters}
-
-
-def test_a_client_forked_before_its_first_use_works_in_parent_and_child(blue: LocalCluster) -> None:
+def test_a_fork_before_the_first_use(blue: LocalCluster) -> None:
     run(
         """
         users = client.get_map("forked-before").blocking()
@@ -36,9 +33,7 @@ def test_a_client_forked_before_its_first_use_works_in_parent_and_child(blue: Lo
 
 
 @pytest.mark.parametrize("before", ["", GEVENT], ids=["threads", "gevent"])
-def test_a_client_forked_after_its_first_use_works_in_parent_and_child(
-    blue: LocalCluster, green: LocalCluster, before: str
-) -> None:
+def test_a_fork_after_the_first_use(blue: LocalCluster, green: LocalCluster, before: str) -> None:
     run(
         """
         users = client.get_map("forked-after").blocking()
@@ -69,20 +64,20 @@ def test_a_client_forked_after_its_first_use_works_in_parent_and_child(
 def test_listeners_work_on_both_sides_of_a_fork(blue: LocalCluster) -> None:
     run(
         """
-        heard = []
+        received = []
         users = client.get_map("forked-listeners").blocking()
-        users.add_entry_listener(include_value=True, added_func=lambda event: heard.append(event.key))
+        users.add_entry_listener(include_value=True, added_func=lambda event: received.append(event.key))
 
         def use():
             users.size()
             users.set(f"child {os.getpid()}", 1)
-            script.soon(lambda: f"child {os.getpid()}" in heard)
+            script.soon(lambda: f"child {os.getpid()}" in received)
 
         pid = script.child(use)
         script.ends_well(pid)
-        script.soon(lambda: f"child {pid}" in heard)
+        script.soon(lambda: f"child {pid}" in received)
         users.set("parent", 1)
-        script.soon(lambda: "parent" in heard)
+        script.soon(lambda: "parent" in received)
         assert client.status().epoch == 1
         users.destroy()
         """,
@@ -90,7 +85,8 @@ def test_listeners_work_on_both_sides_of_a_fork(blue: LocalCluster) -> None:
     )
 
 
-def test_a_child_that_lives_on_does_not_hold_the_parents_connections_open(blue: LocalCluster) -> None:
+def test_a_child_closes_its_copies_of_connections(blue: LocalCluster) -> None:
+    """Otherwise they would stay open after the parent has closed them."""
     with Relay(blue.addresses[0]) as relay:
         text = """
             users = client.get_map("forked-open").blocking()
@@ -117,7 +113,7 @@ def test_a_child_that_lives_on_does_not_hold_the_parents_connections_open(blue: 
             script.ends(5)
 
 
-def test_a_child_that_ends_closes_nothing_of_its_parent(blue: LocalCluster) -> None:
+def test_a_child_that_ends_closes_no_parents_connection(blue: LocalCluster) -> None:
     with Relay(blue.addresses[0]) as relay:
         text = """
             events = []
@@ -139,9 +135,7 @@ def test_a_child_that_ends_closes_nothing_of_its_parent(blue: LocalCluster) -> N
         run(text, {"blue": [relay.address]}, client_options={"smart_routing": False})
 
 
-def test_forks_in_the_middle_of_operations_and_switches_leave_no_lock_held(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_forks_during_operations_and_switches(blue: LocalCluster, green: LocalCluster) -> None:
     run(
         """
         stop, errors = threading.Event(), []
@@ -194,7 +188,7 @@ def test_forks_while_connecting_leave_no_socket_in_the_child(blue: LocalCluster)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_of_multiprocessing_have_clients_of_their_own(blue: LocalCluster, method: str) -> None:
+def test_multiprocessing(blue: LocalCluster, method: str) -> None:
     text = f"""
         import multiprocessing
         users = client.get_map("multiprocessing-{method}").blocking()
@@ -212,7 +206,7 @@ def test_processes_of_multiprocessing_have_clients_of_their_own(blue: LocalClust
     run(text, clusters_of(blue), within=40.0)
 
 
-def test_a_client_is_not_sent_to_another_process() -> None:
+def test_a_client_cannot_be_pickled() -> None:
     config = FailoverConfig()
     config.add_cluster("blue", ["127.0.0.1:1"])
     client = HazelcastClient(config)
@@ -220,9 +214,7 @@ def test_a_client_is_not_sent_to_another_process() -> None:
         multiprocessing.reduction.ForkingPickler.dumps(client)
 
 
-def test_200_greenlets_read_on_through_the_loss_of_their_cluster(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_200_greenlets_survive_the_loss_of_their_cluster(blue: LocalCluster, green: LocalCluster) -> None:
     with Relay(blue.addresses[0]) as relay:
         text = """
             import gevent
@@ -252,8 +244,8 @@ def test_200_greenlets_read_on_through_the_loss_of_their_cluster(
             script.ends(20)
 
 
-def test_greenlets_of_a_process_that_was_patched_late_are_not_waited_for_in_vain(blue: LocalCluster) -> None:
-    # As gunicorn does with a preloaded app: it patches in the worker, long after the app was imported.
+def test_a_shutdown_after_a_late_gevent_patch(blue: LocalCluster) -> None:
+    """Gunicorn patches in the worker, long after a preloaded app was imported."""
     run(
         """
         from gevent import monkey; monkey.patch_all()
@@ -270,40 +262,40 @@ def test_greenlets_of_a_process_that_was_patched_late_are_not_waited_for_in_vain
 
 
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
-def test_workers_forked_from_a_preloaded_app_survive_their_cluster(
+def test_workers_of_a_preloaded_app_survive_their_cluster(
     pair: tuple[LocalCluster, LocalCluster], worker_class: str
 ) -> None:
     def answers() -> dict[int, dict[str, Any]]:
         with ThreadPoolExecutor(8) as requests:
             return {answer["pid"]: answer for _, answer in requests.map(server.get, ["/read"] * 16)}
 
-    def all_moved() -> bool:
-        moved.update({pid: answer for pid, answer in answers().items() if answer["on"] == "green"})
-        return len(moved) == 2
+    def all_switched() -> bool:
+        switched.update({pid: answer for pid, answer in answers().items() if answer["on"] == "green"})
+        return len(switched) == 2
 
-    app, moved = "tests.support.preloaded_app:app", dict[int, dict[str, Any]]()
+    app, switched = "tests.support.preloaded_app:app", dict[int, dict[str, Any]]()
     with serve(*pair, workers=2, worker_class=worker_class, app=app, arguments=("--preload",)) as server:
         before = answers()
         assert {answer["value"] for answer in before.values()} == {server.process.pid}
         assert {(answer["on"], answer["epoch"]) for answer in before.values()} == {("blue", 1)}
         pair[0].kill()
-        eventually(all_moved, within=10)
-        assert {answer["epoch"] for answer in moved.values()} == {2}
-        assert server.process.pid not in moved
+        eventually(all_switched, within=10)
+        assert {answer["epoch"] for answer in switched.values()} == {2}
+        assert server.process.pid not in switched
         began = fair_time()
         server.stop()
-        # The workers end, and then the one that they were forked from: each takes 2 s at most, and its interpreter's end.
+        # The workers exit, then the master: each takes 2 s at most, plus the exit of its interpreter.
         assert fair_time() - began < 6 and server.process.returncode == 0
 
 
-# Where it cannot work.
+# Unsupported environments.
 
 
 def make_client() -> HazelcastClient:
     return script_client.make_client({"blue": ["127.0.0.1:1"]}, {})
 
 
-def test_eventlet_is_refused_at_once_whenever_it_was_patched_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eventlet_is_rejected_whenever_it_was_patched(monkeypatch: pytest.MonkeyPatch) -> None:
     made_before = make_client()
     stub(monkeypatch, "eventlet.patcher", is_monkey_patched=lambda module: module == "thread")
     for attempt in (make_client, made_before.start, made_before.get_map("any").blocking().size):
@@ -311,12 +303,12 @@ def test_eventlet_is_refused_at_once_whenever_it_was_patched_in(monkeypatch: pyt
             attempt()
 
 
-def test_eventlet_without_its_patches_is_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eventlet_without_patches_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     stub(monkeypatch, "eventlet.patcher", is_monkey_patched=lambda module: False)
     make_client()
 
 
-def test_uwsgi_without_threads_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uwsgi_without_threads_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     made_before = make_client()
     stub(monkeypatch, "uwsgi", opt={"master": True, "processes": b"4"})
     for attempt in (make_client, made_before.start):
@@ -325,21 +317,22 @@ def test_uwsgi_without_threads_is_refused_at_once(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("option", [{"enable-threads": True}, {"threads": b"2"}])
-def test_uwsgi_with_threads_is_welcome(monkeypatch: pytest.MonkeyPatch, option: dict[str, object]) -> None:
+def test_uwsgi_with_threads_is_accepted(monkeypatch: pytest.MonkeyPatch, option: dict[str, object]) -> None:
     stub(monkeypatch, "uwsgi", opt={"master": True} | option)
     make_client()
 
 
-def test_forks_of_uwsgi_which_python_hears_nothing_of_are_noticed(blue: LocalCluster) -> None:
+def test_forks_of_uwsgi(blue: LocalCluster) -> None:
+    """Python's own hooks do not see them."""
     said = run(
         """
-        import flask_hazelcast_failover.client._process.lifecycle as processes
+        from flask_hazelcast_failover.client._process import lifecycle
         users = client.get_map("uwsgi").blocking()
         users.size()
         mine, worker = script.sockets(), client.status().worker
-        uwsgi.post_fork_hook()  # as after a fork that Python heard of
+        uwsgi.post_fork_hook()  # as after a fork that Python has seen
         assert script.sockets() == mine and client.status().worker == worker
-        processes._process = 0  # as after one that it did not
+        lifecycle._process = 0  # as after one that it has not
         uwsgi.post_fork_hook()
         assert not script.sockets() and client.status().state == "idle"
         users.size()

@@ -1,4 +1,4 @@
-"""A real uWSGI: its workers survive their cluster, and where it would hang them it is refused at once."""
+"""A real uWSGI: its workers survive their cluster, and options with which they would hang are rejected."""
 
 import os
 from typing import Any
@@ -20,29 +20,29 @@ def answers(server: Served) -> dict[int, Any]:
     return {answer["pid"]: answer for _, answer in (server.get("/read") for _ in range(8))}
 
 
-def test_workers_that_load_the_app_each_survive_their_cluster(
+def test_workers_with_lazy_apps_survive_their_cluster(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
-    def all_moved() -> bool:
+    def all_switched() -> bool:
         return {(answer["on"], answer["epoch"]) for answer in answers(server).values()} == {("green", 2)}
 
     with serve_with_uwsgi(*pair, app=PRELOADED, arguments=(THREADS, "--lazy-apps")) as server:
         assert {answer["on"] for answer in answers(server).values()} == {"blue"}
         pair[0].kill()
-        eventually(all_moved, within=10)
+        eventually(all_switched, within=10)
 
 
-def test_workers_forked_from_an_app_that_used_nothing_work(blue: LocalCluster) -> None:
+def test_workers_forked_before_the_first_use(blue: LocalCluster) -> None:
     with serve_with_uwsgi(blue, arguments=(THREADS,)) as server:
         assert server.get("/hazelcast/health")[0] == 200
 
 
-def test_a_use_before_the_workers_are_forked_is_refused_and_says_what_to_do(blue: LocalCluster) -> None:
+def test_a_use_before_the_fork_is_rejected(blue: LocalCluster) -> None:
     with pytest.raises(ServerEnded, match=r"RuntimeError.*before uWSGI forks.*--lazy-apps"):
         serve_with_uwsgi(blue, app=PRELOADED, arguments=(THREADS,)).__enter__()
 
 
-def test_a_server_without_threads_is_refused_and_says_what_to_do(blue: LocalCluster) -> None:
+def test_a_server_without_threads_is_rejected(blue: LocalCluster) -> None:
     with pytest.raises(ServerEnded, match=r"RuntimeError.*--enable-threads"):
         serve_with_uwsgi(blue).__enter__()
 
@@ -51,7 +51,7 @@ MINE = os.getpid()
 
 
 @pytest.mark.parametrize(
-    ("master", "worker", "processes", "is_refused"),
+    ("master", "worker", "processes", "is_rejected"),
     [
         pytest.param(MINE, 0, 2, True, id="the master, before it forks"),
         pytest.param(0, 0, 2, True, id="the first of several workers without a master"),
@@ -60,8 +60,8 @@ MINE = os.getpid()
         pytest.param(MINE + 1, 0, 2, False, id="a mule or the spooler"),
     ],
 )
-def test_only_the_process_that_workers_are_forked_from_is_refused(
-    master: int, worker: int, processes: int, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+def test_only_the_process_that_forks_workers_is_rejected(
+    master: int, worker: int, processes: int, is_rejected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub(
         monkeypatch,
@@ -73,7 +73,7 @@ def test_only_the_process_that_workers_are_forked_from_is_refused(
     )
     client: HazelcastClient = script_client.make_client({"blue": ["127.0.0.1:1"]}, {"try_count": 1})
     try:
-        if is_refused:
+        if is_rejected:
             with pytest.raises(RuntimeError, match="--lazy-apps"):
                 client.control.connect_soon()
         else:

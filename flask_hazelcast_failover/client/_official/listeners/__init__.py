@@ -1,1 +1,1 @@
-"""How an official client registers listeners, and what its near caches are told."""
+"""How an official client registers listeners, those of its near caches among them."""

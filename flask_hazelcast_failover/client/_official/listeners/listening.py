@@ -1,8 +1,7 @@
-"""Listening to what members tell: as the official methods do it, but once for all listeners that are alike.
+"""Adding listeners through the official methods, with one request and decoder for all listeners that are alike.
 
-What an official method such as ``Map.add_entry_listener`` makes of its arguments, a request and a decoder, is some
-twenty objects for each listener. Tens of thousands of listeners have the garbage collector look at them again and
-again, which costs more than registering them.
+An official method such as ``Map.add_entry_listener`` makes some twenty objects for each listener. With tens of
+thousands of listeners the garbage collector traverses them again and again, which costs more than the registration.
 """
 
 from __future__ import annotations
@@ -26,73 +25,77 @@ from flask_hazelcast_failover.client._official.listeners.registration import (
 __all__ = ["Receive", "listen", "measure_reads", "size_of"]
 
 Receive = Callable[[Callable[..., object], object, int], object]
-"""Takes an event in: the function that it is for, the event, and the size of its message in bytes."""
+"""Receives an event: the callback that it is for, the event, and the size of its message in bytes."""
 
-# Classes are hashable, which the type checker does not know of type[Any].
+# Classes are hashable, which mypy does not know of type[Any].
 _cached: Callable[[Callable[..., Any]], Callable[..., Any]] = cache
-# Values of these types are the same when they are equal; floats are not: 0.0 and -0.0.
+# Types whose equal values are interchangeable; floats are not: 0.0 and -0.0.
 _PLAIN = (bool, bytes, int, str, type(None))
 
 
-class _Form:
-    """What an official method makes of arguments that are alike, whoever is to be told.
+class _Template:
+    """What an official method makes of its arguments, without the callbacks: shared by listeners that are alike.
 
-    Events come on the reactor's thread only, one after the other, so it knows whose event this is.
+    Events arrive on the reactor's thread only, one after the other, so that it can keep the current listener.
     """
 
-    __slots__ = ("__weakref__", "_places", "_size", "_whose", "parts")
+    __slots__ = ("__weakref__", "_current", "_positions", "_size", "parts")
 
     def __init__(
-        self, registering: ListenerRegistration, method: Callable[..., Any], arguments: Mapping[str, Any]
+        self, registrations: ListenerRegistration, method: Callable[..., Any], arguments: Mapping[str, Any]
     ) -> None:
-        told = {name: partial(self._tell, name) for name, value in arguments.items() if _is_told(name, value)}
-        self.parts: Parts = registering.parts_of(method, {**arguments, **told})
-        self._places = {name: place for place, name in enumerate(arguments)}
-        self._whose: _Handler | None = None  # of the reactor's thread, with the size of the message
+        callbacks = {
+            name: partial(self._dispatch, name)
+            for name, value in arguments.items()
+            if _is_callback(name, value)
+        }
+        self.parts: Parts = registrations.parts_of(method, {**arguments, **callbacks})
+        self._positions = {name: position for position, name in enumerate(arguments)}
+        self._current: _Handler | None = None  # of the reactor's thread, like the size of the message
         self._size = 0
 
-    def take(self, handler: _Handler, message: InboundMessage) -> None:
+    def handle(self, handler: _Handler, message: InboundMessage) -> None:
         """Decode a message for one of the listeners."""
-        self._whose, self._size = handler, _size(message)
+        self._current, self._size = handler, _size(message)
         try:
             self.parts.handler(message)
         finally:
-            self._whose = None
+            self._current = None
 
-    def _tell(self, name: str, event: object) -> None:
-        handler = self._whose
+    def _dispatch(self, name: str, event: object) -> None:
+        handler = self._current
         assert handler is not None
         by_name = handler.kwargs.get(name)
-        function = handler.args[self._places[name]] if by_name is None else by_name
-        handler.receive(function, event, self._size)
+        callback = handler.args[self._positions[name]] if by_name is None else by_name
+        handler.receive(callback, event, self._size)
 
 
 class _Handler:
-    """Takes the messages for one listener."""
+    """Receives the messages for one listener."""
 
-    __slots__ = ("_form", "args", "kwargs", "receive")
+    __slots__ = ("_template", "args", "kwargs", "receive")
 
     def __init__(
-        self, form: _Form, args: tuple[Any, ...], kwargs: Mapping[str, Any], receive: Receive
+        self, template: _Template, args: tuple[Any, ...], kwargs: Mapping[str, Any], receive: Receive
     ) -> None:
-        self._form = form
+        self._template = template
         self.args = args
         self.kwargs = kwargs
         self.receive = receive
 
     def __call__(self, message: InboundMessage) -> None:
-        self._form.take(self, message)
+        self._template.handle(self, message)
 
 
 def listen(
-    registering: ListenerRegistration,
+    registrations: ListenerRegistration,
     real: Any,
     add: str,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     receive: Receive,
 ) -> Future[Any]:
-    """Register a listener, and have its events given to ``receive``. Raises what the official method raises.
+    """Register a listener whose events go to ``receive``. Raises what the official method raises.
 
     :param real: the proxy, or the client
     :param add: the name of its method
@@ -105,16 +108,16 @@ def listen(
         return refused
     arguments.update(kwargs)
     try:
-        form = _form(registering, real, method, arguments)
+        template = _template_for(registrations, real, method, arguments)
     except SchemaMissing as missing:
-        again = partial(listen, registering, real, add, args, kwargs, receive)
-        sent: Future[Any] = real._send_schema_and_retry(missing.error, again)
+        retry = partial(listen, registrations, real, add, args, kwargs, receive)
+        sent: Future[Any] = real._send_schema_and_retry(missing.error, retry)
         return sent
-    return registering.register(*form.parts[:3], _Handler(form, args, kwargs, receive))
+    return registrations.register(*template.parts[:3], _Handler(template, args, kwargs, receive))
 
 
 def measure_reads(ringbuffer: Any) -> None:
-    """Have the sequences that a ring buffer hands out know the size of what they belong to; see ``size_of``."""
+    """Make the sequences that a ring buffer returns know the size of their items; see ``size_of``."""
     invoke = ringbuffer._invoke
 
     def invoke_and_measure(request: Any, *response_handler: Callable[[InboundMessage], Any]) -> Future[Any]:
@@ -131,7 +134,7 @@ def measure_reads(ringbuffer: Any) -> None:
 
 
 def size_of(sequence: int) -> int:
-    """How many bytes the message of a reliable topic was that has this sequence, as it came."""
+    """The size of the reliable topic's message with this sequence, in bytes as received."""
     return sequence.size if isinstance(sequence, _Sequence) else 0
 
 
@@ -139,13 +142,13 @@ class _Sequence(int):
     size: int
 
     def __new__(cls, sequence: int, size: int) -> _Sequence:
-        known = super().__new__(cls, sequence)
-        known.size = size
-        return known
+        self = super().__new__(cls, sequence)
+        self.size = size
+        return self
 
 
 def _item_sizes(message: InboundMessage) -> list[int]:
-    """The sizes of the items that a ring buffer answers with: one frame each, between two that mark the list."""
+    """The sizes of the items in a ring buffer's response: one frame each, between two that delimit the list."""
     sizes, frame = [], message.start_frame.next.next
     while not frame.is_end_frame():
         sizes.append(len(frame.buf) + SIZE_OF_FRAME_LENGTH_AND_FLAGS)
@@ -153,38 +156,38 @@ def _item_sizes(message: InboundMessage) -> list[int]:
     return sizes
 
 
-def _form(
-    registering: ListenerRegistration, real: Any, method: Callable[..., Any], arguments: Mapping[str, Any]
-) -> _Form:
-    """The form of a listener, shared by those that are alike for as long as there is one."""
-    alike: list[object] = [method.__name__]
+def _template_for(
+    registrations: ListenerRegistration, real: Any, method: Callable[..., Any], arguments: Mapping[str, Any]
+) -> _Template:
+    """The template for these arguments, shared for as long as a listener uses it."""
+    key_parts: list[object] = [method.__name__]
     for name, value in arguments.items():
-        if _is_told(name, value):
-            alike.append(name)
+        if _is_callback(name, value):
+            key_parts.append(name)
         elif type(value) in _PLAIN:
-            alike.append((name, type(value), value))
+            key_parts.append((name, type(value), value))
         else:
-            return _Form(registering, method, arguments)
-    forms: WeakValueDictionary[object, _Form] = vars(real).setdefault(
-        "forms_of_listeners", WeakValueDictionary()
+            return _Template(registrations, method, arguments)
+    key = tuple(key_parts)
+    templates: WeakValueDictionary[object, _Template] = vars(real).setdefault(
+        "listener_templates", WeakValueDictionary()
     )
-    known = forms.get(tuple(alike))
-    return known or forms.setdefault(tuple(alike), _Form(registering, method, arguments))
+    return templates.get(key) or templates.setdefault(key, _Template(registrations, method, arguments))
 
 
 @_cached
 def _parameters(real: type[Any], method: str) -> tuple[str, ...]:
-    """What the arguments of a method are called, in their order."""
+    """The names of a method's parameters, in order."""
     return tuple(inspect.signature(getattr(real, method)).parameters)[1:]
 
 
-def _is_told(name: str, value: object) -> bool:
+def _is_callback(name: str, value: object) -> bool:
     """Whether an argument is a function that is called with events."""
     return (name.endswith("_func") or name == "on_message") and callable(value)
 
 
 def _size(message: InboundMessage) -> int:
-    """How many bytes a message was as it came."""
+    """The size of a message as received, bytes."""
     size, frame = 0, message.start_frame
     while frame is not None:
         size += len(frame.buf) + SIZE_OF_FRAME_LENGTH_AND_FLAGS

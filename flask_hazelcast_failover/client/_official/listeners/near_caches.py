@@ -1,8 +1,8 @@
-"""Near caches that never keep what nobody tells them the changes of.
+"""Near caches that keep no entry whose invalidation they may miss.
 
-The official client goes on serving what it holds when a connection is lost, and with it the changes that the
-member would have told of; it registers its listener anew without a look at what it holds, or not at all if
-a member refuses; and it keeps what a member said before a change that it was told of meanwhile.
+The official near cache serves stale entries in three cases. A connection is lost, and with it the member's
+invalidations. Its listener is registered again later, or not at all if a member refuses. And an invalidation comes while
+the value read before it is still on its way.
 """
 
 from __future__ import annotations
@@ -30,50 +30,50 @@ __all__ = ["ConsistentNearCaches"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
-# How long after a member has refused to tell of changes it is asked again, seconds.
-_PAUSE = 1.0
-_LISTENS = map_add_near_cache_invalidation_listener_codec._REQUEST_MESSAGE_TYPE
+# How long after a member has refused the listener it is requested again, seconds.
+_RETRY_DELAY = 1.0
+_LISTENER_REQUEST = map_add_near_cache_invalidation_listener_codec._REQUEST_MESSAGE_TYPE
 
-_number = itertools.count(1).__next__
+_next_number = itertools.count(1).__next__
 
 
 class ConsistentNearCaches:
-    """The near caches of an official client. To be made before it connects.
+    """The near caches of an official client. Has to be made before the client connects.
 
-    :param client: drops from now on what its near caches may not have been told the changes of
-    :param registering: registers what tells of changes
+    :param client: whose near caches are replaced
+    :param registrations: registers their invalidation listeners
     """
 
-    def __init__(self, client: Any, registering: ListenerRegistration) -> None:
+    def __init__(self, client: Any, registrations: ListenerRegistration) -> None:
         self._client = client
-        self._registering = registering
+        self._registrations = registrations
         self._manager = client._near_cache_manager
         self._listeners = client._listener_service
         self._caches: weakref.WeakValueDictionary[int, _NearCache] = weakref.WeakValueDictionary()
-        # Listener id -> what is told by it; single steps of a dict by any thread.
-        self._told: dict[str, _NearCache] = {}
-        self._manager.get_or_create_near_cache = self._new
+        # Listener id -> the cache that it invalidates; atomic steps of a dict by any thread.
+        self._cache_of: dict[str, _NearCache] = {}
+        self._manager.get_or_create_near_cache = self._create
         self._manager.clear_near_caches = self._clear
         proxies = client._proxy_manager
-        proxies._create_proxy = partial(self._created, proxies._create_proxy)
-        registering.when_answered = self._answered
-        # A member that is gone takes along what it was about to tell, also over connections of others. One that
-        # is new owns entries before it has the listener.
+        proxies._create_proxy = partial(self._create_proxy, proxies._create_proxy)
+        registrations.on_response = self._on_registration
+        # Invalidations of a lost member are lost, also those that it sends by way of others. A new member owns entries
+        # before it has the listener.
         client._connection_manager.add_listener(on_connection_closed=lambda _: self._clear())
         client.cluster_service.add_listener(lambda _: self._clear(), lambda _: self._clear())
 
-    def let_go(self, proxy: MapFeatNearCache[Any, Any]) -> None:
-        """Have a map that was destroyed listen to nothing and keep nothing from now on."""
+    def release(self, proxy: MapFeatNearCache[Any, Any]) -> None:
+        """Remove the listener and the cache of a map that was destroyed."""
         cache: Any = proxy._near_cache
         cache.close()
         if proxy._invalidation_listener_id is not None:
-            self._told.pop(proxy._invalidation_listener_id, None)
+            self._cache_of.pop(proxy._invalidation_listener_id, None)
         proxy._on_destroy()
         if self._manager._caches.get(proxy.name) is cache:
             self._manager._caches.pop(proxy.name, None)
 
-    def _new(self, name: str) -> _NearCache:
-        """In place of the official method: one for each proxy, so that one that was destroyed empties no other's."""
+    def _create(self, name: str) -> _NearCache:
+        """Replaces ``NearCacheManager.get_or_create_near_cache``, in which a destroyed proxy clears its successor's."""
         config = self._manager._config.near_caches[name]
         cache = self._manager._caches[name] = _NearCache(
             name,
@@ -87,7 +87,7 @@ class ConsistentNearCaches:
             config.eviction_sampling_count,
             config.eviction_sampling_pool_size,
         )
-        self._caches[_number()] = cache
+        self._caches[_next_number()] = cache
         return cache
 
     def _clear(self) -> None:
@@ -95,86 +95,88 @@ class ConsistentNearCaches:
             if (cache := reference()) is not None:
                 cache._clear()  # type: ignore[no-untyped-call]
 
-    def _created(self, official: Callable[..., Any], *args: Any) -> Any:
+    def _create_proxy(self, official: Callable[..., Any], *args: Any) -> Any:
         proxy = official(*args)
         if isinstance(proxy, MapFeatNearCache):
             cache: Any = proxy._near_cache
             id_ = proxy._invalidation_listener_id
             if id_ is not None:
-                self._told[id_] = cache
+                self._cache_of[id_] = cache
                 cache.is_covered = partial(self._is_covered, id_)
             proxy._get_internal = partial(_get, proxy, cache)  # type: ignore[method-assign]
         return proxy
 
     def _is_covered(self, id_: str) -> bool:
-        """Whether every member that entries can belong to tells of their changes."""
+        """Whether every member that can own entries has the listener."""
         registration = self._listeners._active_registrations.get(id_)
         connections = self._client._connection_manager.active_connections.copy()
         if registration is None:
             return False
         owners = list(connections)
-        if self._client.is_smart:  # then each member tells of its own entries only
+        if self._client.is_smart:  # each member sends the invalidations of its own entries only
             owners = [member.uuid for member in self._client.member_list() if not member.lite_member]
-        told_by = registration.connection_registrations
-        return bool(owners) and all(connections.get(owner) in told_by for owner in owners)
+        registered = registration.connection_registrations
+        return bool(owners) and all(connections.get(owner) in registered for owner in owners)
 
-    def _answered(self, id_: str, registration: Any, connection: Any, error: BaseException | None) -> None:
-        if not _tells_of_changes(registration):
+    def _on_registration(
+        self, id_: str, registration: Any, connection: Any, error: BaseException | None
+    ) -> None:
+        if not _is_invalidation_listener(registration):
             return
         if error is None:
-            # What was read before this member had the listener may have changed there unheard.
-            if (cache := self._told.get(id_)) is not None:
+            # Entries that were read before this member had the listener may be stale.
+            if (cache := self._cache_of.get(id_)) is not None:
                 cache._clear()  # type: ignore[no-untyped-call]
-        elif self._is_wanted(id_, connection):
+        elif self._is_needed(id_, connection):
             _logger.warning(
-                "a near cache keeps nothing: %s does not tell of changes, and is asked again in %g s: %s",
+                "a near cache stays empty: %s refuses its invalidation listener, next try in %g s: %s",
                 connection.remote_address,
-                _PAUSE,
+                _RETRY_DELAY,
                 error,
             )
-            self._client._reactor.add_timer(_PAUSE, partial(self._again, id_, registration, connection))
+            self._client._reactor.add_timer(_RETRY_DELAY, partial(self._retry, id_, registration, connection))
 
-    def _again(self, id_: str, registration: Any, connection: Any) -> None:
+    def _retry(self, id_: str, registration: Any, connection: Any) -> None:
         with self._listeners._registration_lock:
-            if self._is_wanted(id_, connection):
-                self._registering.register_on(id_, registration, connection)
+            if self._is_needed(id_, connection):
+                self._registrations.register_on_connection(id_, registration, connection)
 
-    def _is_wanted(self, id_: str, connection: Any) -> bool:
+    def _is_needed(self, id_: str, connection: Any) -> bool:
         return connection.live and id_ in self._listeners._active_registrations
 
 
 class _NearCache(MonotonicNearCache):
-    """A near cache that takes an answer only if nothing has happened to the key since it was asked for."""
+    """A near cache that keeps a value only if the key was not invalidated since the read began."""
 
     _is_closed = False
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)  # type: ignore[no-untyped-call]
-        # Whether every change is told of. Set once, before the first read.
+        # Whether every invalidation arrives. Set once, before the first read.
         self.is_covered: Callable[[], bool] = lambda: True
-        # Key -> the ticket of the latest read under way; single steps of a dict by any thread.
+        # Key -> the ticket of its latest pending read; atomic steps of a dict by any thread.
         self._reads: dict[Any, int] = {}
 
     def begin_read(self, key: Any) -> int:
-        """Say that a member is about to be asked for a key, and get a ticket for the answer."""
-        ticket = self._reads[key] = _number()
+        """Begin a read of a key; returns a ticket for ``end_read``."""
+        ticket = self._reads[key] = _next_number()
         return ticket
 
-    def end_read(self, key: Any, ticket: int, answer: Future[Any]) -> Any:
-        """Keep an answer if it still is true, and return it."""
-        if not answer.is_success() or self._reads.get(key) != ticket or not self.is_covered():
+    def end_read(self, key: Any, ticket: int, read: Future[Any]) -> Any:
+        """Keep the value that was read if it is still valid, and return it."""
+        if not read.is_success() or self._reads.get(key) != ticket or not self.is_covered():
             if self._reads.get(key) == ticket:
                 self._reads.pop(key, None)
-            return answer.result()
-        with suppress(LookupError):  # it was emptied while the official eviction looked for what to drop
-            self[key] = answer.result()
-        # Looked at again: what was dropped meanwhile must not stay.
+            return read.result()
+        with suppress(LookupError):  # cleared while the official eviction was choosing an entry
+            self[key] = read.result()
+        # Checked again: it may have been invalidated while it was stored.
         if self._reads.pop(key, None) != ticket or self._is_closed:
             self.pop(key, None)
-        return answer.result()
+        return read.result()
 
     def close(self) -> None:
-        """Keep nothing from now on."""
+        """Keep no entry from now on."""
         self._is_closed = True
         self.clear()
 
@@ -192,10 +194,10 @@ def _get(proxy: Any, cache: _NearCache, key_data: Any) -> Future[Any]:
         return ImmediateFuture(cache[key_data])
     except KeyError:
         ticket = cache.begin_read(key_data)
-        asked: Future[Any] = Map._get_internal(proxy, key_data)
-        return asked.continue_with(lambda answer: cache.end_read(key_data, ticket, answer))
+        read: Future[Any] = Map._get_internal(proxy, key_data)
+        return read.continue_with(partial(cache.end_read, key_data, ticket))
 
 
-def _tells_of_changes(registration: Any) -> bool:
+def _is_invalidation_listener(registration: Any) -> bool:
     kind: int = LE_INT.unpack_from(registration.registration_request.buf, _TYPE_OFFSET)[0]
-    return kind == _LISTENS
+    return kind == _LISTENER_REQUEST

@@ -1,7 +1,7 @@
-"""Registering listeners with the members: in place of the official way, which is costly and waits for all.
+"""Registers listeners with the members, in place of the official ``ListenerService``.
 
-The official client makes six futures for each listener, waits for every member however silent, and takes one that
-is lost meanwhile for a failure. An app may have ten thousand listeners, and each switch registers them all.
+The official one makes six futures per listener, waits for every member even if it is frozen, and fails if a member is
+lost meanwhile. An app may have ten thousand listeners, and each switch registers all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from hazelcast.errors import (
@@ -35,12 +36,12 @@ __all__ = ["ListenerRegistration", "SchemaMissing"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
-# What a request ends with when its connection is gone: there, no listener is needed.
-_LOST = (ClientOfflineError, HazelcastClientNotActiveError, OSError, TargetDisconnectedError)
+# Errors of a request whose connection is gone: no listener is needed there.
+_CONNECTION_ERRORS = (ClientOfflineError, HazelcastClientNotActiveError, OSError, TargetDisconnectedError)
 
 
 class Parts(NamedTuple):
-    """What an official method wants to have registered."""
+    """What an official method such as ``Map.add_entry_listener`` passes to ``register_listener``."""
 
     request: Any
     decode: Callable[[Any], Any]
@@ -57,61 +58,53 @@ class SchemaMissing(Exception):
 
 
 class ListenerRegistration:
-    """Registers listeners with every member that is connected, and takes them off.
+    """Registers listeners with every connected member, and deregisters them.
 
-    :param service: the official client's listeners, whose books are kept
+    :param service: the official ``ListenerService``, whose records of registrations are used
     :param invoke: sends an invocation
-    :param patience: how long members may be silent
+    :param slow_members: says which members not to wait for
     """
 
-    def __init__(self, service: Any, invoke: Callable[[Invocation], None], patience: SlowMembers) -> None:
+    def __init__(self, service: Any, invoke: Callable[[Invocation], None], slow_members: SlowMembers) -> None:
         self._service = service
         self._invoke = invoke
-        self._patience = patience
-        # Guards where a listener is registered and who is waited for. Not the service's lock: that one is held while
-        # requests are sent, and the reactor's thread would wait for it at each answer.
+        self.slow_members = slow_members
+        # Guards the records and the pending requests. Not the service's lock, which is held while requests are
+        # sent: the reactor's thread would wait for it at each response.
         self.lock = threading.Lock()
-        # Which listeners are on their way over which connections; under `lock`.
-        self._asked: set[tuple[str, Any]] = set()
+        self._requested: set[tuple[str, Any]] = set()  # (listener id, connection); under `lock`
         self._numbers = itertools.count(1)
         self._template = Invocation(None)
-        # Told of each answer of a member: the listener's id, how it is registered, the connection, and the error if there is
-        # one. Called on the reactor's thread; set before the first listener is registered.
-        self.when_answered: Callable[[str, Any, Any, BaseException | None], None] = lambda *_: None
-        self._only_parts = threading.local()  # `wanted`: the calling thread is in parts_of()
+        # Called for each response of a member with the listener's id, its registration, the connection, and the error
+        # if there is one; on the reactor's thread. Set before the first listener is registered.
+        self.on_response: Callable[[str, Any, Any, BaseException | None], None] = lambda *_: None
+        self._capturing = threading.local()  # `active`: the calling thread is in parts_of()
 
     def parts_of(self, method: Callable[..., Any], arguments: Mapping[str, Any]) -> Parts:
         """What an official method would register for these arguments; nothing is sent.
 
         Raises what the method raises for its arguments.
 
-        :raises SchemaMissing: a schema has to be sent before
+        :raises SchemaMissing: a schema has to be sent first
         """
-        self._only_parts.wanted = True
+        self._capturing.active = True
         try:
             parts: Parts = method(**arguments)
         finally:
-            self._only_parts.wanted = False
+            self._capturing.active = False
         return parts
 
-    def official_send_schema(
+    def send_schema_and_retry(
         self, official: Callable[..., Future[Any]], error: Exception, retry: Any, *args: Any, **kwargs: Any
     ) -> Future[Any]:
-        """Stands in for the official ``send_schema_and_retry``, which would register a listener its own way."""
-        if getattr(self._only_parts, "wanted", False):
+        """Replaces ``CompactSchemaService.send_schema_and_retry``, whose retry would bypass ``parts_of``."""
+        if getattr(self._capturing, "active", False):
             raise SchemaMissing(error)
         return official(error, retry, *args, **kwargs)
 
-    def official_register(
-        self,
-        request: Any,
-        decode: Callable[[Any], Any],
-        encode_deregister: Callable[[Any], Any],
-        handler: Callable[[Any], object],
-    ) -> Any:
-        """Stands in for the official ``register_listener``."""
-        parts = Parts(request, decode, encode_deregister, handler)
-        return parts if getattr(self._only_parts, "wanted", False) else self.register(*parts)
+    def register_listener(self, *parts: Any) -> Any:
+        """Replaces ``ListenerService.register_listener``."""
+        return Parts(*parts) if getattr(self._capturing, "active", False) else self.register(*parts)
 
     def register(
         self,
@@ -120,38 +113,40 @@ class ListenerRegistration:
         encode_deregister: Callable[[Any], Any],
         handler: Callable[[Any], object],
     ) -> Future[str]:
-        """Register a listener; the future ends with its id once every member that is not silent has it."""
+        """Register a listener; the future completes with its id once every member that is not silent has it."""
         id_, service = str(next(self._numbers)), self._service
         registration: Any = _ListenerRegistration(request, decode, encode_deregister, handler)
         with service._registration_lock:
             connections = list(service._connection_manager.active_connections.values())
-            asked = _Asked(self, id_, registration, len(connections))
+            pending = _PendingRegistration(self, id_, registration, len(connections))
             with self.lock:
                 service._active_registrations[id_] = registration
             for connection in connections:
-                self._ask(asked, connection)
+                self._send(pending, connection)
         if not connections:
-            asked.settle()
-        elif not asked.future.done():
-            self._patience.begin(asked, asked.look)
-            if asked.future.done():
-                self._patience.end(asked)
-        return asked.future
+            pending.complete()
+        elif not pending.future.done():
+            self.slow_members.watch(pending, pending.complete_without_silent)
+            if pending.future.done():
+                self.slow_members.unwatch(pending)
+        return pending.future
 
-    def register_on(self, id_: str, registration: Any, connection: Any) -> None:
-        """Register a listener with a member that was connected after the others."""
+    def register_on_connection(self, id_: str, registration: Any, connection: Any) -> None:
+        """Replaces ``ListenerService._register_on_connection``, called for members that are connected later."""
         with self.lock:
-            has_it = connection in registration.connection_registrations or (id_, connection) in self._asked
+            has_it = (
+                connection in registration.connection_registrations or (id_, connection) in self._requested
+            )
         if not has_it:
-            self._ask(_AskedLate(self, id_, registration, 1), connection)
+            self._send(_LateRegistration(self, id_, registration, 1), connection)
 
-    def deregister(self, id_: str | None) -> Future[bool]:
-        """Take a listener off; the future ends once every member has answered.
+    def deregister_listener(self, id_: str | None) -> Future[bool]:
+        """Replaces ``ListenerService.deregister_listener``; the future completes once every member has responded.
 
         :raises AssertionError: the id is ``None``
         """
         if id_ is None:
-            # In the official client's words.
+            # The official message.
             raise AssertionError("None user_registration_id is not allowed!")
         service = self._service
         with service._registration_lock, self.lock:
@@ -159,184 +154,136 @@ class ListenerRegistration:
             if registration is None:
                 return ImmediateFuture(False)
             known, registration.connection_registrations = registration.connection_registrations, {}
-        removed = _Removed(len(known))
-        for connection, there in known.items():
-            self._take_off(registration, connection, there, removed)
+        removal = _PendingRemoval(len(known))
+        for connection, event_registration in known.items():
+            self._send_removal(registration, connection, event_registration, removal)
         if not known:
-            removed.future.set_result(True)
-        return removed.future
+            removal.future.set_result(True)
+        return removal.future
 
-    def answered(self, asked: _Asked, connection: Any, there: Any) -> None:
-        """A member has registered a listener, which may have been taken off meanwhile."""
-        self._patience.heard(connection)
-        registration = asked.registration
-        with self.lock:
-            self._asked.discard((asked.id, connection))
-            is_wanted = asked.id in self._service._active_registrations
-            if is_wanted:
-                registration.connection_registrations[connection] = there
-        if not is_wanted:
-            self._take_off(registration, connection, there, _Removed(1))
-        self.when_answered(asked.id, registration, connection, None)
-
-    def failed(self, asked: _Asked, connection: Any, request: Any, error: BaseException) -> None:
-        """A member has refused a listener, or is gone."""
-        if connection.live:
-            self._patience.heard(connection)
-        with self.lock:
-            self._asked.discard((asked.id, connection))
-        self._service.remove_event_handler(request.get_correlation_id())
-        self.when_answered(asked.id, asked.registration, connection, error)
-
-    def ended(self, asked: _Asked) -> None:
-        """Nobody waits for this registration any more."""
-        self._patience.end(asked)
-
-    def can_do_without(self, asked: _Asked) -> bool:
-        """Whether most members have a listener and those that are missing say nothing at all."""
+    def can_skip_missing(self, pending: _PendingRegistration) -> bool:
+        """Whether most members have a listener and all others are silent."""
         active = self._service._connection_manager.active_connections
-        if 2 * len(asked.registration.connection_registrations) <= len(active):
+        if 2 * len(pending.registration.connection_registrations) <= len(active):
             return False
         connections = list(active.values())
         with self.lock:
-            known = list(asked.registration.connection_registrations)
-        return all(self._patience.is_silent(one) for one in connections if one not in known)
+            known = list(pending.registration.connection_registrations)
+        return all(self.slow_members.is_silent(one) for one in connections if one not in known)
 
-    def _ask(self, asked: _Asked, connection: Any) -> None:
-        registration = asked.registration
+    def _send(self, pending: _PendingRegistration, connection: Any) -> None:
+        registration = pending.registration
         with self.lock:
-            self._asked.add((asked.id, connection))
+            self._requested.add((pending.id, connection))
         request = registration.registration_request.copy()
-        future = _Answer(self, asked, connection, request)
-        invocation = _Request(self._template, request, connection, future)
+        on_end = partial(self._on_registered, pending, connection, request)
+        decode = registration.decode_register_response
+        invocation = _Request(self._template, request, connection, decode, on_end)
         invocation.event_handler = registration.handler
         self._invoke(invocation)
 
-    def _take_off(self, registration: Any, connection: Any, there: Any, removed: _Removed) -> None:
-        self._service.remove_event_handler(there.correlation_id)
-        request = registration.encode_deregister_request(there.server_registration_id)
-        if request is None:  # backup acknowledgements are registered at the client only
-            removed.answered(connection, None)
+    def _on_registered(
+        self, pending: _PendingRegistration, connection: Any, request: Any, server_id: Any, error: Any
+    ) -> None:
+        """A member has registered a listener, or refused it, or its connection is gone."""
+        registration, correlation_id = pending.registration, request.get_correlation_id()
+        if error is None or connection.live:
+            self.slow_members.on_response(connection)
+        is_removed = False  # while it was on its way
+        event_registration: Any = None if error is not None else _EventRegistration(server_id, correlation_id)
+        with self.lock:
+            self._requested.discard((pending.id, connection))
+            if error is None:
+                is_removed = pending.id not in self._service._active_registrations
+                if not is_removed:
+                    registration.connection_registrations[connection] = event_registration
+        if error is not None:
+            self._service.remove_event_handler(correlation_id)
+        elif is_removed:
+            self._send_removal(registration, connection, event_registration, _PendingRemoval(1))
+        self.on_response(pending.id, registration, connection, error)
+        pending.on_response(connection, error)
+
+    def _send_removal(
+        self, registration: Any, connection: Any, event_registration: Any, removal: _PendingRemoval
+    ) -> None:
+        self._service.remove_event_handler(event_registration.correlation_id)
+        request = registration.encode_deregister_request(event_registration.server_registration_id)
+        if request is None:  # a listener for backup acknowledgements is registered at the client only
+            removal.on_response(connection, None)
             return
-        invocation = _Request(self._template, request, connection, _RemovalAnswer(removed, connection))
+        on_end = partial(_on_removed, removal, connection)
+        invocation = _Request(self._template, request, connection, _identity, on_end)
         invocation.timeout = sys.maxsize
         self._invoke(invocation)
 
 
-class _Request(Invocation):
-    """An invocation of one connection, without the costly future that each begins with."""
+class _PendingRegistration:
+    """One listener whose registration was sent to the members."""
 
-    __slots__ = ()
+    __slots__ = ("_error", "_is_complete", "_missing", "_registrations", "future", "id", "registration")
 
     def __init__(
-        self, template: Invocation, request: Any, connection: Any, future: _Answer | _RemovalAnswer
+        self, registrations: ListenerRegistration, id_: str, registration: Any, members: int
     ) -> None:
-        for name in Invocation.__slots__:
-            setattr(self, name, getattr(template, name))
-        self.request = request
-        self.connection = connection
-        self.urgent = True
-        self.response_handler = _as_it_came
-        self.future = future  # type: ignore[assignment]
-
-
-class _Asked:
-    """One listener on its way to the members."""
-
-    __slots__ = ("_error", "_is_settled", "_missing", "_registering", "future", "id", "registration")
-
-    def __init__(self, registering: ListenerRegistration, id_: str, registration: Any, members: int) -> None:
         self.id = id_
         self.registration = registration
         self.future = LightFuture()
-        self._registering = registering
-        # Under the lock of `registering`: how many members are missing, the first error, and the end.
+        self._registrations = registrations
+        # Under the lock of `registrations`: how many members are missing, the first error, whether it has ended.
         self._missing = members
         self._error: BaseException | None = None
-        self._is_settled = False
+        self._is_complete = False
 
-    def answered(self, connection: Any, error: BaseException | None) -> None:
-        """Count one member in."""
-        if error is not None and connection.live and not isinstance(error, _LOST):
+    def on_response(self, connection: Any, error: BaseException | None) -> None:
+        """Count the response of one member."""
+        is_refused = error is not None and not isinstance(error, _CONNECTION_ERRORS)
+        if is_refused and connection.live:
             _logger.error("a listener cannot be registered with %s: %s", connection.remote_address, error)
-        with self._registering.lock:
-            if error is not None and not isinstance(error, _LOST):
+        with self._registrations.lock:
+            if is_refused:
                 self._error = self._error or error
             self._missing -= 1
             is_last = self._missing == 0
         if is_last:
-            self.settle()
+            self.complete()
 
-    def look(self) -> bool:
-        """Go on without the members that are silent, if most have answered; else wait."""
-        if not self.future.done() and self._registering.can_do_without(self):
-            self.settle()
+    def complete_without_silent(self) -> bool:
+        """Complete if only silent members are missing, and most have responded; whether it is complete."""
+        if not self.future.done() and self._registrations.can_skip_missing(self):
+            self.complete()
         return self.future.done()
 
-    def settle(self) -> None:
-        """Tell who waits how it ended."""
-        with self._registering.lock:
-            was_settled, self._is_settled = self._is_settled, True
+    def complete(self) -> None:
+        """Complete the future."""
+        with self._registrations.lock:
+            was_complete, self._is_complete = self._is_complete, True
             error = self._error
-        if was_settled:
+        if was_complete:
             return
-        self._registering.ended(self)
+        self._registrations.slow_members.unwatch(self)
         if error is None:
             self.future.set_result(self.id)
         else:
-            self._take_back()
-            self.future.set_exception(HazelcastError("Listener cannot be added"))  # in the official words
+            self._undo()
+            self.future.set_exception(HazelcastError("Listener cannot be added"))  # the official message
 
-    def _take_back(self) -> None:
+    def _undo(self) -> None:
         """A listener that one member refuses is registered with none."""
-        self._registering.deregister(self.id)
+        self._registrations.deregister_listener(self.id)
 
 
-class _AskedLate(_Asked):
-    """One listener on its way to a member that was connected after the others, which keep it whatever comes."""
+class _LateRegistration(_PendingRegistration):
+    """The registration with a member that was connected later; the others keep the listener if it fails."""
 
     __slots__ = ()
 
-    def _take_back(self) -> None:
+    def _undo(self) -> None:
         pass
 
 
-class _Answer:
-    """What the invocation service takes for the future of a request to register."""
-
-    __slots__ = ("_asked", "_connection", "_is_done", "_registering", "_request")
-
-    def __init__(
-        self, registering: ListenerRegistration, asked: _Asked, connection: Any, request: Any
-    ) -> None:
-        self._registering = registering
-        self._asked = asked
-        self._connection = connection
-        self._request = request
-        self._is_done = False
-
-    def done(self) -> bool:
-        return self._is_done
-
-    def set_result(self, response: Any) -> None:
-        if self._is_done:
-            return
-        asked = self._asked
-        server_id = asked.registration.decode_register_response(response)
-        there: Any = _EventRegistration(server_id, self._request.get_correlation_id())
-        self._is_done = True
-        self._registering.answered(asked, self._connection, there)
-        asked.answered(self._connection, None)
-
-    def set_exception(self, error: BaseException, _traceback: object = None) -> None:
-        if not self._is_done:
-            self._is_done = True
-            self._registering.failed(self._asked, self._connection, self._request, error)
-            self._asked.answered(self._connection, error)
-
-
-class _Removed:
-    """One listener on its way off the members."""
+class _PendingRemoval:
+    """One listener whose removal was sent to the members."""
 
     __slots__ = ("_lock", "_missing", "future")
 
@@ -345,10 +292,10 @@ class _Removed:
         self._lock = threading.Lock()
         self._missing = members  # under _lock
 
-    def answered(self, connection: Any, error: BaseException | None) -> None:
-        """Count one member in."""
-        if error is not None and not isinstance(error, _LOST):
-            _logger.warning("a listener cannot be taken off %s: %s", connection.remote_address, error)
+    def on_response(self, connection: Any, error: BaseException | None) -> None:
+        """Count the response of one member."""
+        if error is not None and not isinstance(error, _CONNECTION_ERRORS):
+            _logger.warning("a listener cannot be removed from %s: %s", connection.remote_address, error)
         with self._lock:
             self._missing -= 1
             is_last = self._missing == 0
@@ -356,30 +303,60 @@ class _Removed:
             self.future.set_result(True)
 
 
-class _RemovalAnswer:
-    """What the invocation service takes for the future of a request to take a listener off."""
+class _Request(Invocation):
+    """An invocation for one connection, without the costly future that each official one creates.
 
-    __slots__ = ("_connection", "_is_done", "_removed")
+    :param template: an official invocation with the defaults
+    :param decode: makes the result of the response
+    :param on_end: called with the result and the error, of which one is ``None``
+    """
 
-    def __init__(self, removed: _Removed, connection: Any) -> None:
-        self._removed = removed
-        self._connection = connection
+    __slots__ = ()
+
+    def __init__(
+        self,
+        template: Invocation,
+        request: Any,
+        connection: Any,
+        decode: Callable[[Any], Any],
+        on_end: Callable[[Any, BaseException | None], None],
+    ) -> None:
+        for name in Invocation.__slots__:
+            setattr(self, name, getattr(template, name))
+        self.request = request
+        self.connection = connection
+        self.urgent = True
+        self.response_handler = decode
+        self.future = _Response(on_end)  # type: ignore[assignment]
+
+
+class _Response:
+    """What the invocation service takes for a future: calls back once, with the result or the error."""
+
+    __slots__ = ("_is_done", "_on_end")
+
+    def __init__(self, on_end: Callable[[Any, BaseException | None], None]) -> None:
+        self._on_end = on_end
         self._is_done = False
 
     def done(self) -> bool:
         return self._is_done
 
-    def set_result(self, _: Any) -> None:
-        self._end(None)
+    def set_result(self, result: Any) -> None:
+        self._end(result, None)
 
     def set_exception(self, error: BaseException, _traceback: object = None) -> None:
-        self._end(error)
+        self._end(None, error)
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end(self, result: Any, error: BaseException | None) -> None:
         if not self._is_done:
             self._is_done = True
-            self._removed.answered(self._connection, error)
+            self._on_end(result, error)
 
 
-def _as_it_came(response: Any) -> Any:
+def _on_removed(removal: _PendingRemoval, connection: Any, _: object, error: BaseException | None) -> None:
+    removal.on_response(connection, error)
+
+
+def _identity(response: Any) -> Any:
     return response

@@ -1,15 +1,16 @@
-"""The official client by the monotonic clock, so that setting the machine's time neither delays nor ends anything.
+"""The monotonic clock for an official client, so that a change of the system time neither delays nor ends anything.
 
-It takes the time for its timers, heartbeats, retries, sessions and near caches from the wall clock. Copies of the
-methods that do so, which read the monotonic clock, are put on the objects of one client; the official classes and
-modules stay as they are for other clients of the process. The wall clock remains in what people are shown:
-statistics, the start of a connection, the time at which a message was published.
+The official client takes the time for timers, heartbeats, retries, sessions and near caches from the wall clock. Here
+the methods concerned are copied, the copies read the monotonic clock, and they are bound to the objects of one client;
+the official classes stay as they are for other clients of the process. Times that people read (statistics, the start
+of a connection, the publication of a message) remain those of the wall clock.
 """
 
 from __future__ import annotations
 
 import time
 from functools import cache
+from operator import attrgetter
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -33,39 +34,37 @@ except ImportError as error:
     raise ImportError(unsupported_version([str(error)])) from error
 
 __all__ = [
+    "MonotonicConnection",
     "MonotonicNearCache",
     "MonotonicTransaction",
-    "SteadyConnection",
+    "bind_methods",
+    "monotonic_methods",
     "now",
-    "steady_methods",
     "use_monotonic_clock",
-    "use_monotonic_timers",
 ]
 
 now = time.monotonic
-"""The clock that everything goes by, seconds since some moment."""
+"""The monotonic clock, seconds."""
 
 
 def use_monotonic_clock(client: Any) -> None:
-    """Have an official client that is not started yet go by the monotonic clock, all but its connections.
+    """Switch an official client that is not started yet to the monotonic clock.
 
-    Those are to be of the class ``SteadyConnection``.
+    Its connections have to be of the class ``MonotonicConnection``.
     """
-    for path, methods in steady_methods().items():
-        holder = client
-        for name in path.split("."):
-            holder = getattr(holder, name)
-        _bind(holder, methods)
+    for path, methods in monotonic_methods().items():
+        bind_methods(attrgetter(path)(client), methods)
 
 
-def use_monotonic_timers(reactor: Any) -> None:
-    """Have a reactor's timers go by the monotonic clock, before the first is set."""
-    _bind(reactor._loop, steady_methods()["_reactor._loop"])
+def bind_methods(part: Any, methods: dict[str, FunctionType]) -> None:
+    """Replace methods of one object."""
+    for name, method in methods.items():
+        setattr(part, name, MethodType(method, part))
 
 
 @cache
-def steady_methods() -> dict[str, dict[str, FunctionType]]:
-    """What is put on the parts of a client, by where they are and by name.
+def monotonic_methods() -> dict[str, dict[str, FunctionType]]:
+    """The methods to replace: path to a part of the client -> name of its method -> copy.
 
     :raises UnsupportedVersion: the official classes lack a method
     """
@@ -79,7 +78,7 @@ def steady_methods() -> dict[str, dict[str, FunctionType]]:
         "_proxy_manager": _copies(
             ProxyManager,
             "_create_proxy",
-            _proxy_init={**_proxy_init, FLAKE_ID_GENERATOR_SERVICE: _steady_flake_id_generator()},
+            _proxy_init={**_proxy_init, FLAKE_ID_GENERATOR_SERVICE: _monotonic_flake_id_generator()},
         ),
         "_proxy_session_manager": _copies(
             ProxySessionManager,
@@ -96,61 +95,56 @@ def steady_methods() -> dict[str, dict[str, FunctionType]]:
     }
 
 
-def _steady_flake_id_generator() -> Any:
+def _monotonic_flake_id_generator() -> Any:
     batcher = _subclass(_AutoBatcher, "_assign_new_block", _Block=_subclass(_Block, "__init__", "next_id"))
     return _subclass(FlakeIdGenerator, "__init__", _AutoBatcher=batcher)
 
 
-def _steady_time() -> ModuleType:
-    """The module ``time`` as copied methods see it. A module, since its names are found as fast as those of one."""
-    steady: Any = ModuleType("time")
-    steady.time = time.monotonic
-    steady.__getattr__ = lambda name: getattr(time, name)
-    return steady  # type: ignore[no-any-return]
+def _monotonic_time() -> ModuleType:
+    """The module ``time`` as the copies see it: a real module, whose names the interpreter finds fastest."""
+    module: Any = ModuleType("time")
+    module.time = time.monotonic
+    module.__getattr__ = lambda name: getattr(time, name)
+    return module  # type: ignore[no-any-return]
 
 
-# In whatever module an official method stands, these are its names for the clock.
-_CLOCKS = {"time": _steady_time(), "current_time": time.monotonic}
+# The names of the clock in the official modules.
+_CLOCKS = {"time": _monotonic_time(), "current_time": time.monotonic}
 
 
-def _copies(owner: type, *methods: str, **others: Any) -> dict[str, FunctionType]:
-    """Copies of methods that read the monotonic clock, and see ``others`` in place of their module's names."""
+def _copies(owner: type, *methods: str, **replaced: Any) -> dict[str, FunctionType]:
+    """Copies of methods that read the monotonic clock, and see ``replaced`` instead of their module's globals."""
     if missing := [f"{owner.__name__}.{name}" for name in methods if not hasattr(owner, name)]:
         raise UnsupportedVersion(unsupported_version(missing))
     copies = {}
     for name in methods:
         official: FunctionType = getattr(owner, name)
-        names = official.__globals__
-        seen = {**names, **{clock: _CLOCKS[clock] for clock in _CLOCKS.keys() & names.keys()}, **others}
-        # Code of its own: the interpreter keeps in it where the names were found last.
+        module = official.__globals__
+        seen = {**module, **{name: _CLOCKS[name] for name in _CLOCKS.keys() & module.keys()}, **replaced}
+        # The code is copied too, because the interpreter caches in it where globals were found.
         code = official.__code__.replace()
         copies[name] = FunctionType(code, seen, name, official.__defaults__, official.__closure__)
         copies[name].__kwdefaults__ = official.__kwdefaults__
     return copies
 
 
-def _subclass(owner: type, *methods: str, **others: Any) -> Any:
+def _subclass(owner: type, *methods: str, **replaced: Any) -> Any:
     """A class that differs from an official one in its clock only."""
-    own = {"__slots__": (), "__module__": owner.__module__, "__qualname__": owner.__qualname__}
-    return type(owner)(owner.__name__, (owner,), {**own, **_copies(owner, *methods, **others)})
+    body = {"__slots__": (), "__module__": owner.__module__, "__qualname__": owner.__qualname__}
+    return type(owner)(owner.__name__, (owner,), {**body, **_copies(owner, *methods, **replaced)})
 
 
-def _bind(holder: Any, methods: dict[str, FunctionType]) -> None:
-    for name, method in methods.items():
-        setattr(holder, name, MethodType(method, holder))
+class MonotonicConnection(AsyncoreConnection):
+    """An official connection that takes the time of its last read from the monotonic clock.
 
-
-class SteadyConnection(AsyncoreConnection):
-    """An official connection that keeps the time of its last read by the monotonic clock.
-
-    Whoever writes notes the time of the last write.
+    Subclasses that write have to do the same for the last write.
     """
 
     (handle_read,) = _copies(AsyncoreConnection, "handle_read").values()
 
 
 class MonotonicNearCache(NearCache):
-    """An official near cache whose entries expire by the monotonic clock. When it was made is for people."""
+    """An official near cache whose entries expire by the monotonic clock."""
 
     __getitem__, __setitem__ = _copies(
         NearCache,
@@ -161,7 +155,7 @@ class MonotonicNearCache(NearCache):
 
 
 class MonotonicTransaction(Transaction):
-    """An official transaction whose timeout runs by the monotonic clock."""
+    """An official transaction whose timeout is measured by the monotonic clock."""
 
     _began = 0.0  # monotonic seconds
 

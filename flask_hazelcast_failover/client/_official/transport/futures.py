@@ -1,21 +1,38 @@
-"""A future that costs little while nobody waits for it: there may be tens of thousands at once."""
+"""A future that needs little memory, and a wait for official futures with a deadline."""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any
 
 from hazelcast.future import Future
 
-__all__ = ["LightFuture"]
+__all__ = ["LightFuture", "wait_for_all"]
+
+
+def wait_for_all(futures: Collection[Future[Any]], deadline: float, grace: float = math.inf) -> None:
+    """Wait until all futures are done; the official client can only wait for each of them without a limit.
+
+    :param deadline: when to stop waiting, monotonic seconds
+    :param grace: how long to wait at most after the latest one was done, seconds
+    """
+    done = threading.Semaphore(0)
+    for future in futures:
+        future.add_done_callback(lambda _: done.release())
+    for _ in futures:
+        if not done.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return
+        deadline = min(deadline, time.monotonic() + grace)
 
 
 class LightFuture(Future[Any]):
-    """An official future that makes its lock only for who waits.
+    """An official future without a condition of its own: an app with many listeners has tens of thousands.
 
-    Without a lock of its own: each step on its list is one that no other thread comes into.
+    It needs no lock either: each of its steps on the list of callbacks is atomic.
     """
 
     _is_done = False
@@ -25,12 +42,12 @@ class LightFuture(Future[Any]):
 
     def set_result(self, result: Any) -> None:
         self._result = result
-        self._end()
+        self._complete()
 
     def set_exception(self, exception: Exception, traceback: TracebackType | None = None) -> None:
         self._exception = exception
         self._traceback = traceback
-        self._end()
+        self._complete()
 
     def result(self) -> Any:
         self._wait()
@@ -52,14 +69,14 @@ class LightFuture(Future[Any]):
     def add_done_callback(self, callback: Callable[[Future[Any]], Any]) -> None:
         self._callbacks.append(callback)
         if self._is_done:
-            self._call_back()
+            self._run_callbacks()
 
-    def _end(self) -> None:
+    def _complete(self) -> None:
         self._is_done = True
-        self._call_back()
+        self._run_callbacks()
 
-    def _call_back(self) -> None:
-        """Call each callback once, whoever comes first: who adds one while the future ends does this too."""
+    def _run_callbacks(self) -> None:
+        """Run each callback once, also when one is added on another thread at this moment."""
         while True:
             try:
                 callback = self._callbacks.pop(0)
@@ -71,6 +88,6 @@ class LightFuture(Future[Any]):
         if self._is_done:
             return
         self._reactor_check()  # type: ignore[no-untyped-call]
-        ended = threading.Event()
-        self.add_done_callback(lambda _: ended.set())
-        ended.wait()
+        done = threading.Event()
+        self.add_done_callback(lambda _: done.set())
+        done.wait()

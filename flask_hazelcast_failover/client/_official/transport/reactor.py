@@ -1,4 +1,4 @@
-"""The official client's reactor: its thread, which must never wait, its waker, which gets stuck, and its tick."""
+"""Patches of the official client's reactor: its waker, its loop, its reader of frames, its thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from hazelcast.future import Future
 
-from flask_hazelcast_failover.client._official.transport.clock import now, use_monotonic_timers
+from flask_hazelcast_failover.client._official.transport.clock import now
 from flask_hazelcast_failover.client._official.transport.traffic import MeasuredConnection
 from flask_hazelcast_failover.client._official.versions import unsupported_version
 
@@ -33,20 +33,20 @@ __all__ = [
     "without_waiting",
 ]
 
-# How long a reactor sleeps at most with nothing to do, and as long as the official one while it ends, seconds.
-_LONGEST_SLEEP, _TICK = 0.1, 0.01
-# How many bytes that were read a reader may keep.
-_KEPT = 1 << 20
-# What a turn of the reactor may take until the rest counts as time in which it did not run, seconds.
-_LONGEST_TURN = 1.5 * _LONGEST_SLEEP
+# How long an idle reactor sleeps at most, seconds; and while it shuts down, as long as the official one.
+_MAX_SLEEP, _SHUTDOWN_SLEEP = 0.1, 0.01
+# How many bytes a reader may keep after they were read.
+_MAX_CONSUMED = 1 << 20
+# How much of one turn of the loop counts as time in which the reactor ran, seconds.
+_MAX_TURN = 1.5 * _MAX_SLEEP
 
 
 def fix_waker_race(reactor: Any) -> None:
-    """Keep the reactor's waker from getting stuck.
+    """Fix a race in which the reactor's waker gets stuck.
 
-    The official one marks itself asleep before it empties its pipe; a wake-up in between is emptied
-    with the rest, and every later call waits for the reactor's 10 ms tick. Emptying first is safe:
-    the reactor asks every connection for something to write once the pipe was read.
+    The official ``_PipedWaker.handle_read`` clears ``awake`` before it empties the pipe. A wake-up in between is
+    lost, and from then on every call waits for the reactor's 10 ms tick. Here the pipe is emptied first, which is
+    safe: after reading the pipe the reactor asks every connection whether it has something to write.
     """
     waker = _piped_waker(reactor)
     if waker is None:
@@ -65,39 +65,38 @@ def fix_waker_race(reactor: Any) -> None:
 
 
 def sleep_until_event(reactor: Any) -> None:
-    """Have the reactor sleep until something comes, instead of looking a hundred times a second.
+    """Have the reactor sleep until there is an event or a timer.
 
-    An app keeps a connection to each of its clusters all the time, in every process. Needs a waker that was
-    put right: then a wake-up is never lost, and the tick finds nothing that a wake-up did not say.
+    The official one polls a hundred times a second, for each cluster and in every worker. Needs ``fix_waker_race``, so
+    that no wake-up is lost, and timers that use the monotonic clock.
     """
     if _piped_waker(reactor) is None:
         return
-    use_monotonic_timers(reactor)
     loop = reactor._loop
     add_timer, shut_down = loop.add_timer, loop.shutdown
-    longest = _LONGEST_SLEEP
+    max_sleep = _MAX_SLEEP
 
     def run_loop() -> None:
-        pause = longest
+        timeout = max_sleep
         if loop._new_timers:
-            pause = 0.0
+            timeout = 0.0
         elif loop._timers:
-            pause = min(pause, max(0.0, loop._timers[0][0] - now()))
-        asyncore.loop(timeout=pause, use_poll=True, map=reactor.map, count=1)
+            timeout = min(timeout, max(0.0, loop._timers[0][0] - now()))
+        asyncore.loop(timeout=timeout, use_poll=True, map=reactor.map, count=1)
 
     def wake() -> None:
-        if loop._is_live:  # else its pipe may be closed, and the number be another file's
+        if loop._is_live:  # else the pipe may be closed, and its number reused for another file
             loop.wake_loop()
 
     def add_and_wake(delay: float, callback: Callable[[], object]) -> Any:
         timer = add_timer(delay, callback)
-        if delay < _LONGEST_SLEEP:
+        if delay < _MAX_SLEEP:
             wake()
         return timer
 
     def wake_and_shut_down() -> None:
-        nonlocal longest
-        longest = _TICK
+        nonlocal max_sleep
+        max_sleep = _SHUTDOWN_SLEEP
         wake()
         shut_down()
 
@@ -105,42 +104,41 @@ def sleep_until_event(reactor: Any) -> None:
 
 
 class ReactorClock:
-    """Seconds in which a reactor ran: none in which the process was stopped, or the reactor busy with one thing.
+    """A clock that runs only while the reactor does: not while the process is stopped or one callback blocks.
 
-    Whoever waits for bytes may count no other time: nothing could be read in it.
+    A timeout for an answer has to use it, since no answer can be read while the reactor does not run.
     """
 
     def __init__(self, reactor: Any) -> None:
-        # What had run before this turn, and when the turn began. Replaced as a whole by the reactor's thread.
+        # The clock's time when the current turn of the loop began, and when that was. Replaced as a whole by the
+        # reactor's thread.
         self._turn = (0.0, now())
         loop = reactor._loop
         run_loop = loop.run_loop
 
         def run_turn() -> None:
-            ran, began = self._turn
-            begins = now()
-            self._turn = ran + min(begins - began, _LONGEST_TURN), begins
+            self._turn = self.now(), now()
             run_loop()
 
         loop.run_loop = run_turn
 
     def now(self) -> float:
-        """The reactor's own time."""
+        """The time of this clock, seconds."""
         ran, began = self._turn
-        return ran + min(now() - began, _LONGEST_TURN)
+        return ran + min(now() - began, _MAX_TURN)
 
 
 def _piped_waker(reactor: Any) -> Any | None:
-    """The reactor's waker; none for the loop without wake-ups and for the one of Windows."""
+    """The reactor's waker if it has a pipe: not on Windows, nor where the official client falls back to polling."""
     waker = getattr(reactor._loop, "waker", None)
     return waker if hasattr(waker, "_read_fd") else None
 
 
 class CheckedReader(_Reader):
-    """The official reader of frames with two faults put right.
+    """The official ``_Reader`` without two faults.
 
-    It goes round in circles at a frame that claims to be shorter than its header, and keeps all that it has read for as
-    long as each read ends within a message, as in a flood of events.
+    The official one loops forever at a frame shorter than its header; here that is an error. And it keeps all bytes that
+    it has read for as long as each read ends within a message, as under many events; here it frees them.
     """
 
     def __init__(self, builder: Any) -> None:
@@ -148,8 +146,8 @@ class CheckedReader(_Reader):
 
     def process(self) -> None:
         super().process()  # type: ignore[no-untyped-call]
-        # What is left is moved only when there is less of it than what that frees.
-        if self._bytes_read > max(_KEPT, self.length):
+        # Only when that frees more than it copies.
+        if self._bytes_read > max(_MAX_CONSUMED, self.length):
             rest = self._buf.getbuffer()[self._bytes_read : self._bytes_written].tobytes()
             self._buf = io.BytesIO()
             self._buf.write(rest)
@@ -161,25 +159,25 @@ class CheckedReader(_Reader):
             raise ValueError("a frame shorter than its own header came: this is no Hazelcast member")
 
 
-class _CarefulConnection(MeasuredConnection):
+class _CheckedConnection(MeasuredConnection):
     def create_socket(self, *kind: Any) -> None:
-        self._reader = CheckedReader(self._builder)  # here, since nothing can be read before
+        self._reader = CheckedReader(self._builder)  # nothing is read before this
         super().create_socket(*kind)
 
 
 def use_checked_reader(reactor: Any) -> None:
-    """Close a connection over which garbage comes, instead of reading it for ever."""
-    reactor.connection_factory = partial(_CarefulConnection, reactor)
+    """Have new connections use ``CheckedReader``, and count their traffic."""
+    reactor.connection_factory = partial(_CheckedConnection, reactor)
 
 
 def is_reactor_thread() -> bool:
-    """Whether the calling thread is one of the official client's, which must never wait."""
+    """Whether the calling thread is an official client's reactor, which must never block."""
     return hasattr(Future._threading_locals, "is_reactor_thread")
 
 
 @contextlib.contextmanager
 def without_waiting() -> Iterator[None]:
-    """Treat the calling thread as one of the official client's, where waiting for a future raises."""
+    """Treat the calling thread as a reactor's, where waiting for a future raises instead of blocking."""
     flags: Any = Future._threading_locals
     if is_reactor_thread():
         yield
@@ -192,6 +190,9 @@ def without_waiting() -> Iterator[None]:
 
 
 def support_late_gevent_patch() -> None:
-    """Greenlets may come after the import, as in gunicorn's workers: then not all of them are the reactor."""
+    """Make the official mark of reactor threads greenlet-local if gevent patched after the import, as under gunicorn.
+
+    Otherwise every greenlet counts as the reactor.
+    """
     if type(Future._threading_locals) is not threading.local:
         Future._threading_locals = threading.local()

@@ -1,4 +1,4 @@
-"""What has gone over a connection: bytes that came, bytes that the kernel took, bytes that the peer acknowledged."""
+"""Connections that count their traffic: bytes received, sent to the kernel, and acknowledged by the peer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 import sys
 from typing import Any
 
-from flask_hazelcast_failover.client._official.transport.clock import SteadyConnection, now
+from flask_hazelcast_failover.client._official.transport.clock import MonotonicConnection, now
 from flask_hazelcast_failover.client._official.versions import unsupported_version
 
 try:
@@ -22,25 +22,25 @@ except ImportError:  # no Unix
 else:
     _SIOCOUTQ = termios.TIOCOUTQ  # of a socket it is the same number
 
-__all__ = ["MeasuredConnection", "TrackedMessage", "excuse_uploads"]
+__all__ = ["MeasuredConnection", "TrackedMessage", "allow_slow_uploads"]
 
-# How long a member that takes a connection has to answer the authentication, seconds.
-_AUTHENTICATION = 5.0
-# Elsewhere the request has other meanings.
-_KERNEL_TELLS = sys.platform == "linux" and _SIOCOUTQ != 0
+# How long a member may take to answer the authentication, seconds.
+_AUTHENTICATION_TIMEOUT = 5.0
+# On other systems the request has another meaning.
+_HAS_SIOCOUTQ = sys.platform == "linux" and _SIOCOUTQ != 0
 
 
 class TrackedMessage(bytearray):
-    """An outgoing message of which it is known where in the stream it ends.
+    """An outgoing message that knows where in the connection's stream it ends.
 
-    ``end`` is ``None`` until the message is handed to the kernel; written once, by the reactor's thread.
+    ``end``: ``None`` until the message is passed to the kernel. Written once, by the reactor's thread.
     """
 
     end: int | None = None
 
 
-class MeasuredConnection(SteadyConnection):
-    """An official connection that counts. The counters belong to the reactor's thread; others only read them."""
+class MeasuredConnection(MonotonicConnection):
+    """An official connection with counters. The reactor's thread writes them, others only read."""
 
     received = 0
     sent = 0
@@ -48,27 +48,27 @@ class MeasuredConnection(SteadyConnection):
 
     def handle_connect(self) -> None:
         super().handle_connect()  # type: ignore[no-untyped-call]
-        self._reactor.add_timer(_AUTHENTICATION, self._close_unless_authenticated)
+        self._reactor.add_timer(_AUTHENTICATION_TIMEOUT, self._close_unless_authenticated)
 
     def _close_unless_authenticated(self) -> None:
-        """The official client waits without end, and asks a member whose answer is missing never again."""
+        """The official client waits without a limit, and does not try this member again meanwhile."""
         if self.live and self.remote_uuid is None:
             self.close_connection("Not authenticated in time", None)  # type: ignore[no-untyped-call]
 
     def acknowledged(self) -> int:
-        """How many bytes of the stream the peer's kernel has; where the system cannot say, how many ours took.
+        """How many bytes of the stream the peer's kernel has; on systems other than Linux, how many ours has taken.
 
-        Of a TLS connection it is too few rather than too many: the kernel counts what encryption adds.
+        Too low for TLS, never too high: the kernel's queue includes the overhead of the encryption.
         """
         sent = self.sent
-        if not _KERNEL_TELLS:
+        if not _HAS_SIOCOUTQ:
             return sent
         try:
-            answer = fcntl.ioctl(self.socket.fileno(), _SIOCOUTQ, b"\0\0\0\0")  # type: ignore[union-attr]
-            (waiting,) = struct.unpack("i", answer)
+            queued = fcntl.ioctl(self.socket.fileno(), _SIOCOUTQ, b"\0\0\0\0")  # type: ignore[union-attr]
+            (unacknowledged,) = struct.unpack("i", queued)
         except (OSError, ValueError):  # closed meanwhile
             return sent
-        return max(0, sent - int(waiting))
+        return max(0, sent - int(unacknowledged))
 
     def recv(self, buffer_size: int) -> bytes:
         data: bytes = super().recv(buffer_size)
@@ -90,11 +90,11 @@ class MeasuredConnection(SteadyConnection):
         self._reactor.bytes_sent += sent
         self.sent += sent
         if sent < len(data):
-            # No copy: a large message would be copied once for each piece that the kernel takes.
+            # A view, or a large message would be copied for each piece that the kernel takes.
             self._write_queue.appendleft(memoryview(data)[sent:])
 
     def _next_bytes(self) -> Any:
-        """Take messages off the queue, as many as the kernel may take at once."""
+        """Take as many messages off the queue as the kernel may take at once."""
         queue, batch, length = self._write_queue, [], 0
         while queue and length < self.send_buffer_size:
             message = queue.popleft()
@@ -105,19 +105,22 @@ class MeasuredConnection(SteadyConnection):
         return batch[0] if len(batch) == 1 else b"".join(batch)
 
     def is_uploading(self) -> bool:
-        """Whether the peer has taken bytes since this was asked last, and has more to take."""
+        """Whether the peer has acknowledged bytes since the last call, and has not acknowledged all."""
         acknowledged, before = self.acknowledged(), self._acknowledged_before
         self._acknowledged_before = acknowledged
         return acknowledged > before and (bool(self._write_queue) or acknowledged < self.sent)
 
 
-def excuse_uploads(heartbeats: Any) -> None:
-    """Have heartbeats not end a connection over which nothing comes because a slow upload goes on."""
+def allow_slow_uploads(heartbeats: Any) -> None:
+    """Keep connections open while an upload makes progress.
+
+    The official ``_HeartbeatManager`` closes them: during a slow upload nothing comes back.
+    """
     official = heartbeats._check_connection
 
-    def check(moment: float, connection: MeasuredConnection) -> None:
+    def check(now: float, connection: MeasuredConnection) -> None:
         if connection.is_uploading():
-            connection.last_read_time = moment  # type: ignore[assignment]
-        official(moment, connection)
+            connection.last_read_time = now  # type: ignore[assignment]
+        official(now, connection)
 
     heartbeats._check_connection = check

@@ -1,0 +1,66 @@
+"""Opens one official client on a thread; can be cancelled at any time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from hazelcast.config import Config
+
+from flask_hazelcast_failover.client._identity import ClientIdentity
+from flask_hazelcast_failover.client._official.official_client import OfficialClient
+from flask_hazelcast_failover.client._official.versions import UnsupportedVersion
+
+__all__ = ["Opening"]
+
+
+class Opening:
+    """The opening of one official client.
+
+    :param config: for the client
+    :param former: the identity that the client takes over, if there is one
+    :param on_done: called with this opening, on its thread, once the client is open or ``error`` is set
+    """
+
+    def __init__(
+        self, config: Config, former: ClientIdentity | None, on_done: Callable[[Opening], None]
+    ) -> None:
+        # Created before its constructor runs, which blocks, so that it can be abandoned meanwhile.
+        self.client: OfficialClient = OfficialClient.__new__(OfficialClient)
+        self.client.former = former
+        self.error: str | None = None
+        self.is_unsupported = False
+        self._config = config
+        self._on_done = on_done
+        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-open", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> threading.Thread:
+        """Close the client, open or not, on another thread, and return that."""
+        thread = threading.Thread(target=self._cancel, name="hazelcast-failover-close", daemon=True)
+        thread.start()
+        return thread
+
+    def _run(self) -> None:
+        try:
+            self.client.__init__(self._config)  # type: ignore[misc]
+        except Exception as error:
+            self.error = _message_of(error)
+            self.is_unsupported = isinstance(error, UnsupportedVersion)
+        self._on_done(self)
+
+    def _cancel(self) -> None:
+        if self.is_unsupported:
+            self.client.close_waker()
+            return
+        self.client.abandon()
+        self._thread.join()
+        self.client.abandon()  # again, for parts that the constructor has created since
+
+
+def _message_of(error: Exception) -> str:
+    """The message of an error. Some of the official client's raise when they are converted to text."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__
