@@ -12,8 +12,9 @@ import pytest
 
 from flask_hazelcast_failover import ClusterChanged
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_at, client_on
 from tests.support.relay import Relay
-from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
 
 # A delay of the relay is no reason to lose the cluster.
@@ -102,7 +103,7 @@ def test_locks_under_load(blue: LocalCluster) -> None:
                     locked.unlock("k")
                     turns[number] += 1
 
-            users = [Outcome(functools.partial(use, number)) for number in range(len(turns))]
+            users = [BackgroundCall(functools.partial(use, number)) for number in range(len(turns))]
             for _ in range(3):
                 goal = min(turns) + 3
                 eventually(functools.partial(reached, turns, goal))

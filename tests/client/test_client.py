@@ -220,7 +220,7 @@ def test_the_status_of_a_client_on_the_move(blue: LocalCluster, green: LocalClus
 def test_the_failover_view_follows_the_client_and_cannot_be_changed(
     blue: LocalCluster, green: LocalCluster
 ) -> None:
-    with client_on(blue, green) as client:
+    with client_on(blue, green, try_count=3) as client:
         view = client.failover
         assert view is client.failover
         assert (view.current_cluster_index, view.get_current_cluster().label) == (0, "blue")

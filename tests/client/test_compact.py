@@ -10,7 +10,7 @@ from hazelcast.serialization.api import CompactReader, CompactSerializer, Compac
 
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support.switching import client_on
+from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 

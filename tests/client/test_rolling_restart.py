@@ -12,9 +12,9 @@ from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.client.api.test_listeners import KINDS, Heard
 from tests.conftest import StartCluster
+from tests.support.clients import client_on
 from tests.support.faults import Load, Recorder, cluster_of
 from tests.support.operations import reaches
-from tests.support.switching import client_on
 from tests.support.waiting import eventually
 
 # Members move their partitions away before they end, and say whether each partition has its backup.

@@ -10,9 +10,9 @@ from flask_hazelcast_failover.testing import LocalCluster
 from tests.client.api.test_listeners import Heard
 from tests.client.test_rolling_restart import hear_each_event_once
 from tests.conftest import StartCluster
+from tests.support.clients import client_on
 from tests.support.faults import Recorder, cluster_of
 from tests.support.operations import reaches
-from tests.support.switching import client_on
 from tests.support.waiting import eventually
 
 # A member that is silent for five seconds is put out; one that finds itself alone looks for the others every second.

@@ -11,9 +11,9 @@ import pytest
 
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, free_port
+from tests.support.calls import BackgroundCall
 from tests.support.clients import client_threads
 from tests.support.relay import Relay
-from tests.support.switching import Outcome
 from tests.support.waiting import eventually
 
 
@@ -55,7 +55,7 @@ def test_a_wish_made_during_a_start_that_fails_ends_as_the_start_does() -> None:
         config = FailoverConfig(try_count=1)
         config.add_cluster("blue", [address])
         client = HazelcastClient(config, connect_timeout=0.5)
-        starting, wishing = Outcome(client.start), Outcome(client.reset)
+        starting, wishing = BackgroundCall(client.start), BackgroundCall(client.reset)
         for outcome in (starting, wishing):
             assert isinstance(outcome.wait().error, ClientOfflineException), outcome.error
             assert "timed out" in str(outcome.error)

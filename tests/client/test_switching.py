@@ -19,10 +19,10 @@ from flask_hazelcast_failover import (
 from flask_hazelcast_failover.client.events import ClusterConnected, ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.clients import client_on
 from tests.support.fair_time import fair_time
 from tests.support.faults import Load, Offers, cluster_of, connected_to, relayed
 from tests.support.relay import Relay
-from tests.support.switching import client_on
 from tests.support.waiting import eventually
 
 

@@ -7,7 +7,7 @@ import time
 from flask_hazelcast_failover._fleet.initial_placement import InitialPlacement, preferred_label
 from flask_hazelcast_failover._fleet.records import Desired, OrderSource, WorkerRecord, by_majority, for_all
 from flask_hazelcast_failover._fleet.store import StoreSnapshot
-from tests.support.switching import Outcome
+from tests.support.calls import BackgroundCall
 from tests.support.waiting import takes_less
 
 
@@ -29,7 +29,7 @@ def seconds_held_up(by: InitialPlacement) -> float:
 
 def test_a_cluster_that_has_just_come_back_waits_for_the_word_of_another() -> None:
     both = newcomer()
-    empty = Outcome(lambda: both.hear("blue", None))
+    empty = BackgroundCall(lambda: both.hear("blue", None))
     assert both.hear("green", "green") == "green"
     assert empty.wait().result == "green"
 
@@ -37,7 +37,7 @@ def test_a_cluster_that_has_just_come_back_waits_for_the_word_of_another() -> No
 def test_nobody_waits_once_all_have_spoken() -> None:
     def both_speak() -> None:
         both = newcomer()
-        first = Outcome(lambda: both.hear("blue", None))
+        first = BackgroundCall(lambda: both.hear("blue", None))
         assert both.hear("green", None) is None
         assert first.wait().result is None
 

@@ -17,7 +17,7 @@ from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 __all__ = [
-    "QUICK",
+    "TOLERANT",
     "WATCHFUL",
     "Load",
     "Offers",
@@ -29,7 +29,7 @@ __all__ = [
     "relayed",
 ]
 
-QUICK: dict[str, Any] = {
+TOLERANT: dict[str, Any] = {
     "try_count": 1,
     "retry_delay": 0.02,
     "connect_timeout": 3.0,
@@ -87,7 +87,7 @@ def connected_to(
     failover = FailoverConfig()
     for name, members in addresses.items():
         failover.add_cluster(name, members, known_members=False)
-    client = HazelcastClient(failover, **{**QUICK, **options})
+    client = HazelcastClient(failover, **{**TOLERANT, **options})
     told = Recorder(client)
     with client:
         yield client, told

@@ -10,9 +10,9 @@ import pytest
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.clients import QUICK
+from tests.support.clients import client_on as moving_client_on
 from tests.support.relay import Relay
-from tests.support.switching import QUICK
-from tests.support.switching import client_on as moving_client_on
 from tests.support.waiting import eventually
 
 TIMES = 100

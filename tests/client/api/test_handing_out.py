@@ -13,10 +13,9 @@ from hazelcast.core import DistributedObjectEventType
 
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, free_port
-from tests.support.clients import client_threads
+from tests.support.clients import client_at, client_on, client_threads
 from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
-from tests.support.switching import client_at, client_on
 from tests.support.waiting import eventually
 
 CREATED, DESTROYED = DistributedObjectEventType.CREATED, DistributedObjectEventType.DESTROYED

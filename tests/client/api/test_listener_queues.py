@@ -16,7 +16,7 @@ from hazelcast.serialization.api import CompactReader, CompactSerializer, Compac
 
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.client.api.test_listeners import KINDS
-from tests.support.switching import client_on
+from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 LOGGER = "flask_hazelcast_failover.listeners"

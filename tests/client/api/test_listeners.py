@@ -13,9 +13,10 @@ from hazelcast.predicate import true as any_entry
 
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_on
 from tests.support.fair_time import fair_time
 from tests.support.operations import reaches
-from tests.support.switching import Outcome, client_on
 from tests.support.waiting import eventually
 
 Add = Callable[[Any, Callable[[Any], None]], Any]
@@ -274,7 +275,7 @@ def test_listeners_added_during_switches_are_not_lost(blue: LocalCluster, green:
                 heard[number] = []
                 topic.add_listener(heard[number].append)
 
-        adding = Outcome(add_many)
+        adding = BackgroundCall(add_many)
         for label in ("green", "blue") * 5:
             client.switch_to(label)
         stop.set()

@@ -16,10 +16,11 @@ from flask_hazelcast_failover.client._official.transport.clock import steady_met
 from flask_hazelcast_failover.client._official.versions import _USED
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_at, client_on
 from tests.support.clock import HOUR, set_clock
 from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
-from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
 
 # Whatever else reads the wall clock in the official client is told by these.
@@ -159,7 +160,7 @@ def test_invocation_timeout_is_as_long_as_it_says(
         official = official_of(client)
         official._invocation_service._should_retry = lambda *_: True
         locks = official.get_map("clock-locks").blocking()
-        unlocking = Outcome(lambda: locks.unlock("nobody's"))
+        unlocking = BackgroundCall(lambda: locks.unlock("nobody's"))
         set_clock(monkeypatch, by)
         began = time.monotonic()
         assert isinstance(unlocking.wait().error, OperationTimeoutError)
@@ -177,7 +178,7 @@ def test_a_backup_that_does_not_answer_is_waited_for_as_long_as_ever(
         key = eventually(lambda: [n for n in range(1, 100) if is_at(client, n, cluster.addresses[0])])[0]
         numbers.set(key, 0)
         cluster.members[1].freeze()
-        setting = Outcome(lambda: numbers.set(key, 1))
+        setting = BackgroundCall(lambda: numbers.set(key, 1))
         pending = official_of(client)._invocation_service._pending
         eventually(lambda: any(invocation.pending_response for invocation in list(pending.values())))
         set_clock(monkeypatch, by)

@@ -14,11 +14,11 @@ from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.client.events import ClusterLost
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.calls import BackgroundCall
 from tests.support.fair_time import fair_time
 from tests.support.faults import Recorder, cluster_of
 from tests.support.protocol_relay import CHECK, PING, ProtocolRelay, Rule, answering_error, dropping
 from tests.support.relay import Relay
-from tests.support.switching import Outcome
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
@@ -76,7 +76,7 @@ class TestABusyConnection:
             values = client.get_map("busy-downloads").blocking()
             values.set("k", bytearray(4 * MIB))
             relay.limit(down=4 * MIB)
-            reading = [Outcome(lambda: [values.get("k") for _ in range(2)]) for _ in range(2)]
+            reading = [BackgroundCall(lambda: [values.get("k") for _ in range(2)]) for _ in range(2)]
             for one in reading:
                 assert [len(value) for value in one.wait(60).result] == [4 * MIB] * 2
             assert stays(client, told)
@@ -127,7 +127,7 @@ class TestADeadClusterIsSeen:
             values = client.get_map("dead-download").blocking()
             values.set("k", bytearray(12 * MIB))
             relay.limit(down=4 * MIB)
-            reading = Outcome(lambda: values.get("k"))
+            reading = BackgroundCall(lambda: values.get("k"))
             connection = next(iter(client._route.link.client._connection_manager.active_connections.values()))
             seen = connection.received
             eventually(lambda: connection.received > seen + 4 * MIB)
@@ -181,7 +181,7 @@ class TestADeadClusterIsSeen:
                     values.set(local[0], bytearray(50_000))
 
             blue.freeze(1)
-            loading = Outcome(load)
+            loading = BackgroundCall(load)
             eventually(lambda: cluster_of(client, "blue").impaired, 5.0)
             assert stays(client, told)
             blue.freeze(2)
