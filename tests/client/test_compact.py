@@ -88,7 +88,7 @@ class Futures:
 
 @pytest.mark.parametrize("calls", [Blocking, Futures])
 @pytest.mark.parametrize("leave", [switch, lose])
-def test_schemas_follow(
+def test_schemas_follow_the_client(
     pair: tuple[LocalCluster, LocalCluster], leave: Leave, calls: Any, compact: Options
 ) -> None:
     """A class that was written before a switch is written and read after it, by clients that are new there too."""
@@ -117,7 +117,7 @@ def test_schemas_after_a_restart(start_cluster: StartCluster, compact: Options) 
             assert Blocking(fresh).get("k") == ASSAM
 
 
-def test_schemas_of_others(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
+def test_schemas_of_other_clients(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
     """What others have written on the next cluster is read there by a client that has never written its class."""
     blue, green = pair
     with client_on(blue, green, **compact) as client, client_on(green, **compact) as other:
@@ -128,7 +128,7 @@ def test_schemas_of_others(pair: tuple[LocalCluster, LocalCluster], compact: Opt
         assert teas.get("k") == SENCHA
 
 
-def test_a_schema_under_way(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
+def test_a_loss_while_a_schema_is_sent(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
     """A write whose schema was on its way to a cluster that dies goes to the next one, schema and all."""
     blue, green = pair
     with client_on(blue, green, **compact) as client:
@@ -141,7 +141,9 @@ def test_a_schema_under_way(pair: tuple[LocalCluster, LocalCluster], compact: Op
         assert (client.status().current_cluster, teas.get("k").result()) == ("green", SENCHA)
 
 
-def test_compact_everywhere(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
+def test_compact_values_in_other_structures(
+    pair: tuple[LocalCluster, LocalCluster], compact: Options
+) -> None:
     """After a switch Compact values are queried, queued, published and heard."""
     blue, green = pair
     with client_on(blue, green, **compact) as client:

@@ -143,7 +143,7 @@ def test_1000_operations_and_100_listeners_leave_nothing_behind(blue: LocalClust
         users.destroy()
 
 
-def test_clients_that_come_and_go_leave_nothing_behind(blue: LocalCluster, green: LocalCluster) -> None:
+def test_20_clients_leave_nothing_behind(blue: LocalCluster, green: LocalCluster) -> None:
     def come_and_go(times: int) -> None:
         for _ in range(times):
             with client_on(blue, green) as client:

@@ -55,7 +55,7 @@ def is_beyond(client: HazelcastClient, epoch: int) -> Callable[[], bool]:
 
 
 class TestNothingReachable:
-    def test_calls_fail_in_milliseconds_and_the_client_recovers_by_itself(
+    def test_calls_fail_in_milliseconds_until_a_cluster_is_back(
         self, blue: LocalCluster, green: LocalCluster
     ) -> None:
         with relayed(blue, green) as (client, told, relays):
@@ -80,7 +80,7 @@ class TestNothingReachable:
             eventually(lambda: cluster_of(client, "blue").state == "standby", 2.0)
             assert client.status().current_cluster == "green", "nobody asked for a failback"
 
-    def test_the_best_of_those_that_come_back_together_is_taken(
+    def test_of_clusters_back_together_the_first_is_used(
         self, blue: LocalCluster, green: LocalCluster
     ) -> None:
         with relayed(blue, green) as (client, _, relays):
@@ -92,7 +92,7 @@ class TestNothingReachable:
                     relay.resume()
                 eventually(is_on(client, "blue"), 2.0)
 
-    def test_a_client_that_never_had_a_connection_goes_on_trying(self, blue: LocalCluster) -> None:
+    def test_a_client_that_was_never_connected_keeps_trying(self, blue: LocalCluster) -> None:
         with Relay(blue.addresses[0]) as relay:
             relay.refuse()
             config = ClientConfig.from_dict({"cluster_name": "blue", "cluster_members": [relay.address]})
@@ -112,14 +112,14 @@ class TestNothingReachable:
             finally:
                 client.shutdown()
 
-    def test_an_absent_cluster_is_tried_every_half_second_at_most(self) -> None:
+    def test_an_absent_cluster_is_tried_every_half_second(self) -> None:
         with Peer(hanging_up) as peer:
             times = background_attempts(peer, 8)
         pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
         assert all(0.2 < pause < 0.5 + 0.3 for pause in pauses), pauses
         assert max(pauses) - min(pauses) > 0.01, "jittered"
 
-    def test_a_refusing_cluster_is_tried_less_and_less_often(self, blue: LocalCluster) -> None:
+    def test_a_cluster_that_refuses_is_tried_with_backoff(self, blue: LocalCluster) -> None:
         welcome = recorded_welcome(blue.addresses[0], "blue")
         with Peer(after_authenticating(with_status(welcome, 1))) as peer:
             times = background_attempts(peer, 4)
@@ -128,9 +128,8 @@ class TestNothingReachable:
         assert 0.9 < second < 2.3
         assert 1.9 < third < 4.3
 
-    def test_one_refusing_address_does_not_slow_the_search_for_a_cluster_that_is_absent_elsewhere(
-        self, blue: LocalCluster
-    ) -> None:
+    def test_one_refusing_address_of_several_causes_no_backoff(self, blue: LocalCluster) -> None:
+        """The cluster may come back at another address."""
         welcome = recorded_welcome(blue.addresses[0], "blue")
         with Peer(after_authenticating(with_status(welcome, 1))) as peer:
             times = background_attempts(peer, 6, f"127.0.0.1:{free_port()}")
@@ -169,7 +168,7 @@ sys.stdin.readline()
 """
 
 
-def test_many_clients_that_wait_for_one_returning_member_do_not_storm_it(
+def test_200_waiting_clients_do_not_overload_a_returning_member(
     start_cluster: StartCluster,
 ) -> None:
     processes, clients = 4, 50
@@ -223,7 +222,7 @@ def count_connections(relay: Relay) -> Callable[[], Counter[int]]:
 
 
 class TestWhatComesBackChanged:
-    def test_the_same_address_with_a_new_cluster_id_is_shown_as_restarted(
+    def test_a_new_cluster_id_at_the_same_address_is_a_restart(
         self, pair: tuple[LocalCluster, LocalCluster]
     ) -> None:
         blue, green = pair
@@ -242,9 +241,7 @@ class TestWhatComesBackChanged:
             assert not cluster_of(client, "blue").restarted, "whoever resets has seen it"
             assert client.status().epoch == 3
 
-    def test_a_lone_cluster_that_restarts_is_reconnected_in_a_new_epoch(
-        self, start_cluster: StartCluster
-    ) -> None:
+    def test_a_restart_of_the_only_cluster_begins_a_new_epoch(self, start_cluster: StartCluster) -> None:
         blue = start_cluster("blue")
         with connected_to({"blue": blue.addresses}) as (client, told):
             numbers: Any = client.get_map("faults").blocking()
@@ -257,7 +254,7 @@ class TestWhatComesBackChanged:
             assert cluster_of(client, "blue").restarted
             assert not told.of(ClusterSwitched)
 
-    def test_another_partition_count_on_the_standby_and_on_the_same_address(
+    def test_another_partition_count_elsewhere_or_at_the_same_address(
         self, start_cluster: StartCluster, green: LocalCluster
     ) -> None:
         small = start_cluster("blue", partition_count=11)
@@ -277,7 +274,7 @@ class TestWhatComesBackChanged:
                 client.reset()
                 write_and_read(numbers)
 
-    def test_members_restarted_one_by_one_are_no_loss(self, start_cluster: StartCluster) -> None:
+    def test_a_rolling_restart_is_no_loss(self, start_cluster: StartCluster) -> None:
         blue = start_cluster("blue", members=2)
         with connected_to({"blue": blue.addresses}, health_check_failures=20) as (client, told):
             numbers: Any = client.get_map("recovery-rolling").blocking()
@@ -321,7 +318,7 @@ def member_at(client: HazelcastClient, address: str) -> object:
 
 
 class TestTheWrongMoment:
-    def test_a_cluster_that_returns_in_the_middle_of_the_search_is_taken(
+    def test_a_cluster_that_is_back_during_the_search_is_used(
         self, blue: LocalCluster, green: LocalCluster
     ) -> None:
         # Blue is away for less time than its three tries take, and green is there all the while.
@@ -333,7 +330,7 @@ class TestTheWrongMoment:
             assert not told.of(ClusterSwitched)
             assert client.status().epoch == 2
 
-    def test_a_cluster_that_returns_in_the_middle_of_a_switch_does_not_change_where_it_leads(
+    def test_a_cluster_that_is_back_during_a_switch_does_not_stop_it(
         self, blue: LocalCluster, green: LocalCluster
     ) -> None:
         options = {"standby": "cold", "health_check_interval": 0, "connect_timeout": 5.0}
@@ -358,7 +355,7 @@ class TestTheWrongMoment:
             assert load.errors == []
             eventually(lambda: len(told.of(ClusterSwitched)) == 5)
 
-    def test_both_lost_within_a_millisecond_and_back(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_both_lost_at_once_and_back(self, blue: LocalCluster, green: LocalCluster) -> None:
         with relayed(blue, green) as (client, told, relays):
             for _ in range(5):
                 for relay in relays:
@@ -369,9 +366,10 @@ class TestTheWrongMoment:
                 )
             assert not told.of(ClustersExhausted)
 
-    def test_flapping_twenty_times_loses_no_repeatable_operation_and_leaves_nothing_behind(
+    def test_20_losses_and_failbacks_fail_no_repeatable_operation(
         self, blue: LocalCluster, green: LocalCluster
     ) -> None:
+        """No thread and no connection stays."""
         with relayed(blue, green, try_count=3) as (client, _, relays):
             client.get_map("recovery-flapping").blocking().size()
             before = {thread.name for thread in threading.enumerate()}

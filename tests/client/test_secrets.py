@@ -62,7 +62,7 @@ def secret_options(tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["password", "token", "passphrase"])
-def test_a_client_never_tells_a_secret(
+def test_a_client_that_is_refused_reveals_no_secret(
     blue: LocalCluster, log: pytest.LogCaptureFixture, tmp_path: Path, kind: str
 ) -> None:
     options = secret_options(tmp_path)[kind]
@@ -97,7 +97,7 @@ def test_a_client_never_tells_a_secret(
         assert not told(one), one
 
 
-def test_a_client_that_is_let_in_never_tells_a_secret(
+def test_a_connected_client_reveals_no_secret(
     blue: LocalCluster, green: LocalCluster, log: pytest.LogCaptureFixture
 ) -> None:
     config = FailoverConfig()
@@ -127,13 +127,13 @@ def test_a_client_that_is_let_in_never_tells_a_secret(
         lambda: Options.from_mapping({"client_options": [TOKEN]}),
     ],
 )
-def test_a_mistake_in_the_configuration_tells_no_secret(mistake: Any) -> None:
+def test_errors_of_the_configuration_reveal_no_secret(mistake: Any) -> None:
     with pytest.raises((TypeError, ValueError)) as raised:
         mistake()
     assert not told(raised.value)
 
 
-def test_an_app_tells_no_secret(log: pytest.LogCaptureFixture) -> None:
+def test_an_app_reveals_no_secret(log: pytest.LogCaptureFixture) -> None:
     app = Flask("shop")
     app.config["HAZELCAST_FAILOVER_CLUSTERS"] = [f"hazelcast://blue@127.0.0.1:{free_port()}"]
     app.config["HAZELCAST_FAILOVER_CLIENT_OPTIONS"] = {"creds_username": "app", "creds_password": PASSWORD}

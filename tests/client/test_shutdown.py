@@ -23,7 +23,7 @@ def absent_client(**options: object) -> HazelcastClient:
     return HazelcastClient(config, **options)
 
 
-def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: LocalCluster) -> None:
+def test_no_call_works_after_shutdown(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         users: Any = client.get_map("shutdown").blocking()
         users.size()
@@ -52,7 +52,7 @@ def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: Local
     assert client_threads() == []
 
 
-def test_everybody_who_shuts_down_at_the_same_time_returns_when_it_is_done(blue: LocalCluster) -> None:
+def test_concurrent_shutdowns_all_return_when_it_is_done(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         left: list[list[str]] = []
 
@@ -68,7 +68,7 @@ def test_everybody_who_shuts_down_at_the_same_time_returns_when_it_is_done(blue:
         assert left == [[]] * 8
 
 
-def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster) -> None:
+def test_pending_operations_end_at_shutdown(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         queue: Any = client.get_queue("shutdown")
         queue.clear().result()
@@ -93,16 +93,14 @@ def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster
             future.result()
 
 
-def test_a_switch_that_is_asked_for_at_the_very_end_is_answered(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_a_switch_requested_during_shutdown_fails(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         client._engine.stop(5)  # what shutdown() in another thread does after switch_to() looked
         with pytest.raises(HazelcastClientNotActiveError):
             client.switch_to("green")
 
 
-def test_nothing_opens_a_client_again_that_was_shut_down(blue: LocalCluster) -> None:
+def test_a_link_published_after_shutdown_is_not_used(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         users: Any = client.get_map("shutdown").blocking()
         users.size()
@@ -140,7 +138,7 @@ def by_callback(client: HazelcastClient, shut_down: Callable[..., None]) -> None
 
 
 @pytest.mark.parametrize("way", [by_listener, by_subscriber, by_lifecycle_listener, by_callback])
-def test_a_client_can_be_shut_down_from_its_own_threads(
+def test_shutdown_from_the_clients_own_threads(
     blue: LocalCluster, green: LocalCluster, way: Callable[..., None]
 ) -> None:
     took: list[float] = []
@@ -158,7 +156,7 @@ def test_a_client_can_be_shut_down_from_its_own_threads(
         eventually(lambda: client_threads() == [])
 
 
-def test_shutting_down_does_not_wait_for_a_listener_that_never_returns(blue: LocalCluster) -> None:
+def test_shutdown_does_not_wait_for_a_blocked_listener(blue: LocalCluster) -> None:
     let_go = threading.Event()
     with client_on(blue) as client:
         users: Any = client.get_map("shutdown-listener").blocking()
@@ -179,7 +177,7 @@ def test_shutting_down_does_not_wait_for_a_listener_that_never_returns(blue: Loc
         eventually(lambda: client_threads() == [])
 
 
-def test_a_client_that_was_never_used_is_shut_down_without_a_connection() -> None:
+def test_shutdown_of_an_unused_client_does_not_connect() -> None:
     events: list[Event] = []
     client = absent_client()
     client.subscribe(events.append)

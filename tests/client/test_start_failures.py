@@ -23,7 +23,7 @@ def socket_that_is_silent() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_start_that_fails_leaves_no_thread_and_can_be_made_again(
+def test_a_failed_start_leaves_no_thread_and_can_be_repeated(
     start_cluster: Callable[..., LocalCluster],
 ) -> None:
     blue = start_cluster("blue")
@@ -50,7 +50,7 @@ def test_a_start_that_fails_leaves_no_thread_and_can_be_made_again(
     assert client_threads() == []
 
 
-def test_a_wish_made_during_a_start_that_fails_ends_as_the_start_does() -> None:
+def test_a_reset_during_a_failing_start_fails_with_it() -> None:
     with socket_that_is_silent() as address:
         config = FailoverConfig(try_count=1)
         config.add_cluster("blue", [address])
@@ -61,7 +61,7 @@ def test_a_wish_made_during_a_start_that_fails_ends_as_the_start_does() -> None:
             assert "timed out" in str(outcome.error)
 
 
-def test_a_start_that_fails_at_a_silent_peer_leaves_no_thread(blue: LocalCluster) -> None:
+def test_a_start_that_times_out_leaves_no_thread(blue: LocalCluster) -> None:
     with Relay(blue.addresses[0]) as silent:
         silent.freeze()
         config = FailoverConfig(try_count=1)
@@ -72,7 +72,7 @@ def test_a_start_that_fails_at_a_silent_peer_leaves_no_thread(blue: LocalCluster
         eventually(lambda: client_threads() == [], within=1)
 
 
-def test_whoever_waits_for_a_start_that_fails_fails_with_it() -> None:
+def test_operations_during_a_failing_start_fail_with_it() -> None:
     with socket_that_is_silent() as address:
         config = FailoverConfig(try_count=1)
         config.add_cluster("blue", [address])
@@ -101,7 +101,7 @@ def test_whoever_waits_for_a_start_that_fails_fails_with_it() -> None:
         client.shutdown()
 
 
-def test_a_first_use_that_fails_leaves_the_client_trying(start_cluster: Callable[..., LocalCluster]) -> None:
+def test_after_a_failed_first_use_the_client_keeps_trying(start_cluster: Callable[..., LocalCluster]) -> None:
     blue = start_cluster("blue")
     blue.kill()
     config = FailoverConfig(try_count=1)
@@ -120,7 +120,7 @@ def test_a_first_use_that_fails_leaves_the_client_trying(start_cluster: Callable
     client.shutdown()
 
 
-def test_a_cluster_that_was_passed_over_says_why(green: LocalCluster) -> None:
+def test_a_cluster_that_was_skipped_has_the_reason(green: LocalCluster) -> None:
     """A start that lands on the second cluster has the reason of the first, though its attempt is still under way."""
     with socket_that_is_silent() as blue:
         failover = FailoverConfig()

@@ -30,7 +30,7 @@ def is_on(client: HazelcastClient, label: str) -> Callable[[], bool]:
     return lambda: client.status().current_cluster == label
 
 
-def test_a_cluster_that_is_shut_down_in_order_under_load_fails_nothing(
+def test_an_orderly_shutdown_of_a_cluster_fails_no_operation(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     blue, green = pair
@@ -44,7 +44,7 @@ def test_a_cluster_that_is_shut_down_in_order_under_load_fails_nothing(
         eventually(lambda: [event.current for event in told.of(ClusterSwitched)] == ["green"])
 
 
-def test_a_member_that_is_shut_down_in_order_under_load_is_no_loss(start_cluster: StartCluster) -> None:
+def test_an_orderly_shutdown_of_one_member_is_no_loss(start_cluster: StartCluster) -> None:
     blue = start_cluster("blue", members=2)
     with connected_to({"blue": blue.addresses}, operation_timeout=20.0) as (client, told):
         with Load(client, "switching-leaves") as load:
@@ -57,9 +57,7 @@ def test_a_member_that_is_shut_down_in_order_under_load_is_no_loss(start_cluster
 
 
 @pytest.mark.parametrize("standby", ["hot", "cold"])
-def test_switches_under_load_do_once_what_may_not_be_done_twice(
-    standby: str, blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_switches_under_load_run_offers_once(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with connected_to(addresses, standby=standby) as (client, _):
         load = Offers(client, "switching-offers")
@@ -82,7 +80,7 @@ def test_switches_under_load_do_once_what_may_not_be_done_twice(
 
 
 @pytest.mark.parametrize("standby", ["hot", "cold"])
-def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
+def test_switches_under_load_fail_no_operation(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with connected_to(addresses, standby=standby, repeat="none") as (client, told):
         with Load(client, "switching-load", threads=8) as load:
@@ -106,9 +104,7 @@ def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, gree
             eventually(lambda: cluster_of(client, "green").state == "idle")
 
 
-def test_a_proxy_that_comes_into_use_is_made_on_the_standbys_beforehand(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_proxies_are_made_on_standbys_before_a_switch(blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with connected_to(addresses) as (client, _):
         eventually(lambda: cluster_of(client, "green").state == "standby")
@@ -121,7 +117,7 @@ def test_a_proxy_that_comes_into_use_is_made_on_the_standbys_beforehand(
 
 
 @pytest.mark.parametrize("with_listener", [False, True])
-def test_a_target_that_no_longer_answers_is_refused_and_nothing_changes(
+def test_a_switch_to_a_frozen_target_fails_and_changes_nothing(
     with_listener: bool, blue: LocalCluster, green: LocalCluster
 ) -> None:
     with relayed(blue, green, health_check_interval=0, connect_timeout=0.5) as (client, told, relays):
@@ -144,7 +140,7 @@ def test_a_target_that_no_longer_answers_is_refused_and_nothing_changes(
 
 
 @pytest.mark.parametrize("way", ["on purpose", "by a loss"])
-def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
+def test_a_target_with_a_minority_of_frozen_members_is_used(
     way: str, blue: LocalCluster, start_cluster: StartCluster
 ) -> None:
     three = start_cluster("three", members=3)
@@ -181,7 +177,7 @@ def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
             eventually(lambda: sorted(heard) == list(range(50)), 10.0)
 
 
-def test_a_switch_to_where_the_client_is_does_nothing(blue: LocalCluster, green: LocalCluster) -> None:
+def test_a_switch_to_the_current_cluster_does_nothing(blue: LocalCluster, green: LocalCluster) -> None:
     with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, _):
         client.switch_to("blue")
         client.reset()
@@ -189,9 +185,8 @@ def test_a_switch_to_where_the_client_is_does_nothing(blue: LocalCluster, green:
         assert client.status().history == ()
 
 
-def test_a_blocked_take_keeps_drain_timeout_and_steals_no_item_later(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_a_blocked_take_ends_after_drain_timeout(blue: LocalCluster, green: LocalCluster) -> None:
+    """It takes no item later."""
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with connected_to(addresses, drain_timeout=1.5) as (client, _):
         queue: Any = client.get_queue("switching-take").blocking()
@@ -219,7 +214,7 @@ def test_a_blocked_take_keeps_drain_timeout_and_steals_no_item_later(
         assert queue.poll() == "an item"
 
 
-def test_operations_in_flight_finish_where_they_are(blue: LocalCluster, green: LocalCluster) -> None:
+def test_operations_in_flight_finish_on_their_cluster(blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with (
         connected_to(addresses, drain_timeout=5.0) as (client, _),
@@ -240,7 +235,7 @@ def test_operations_in_flight_finish_where_they_are(blue: LocalCluster, green: L
 
 
 class TestATargetThatCannotBeReached:
-    def test_nothing_has_changed(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_a_failed_switch_changes_nothing(self, blue: LocalCluster, green: LocalCluster) -> None:
         with relayed(blue, green, try_count=2) as (client, told, relays):
             relays[1].refuse()
             eventually(lambda: cluster_of(client, "green").state == "down")
@@ -254,7 +249,7 @@ class TestATargetThatCannotBeReached:
             assert before.state == after.state == "connected"
             assert not told.of(ClusterSwitched)
 
-    def test_one_that_is_back_a_moment_later_is_taken(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_a_target_that_is_back_meanwhile_is_used(self, blue: LocalCluster, green: LocalCluster) -> None:
         with relayed(blue, green, try_count=20, retry_delay=0.1) as (client, _, relays):
             relays[1].refuse()
             eventually(lambda: cluster_of(client, "green").state == "down")
@@ -272,7 +267,7 @@ class TestATargetThatCannotBeReached:
                 client.switch_to(1)  # type: ignore[arg-type]
 
 
-def test_many_threads_that_switch_at_once_are_served_in_turn(blue: LocalCluster, green: LocalCluster) -> None:
+def test_concurrent_switches_run_one_after_the_other(blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with connected_to(addresses) as (client, told):
         eventually(lambda: cluster_of(client, "green").state == "standby")
@@ -299,7 +294,7 @@ def test_many_threads_that_switch_at_once_are_served_in_turn(blue: LocalCluster,
         assert [switch.epoch for switch in switches] == list(range(2, len(switches) + 2))
 
 
-def test_a_switch_whose_target_dies_on_the_way_leaves_the_client_where_it_is(
+def test_a_switch_whose_target_freezes_meanwhile_changes_nothing(
     blue: LocalCluster, green: LocalCluster
 ) -> None:
     with relayed(blue, green, standby="cold", health_check_interval=0) as (client, _, relays):
@@ -309,7 +304,7 @@ def test_a_switch_whose_target_dies_on_the_way_leaves_the_client_where_it_is(
         assert (client.status().current_cluster, client.status().epoch) == ("blue", 1)
 
 
-def test_a_switch_from_a_cluster_that_dies_meanwhile(blue: LocalCluster, green: LocalCluster) -> None:
+def test_a_switch_from_a_cluster_that_is_lost_meanwhile(blue: LocalCluster, green: LocalCluster) -> None:
     with relayed(blue, green, standby="cold", health_check_interval=0, connect_timeout=5.0) as (
         client,
         told,
@@ -326,7 +321,7 @@ def test_a_switch_from_a_cluster_that_dies_meanwhile(blue: LocalCluster, green: 
         eventually(lambda: [event.cluster for event in told.of(ClusterConnected)] == ["blue", "green"])
 
 
-def test_wishes_end_with_the_client(blue: LocalCluster, green: LocalCluster) -> None:
+def test_a_pending_switch_fails_at_shutdown(blue: LocalCluster, green: LocalCluster) -> None:
     with relayed(blue, green, standby="cold", health_check_interval=0, connect_timeout=20.0) as (
         client,
         _,

@@ -160,7 +160,7 @@ def visitor(shop: Command) -> Visitor:
     return visitor
 
 
-def test_the_buttons_kill_the_primary_restart_it_and_bring_the_shop_back(visitor: Visitor) -> None:
+def test_buttons_kill_and_restart_the_primary_and_fail_back(visitor: Visitor) -> None:
     visitor.post("/cart", product="sencha", by="2")
     page = visitor.post("/demo/kill/blue")
     assert "Cluster blue was killed." in page and cluster_of(page) == "green" and "Restart blue" in page
@@ -172,14 +172,14 @@ def test_the_buttons_kill_the_primary_restart_it_and_bring_the_shop_back(visitor
     assert {cluster_of(visitor.get()) for _ in range(20)} == {"blue"}
 
 
-def test_a_kill_that_no_page_of_the_shop_asked_for_is_refused(visitor: Visitor) -> None:
+def test_a_kill_without_the_token_of_a_page_is_refused(visitor: Visitor) -> None:
     assert refused(f"{visitor.url}/demo/kill/blue", b"") == 400
     assert refused(f"{visitor.url}/demo/kill/blue", b"form_token=guessed") == 400
     assert refused(f"{visitor.url}/demo/kill/blue") == 405
     assert "Kill blue" in visitor.get()
 
 
-def test_what_is_printed_opens_the_admin_routes(shop: Command, visitor: Visitor) -> None:
+def test_the_printed_curl_commands_work(shop: Command, visitor: Visitor) -> None:
     for what in ("Status", "Health", "Metrics", "Back to blue", "To green"):
         line = shop.shows(rf"{what}\s+(curl (?:.*\\\n)?.*)")
         with urllib.request.urlopen(as_curl_reads(line), timeout=15) as answer:
@@ -188,8 +188,8 @@ def test_what_is_printed_opens_the_admin_routes(shop: Command, visitor: Visitor)
     assert refused(f"{visitor.url}/hazelcast/status") == 401
 
 
-def test_the_printed_command_needs_a_shell_only(shop: Command, visitor: Visitor) -> None:
-    """What is printed for a shell shows and moves the shop with nothing that a machine may lack."""
+def test_the_printed_shell_commands_work(shop: Command, visitor: Visitor) -> None:
+    """They show and move the shop with nothing but a shell."""
     lines = shop.shows(r"From a shell\s+(export .*\n.*)")
     assert re.search(r"blue.*active", in_a_shell(lines))
     in_a_shell(lines.replace("hazelcast status", "hazelcast switch green"))
@@ -224,13 +224,13 @@ def test_four_processes_serve_the_shop(shop: Command, visitor: Visitor) -> None:
     assert len(gunicorn) == 5  # and the one that watches over them
 
 
-def test_the_token_is_in_no_line_of_the_log(shop: Command, visitor: Visitor) -> None:
+def test_the_admin_token_is_not_logged(shop: Command, visitor: Visitor) -> None:
     visitor.get()
     log = shop.printed.partition("Ctrl-C stops everything")[2]
     assert "connected to blue" in log and shop.shows(r"Admin token\s+(\S+)") not in log
 
 
-def test_nothing_is_left_of_the_shop_when_its_process_is_killed() -> None:
+def test_no_process_outlives_a_killed_shop() -> None:
     with running("example_app", "--no-demo", "--port", "0") as command:
         visitor = Visitor(command.shows(r"The shop\s+(http://127.0.0.1:\d+)/"))
         assert "Kill" not in visitor.get()
@@ -242,7 +242,7 @@ def test_nothing_is_left_of_the_shop_when_its_process_is_killed() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_each_signal_to_stop_is_obeyed_once_and_does_not_interrupt_the_tidying_up(
+def test_a_second_signal_does_not_interrupt_the_clean_up(
     number: signal.Signals,
 ) -> None:
     script = f"""
@@ -263,7 +263,7 @@ except Stopped:
 
 
 @pytest.mark.timeout(120)
-def test_the_demo_shows_a_kill_under_load_without_a_failed_request() -> None:
+def test_the_demo_prints_a_kill_without_a_failed_request() -> None:
     with running("example_app.demo") as command:
         command.shows("requests/s")
         family = command.family()
@@ -278,7 +278,7 @@ def test_the_demo_shows_a_kill_under_load_without_a_failed_request() -> None:
     assert order[0] == "blue" and order[-1] == "blue" and "green" in order
 
 
-def test_the_demo_fails_if_one_request_did(
+def test_the_demo_fails_if_one_request_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     visits = [Visit(1.0, 0.1, "blue"), Visit(2.0, 0.4, None, failure="/cart: HTTP Error 500")]
@@ -290,7 +290,7 @@ def test_the_demo_fails_if_one_request_did(
     assert "/cart: HTTP Error 500" in printed
 
 
-def test_a_visitor_who_finds_no_shop_counts_a_failed_request() -> None:
+def test_a_shopper_counts_a_refused_connection_as_a_failure() -> None:
     visits: queue.Queue[Visit] = queue.Queue()
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -301,7 +301,7 @@ def test_a_visitor_who_finds_no_shop_counts_a_failed_request() -> None:
     assert visit.failure and "/" in visit.failure and not shopper.is_alive()
 
 
-def test_orders_are_taken_only_from_those_who_know_the_secret() -> None:
+def test_commands_need_the_secret() -> None:
     def explode() -> str:
         raise ValueError("no Java")
 

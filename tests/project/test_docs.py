@@ -41,7 +41,7 @@ class Block(NamedTuple):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_says_what_it_is(page: Path) -> None:
+def test_every_code_block_has_a_known_language(page: Path) -> None:
     known = {block.language for block in _blocks(page) if not block.language.startswith("{")}
     assert known <= LANGUAGES
 
@@ -83,7 +83,7 @@ def _check_what_it_made(names: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_yaml_is_sound_and_configures_clusters_that_exist(page: Path) -> None:
+def test_yaml_parses_and_configures_clusters(page: Path) -> None:
     for block in _blocks(page):
         if block.language == "yaml":
             for document in yaml.safe_load_all(block.code):

@@ -18,9 +18,7 @@ def told(short_of_cores: float) -> str:
     )
 
 
-def test_a_time_in_which_something_waits_for_a_core_counts_a_third(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_short_of_cores_counts_a_third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = tmp_path / "cpu"
     monkeypatch.setattr(clock, "_PRESSURE", kernel)
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: 1000.0))
@@ -32,7 +30,7 @@ def test_a_time_in_which_something_waits_for_a_core_counts_a_third(
     assert fair_time() - before == pytest.approx(10.0 - 6.0 * 2 / 3)
 
 
-def test_where_the_kernel_does_not_count_that_it_is_the_usual_clock(
+def test_without_pressure_information_it_is_the_monotonic_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock, "_PRESSURE", tmp_path / "missing")

@@ -45,7 +45,7 @@ def said(connection: socket.socket, text: bytes) -> bytes:
     return connection.recv(1024)
 
 
-def test_what_comes_in_goes_out_whole(echo: str) -> None:
+def test_all_bytes_are_relayed(echo: str) -> None:
     sent = bytes(range(256)) * 20_000
     received = bytearray()
     with Relay(echo) as relay, dial(relay) as near:
@@ -65,7 +65,7 @@ def test_the_end_of_one_side_ends_the_other(echo: str) -> None:
         eventually(lambda: relay.link_count == 0)
 
 
-def test_cut_resets_what_is_open_and_lets_new_ones_in(echo: str) -> None:
+def test_cut_resets_open_links_and_accepts_new_ones(echo: str) -> None:
     with Relay(echo) as relay, dial(relay) as near:
         said(near, b"hello")
         relay.cut()
@@ -75,7 +75,7 @@ def test_cut_resets_what_is_open_and_lets_new_ones_in(echo: str) -> None:
             assert said(again, b"again") == b"again"
 
 
-def test_refuse_turns_new_ones_away_until_resume(echo: str) -> None:
+def test_refuse_refuses_new_links_until_resume(echo: str) -> None:
     with Relay(echo) as relay:
         relay.refuse()
         with pytest.raises(ConnectionRefusedError):
@@ -110,7 +110,7 @@ def test_a_frozen_link_can_be_cut(echo: str) -> None:
             near.recv(1)
 
 
-def test_delay_holds_each_direction_back(echo: str) -> None:
+def test_delay_delays_each_direction(echo: str) -> None:
     with Relay(echo) as relay, dial(relay) as near:
         said(near, b"hello")
         relay.delay(0.1)
@@ -121,7 +121,7 @@ def test_delay_holds_each_direction_back(echo: str) -> None:
         assert said(near, b"quick") == b"quick"
 
 
-def test_a_target_that_is_gone_resets_the_caller() -> None:
+def test_without_a_target_the_caller_is_reset() -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         target = f"127.0.0.1:{nobody.getsockname()[1]}"
     with Relay(target) as relay, pytest.raises(ConnectionResetError), dial(relay) as near:

@@ -121,7 +121,7 @@ class TestABusyConnection:
 
 
 class TestADeadClusterIsSeen:
-    def test_frozen_in_the_midst_of_a_download(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_frozen_during_a_download(self, blue: LocalCluster, green: LocalCluster) -> None:
         """What has come before the freeze excuses nothing afterwards."""
         with behind_relay(blue, green) as (client, told, relay):
             values = client.get_map("dead-download").blocking()
@@ -154,7 +154,7 @@ class TestADeadClusterIsSeen:
                 one.result()
             client.get_map("dead-upload").blocking().clear()
 
-    def test_a_trickle_is_no_life(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_an_answer_at_a_trickle(self, blue: LocalCluster, green: LocalCluster) -> None:
         """An answer that comes at a thousand bytes a second keeps no cluster alive."""
         with behind_relay(blue, green) as (client, told, relay):
             values = client.get_map("dead-trickle").blocking()
@@ -265,7 +265,7 @@ class TestAnAnswerIsAnAnswer:
         )
         assert lost.endswith(f": 1 of 1 members answered pings and failed 18 health checks{error}")
 
-    def test_not_active(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_an_answer_that_the_member_is_not_active(self, blue: LocalCluster, green: LocalCluster) -> None:
         """A member that says that it is not active does not count as one that answers."""
         name = "com.hazelcast.core.HazelcastInstanceNotActiveException"
         with ProtocolRelay(blue.addresses[0]) as relay, connected(relay.address, green) as (_, told):

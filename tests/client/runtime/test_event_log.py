@@ -11,7 +11,7 @@ from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.waiting import eventually
 
 
-def test_a_failover_and_the_way_back_are_a_line_for_each_decision_with_its_figures(
+def test_a_failover_and_a_failback_log_one_line_for_each_decision(
     pair: tuple[LocalCluster, LocalCluster], caplog: pytest.LogCaptureFixture
 ) -> None:
     blue, green = pair

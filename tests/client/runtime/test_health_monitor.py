@@ -51,7 +51,7 @@ def are_owned(client: HazelcastClient) -> None:
 
 
 class TestAClusterThatNoLongerAnswers:
-    def test_a_half_open_connection_is_seen_and_left(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_a_half_open_connection_is_lost(self, blue: LocalCluster, green: LocalCluster) -> None:
         with relayed(blue, green) as (client, told, relays):
             are_owned(client)
             relays[0].freeze()
@@ -62,9 +62,10 @@ class TestAClusterThatNoLongerAnswers:
             error = cluster_of(client, "blue").last_error
             assert error is not None
 
-    def test_failed_checks_were_the_tries_so_the_switch_follows_at_once(
+    def test_failed_checks_count_as_tries(
         self, blue: LocalCluster, green: LocalCluster, caplog: pytest.LogCaptureFixture
     ) -> None:
+        """The switch follows at once, whatever try_count is."""
         with relayed(blue, green, try_count=9, retry_delay=1.0) as (client, told, relays):
             are_owned(client)
             relays[0].freeze()
@@ -90,7 +91,7 @@ class TestAClusterThatNoLongerAnswers:
             recovered = eventually(lambda: told.of(ClusterRecovered))
             assert recovered[0].downtime > switched[0].duration
 
-    def test_a_frozen_cluster_is_left_and_operations_in_flight_end_at_once(
+    def test_operations_in_flight_move_on_from_a_frozen_cluster(
         self, start_cluster: StartCluster, green: LocalCluster
     ) -> None:
         blue = start_cluster("blue")
@@ -104,9 +105,7 @@ class TestAClusterThatNoLongerAnswers:
             assert numbers.get("key") is None  # of green
             assert fair_time() - began < SEEN_WITHIN
 
-    def test_a_standby_that_no_longer_answers_is_lost_without_a_switch(
-        self, blue: LocalCluster, green: LocalCluster
-    ) -> None:
+    def test_a_frozen_standby_is_lost_without_a_switch(self, blue: LocalCluster, green: LocalCluster) -> None:
         with relayed(blue, green) as (client, told, relays):
             eventually(lambda: cluster_of(client, "green").state == "standby")
             eventually(lambda: cluster_of(client, "green").latency_ms)
@@ -128,7 +127,7 @@ class TestAClusterThatNoLongerAnswers:
 
 
 class TestSomeMembersOfMany:
-    def test_less_than_half_of_the_members_make_it_impaired_and_half_of_them_lose_it(
+    def test_half_of_the_members_lose_a_cluster_and_fewer_impair_it(
         self, start_cluster: StartCluster, green: LocalCluster
     ) -> None:
         blue = start_cluster("blue", members=3)
@@ -148,9 +147,7 @@ class TestSomeMembersOfMany:
             eventually(is_on(client, "green"), SEEN_WITHIN)
             eventually(lambda: [event.reason for event in told.of(ClusterLost)] == ["health-check"])
 
-    def test_operations_on_the_other_members_are_answered_while_one_of_three_is_frozen(
-        self, start_cluster: StartCluster
-    ) -> None:
+    def test_other_members_answer_while_one_of_three_is_frozen(self, start_cluster: StartCluster) -> None:
         three = start_cluster("three", members=3)
         with connected_to({"three": three.addresses}, operation_timeout=1.0) as (client, told):
             are_owned(client)
@@ -186,9 +183,8 @@ class TestSomeMembersOfMany:
             assert numbers.get_all(there).result() == {number: number for number in there}
             assert not told.of(ClusterLost)
 
-    def test_a_lite_member_is_watched_by_its_connection_and_no_check_leaves_a_trace(
-        self, start_cluster: StartCluster
-    ) -> None:
+    def test_lite_members_are_not_checked(self, start_cluster: StartCluster) -> None:
+        """No check creates a structure."""
         blue = start_cluster("blue", lite_members=1)
         with connected_to({"blue": blue.addresses}, health_check_timeout=2.0) as (client, told):
             are_owned(client)
@@ -201,7 +197,7 @@ class TestSomeMembersOfMany:
             blue.thaw(1)
             assert client.get_distributed_objects() == []
 
-    def test_a_client_of_one_connection_does_not_miss_lite_members(self, start_cluster: StartCluster) -> None:
+    def test_a_client_of_one_connection_needs_none_to_lite_members(self, start_cluster: StartCluster) -> None:
         blue = start_cluster("blue", lite_members=1)
         addresses = {"blue": blue.addresses[:1]}
         options: Any = {"health_check_timeout": 2.0, "client_options": {"smart_routing": False}}
@@ -212,7 +208,7 @@ class TestSomeMembersOfMany:
             assert not cluster_of(client, "blue").impaired
             assert not told.of(ClusterLost)
 
-    def test_members_that_come_are_shown_though_none_is_checked(self, start_cluster: StartCluster) -> None:
+    def test_the_number_of_members_is_shown_without_checks(self, start_cluster: StartCluster) -> None:
         blue = start_cluster("blue")
         with connected_to({"blue": blue.addresses}, health_check_interval=0) as (client, _):
             assert cluster_of(client, "blue").members == 1
@@ -242,7 +238,7 @@ class TestNoFalseAlarm:
             assert not told.of(ClusterLost)
             assert client.status().epoch == 1
 
-    def test_a_process_that_was_stopped_blames_nobody(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_a_stopped_process_loses_no_cluster(self, blue: LocalCluster, green: LocalCluster) -> None:
         # Far enough away that there always is a check and an operation in flight.
         with Relay(blue.addresses[0]) as near, Relay(green.addresses[0]) as far:
             near.delay(0.1)
@@ -258,7 +254,7 @@ class TestNoFalseAlarm:
                 assert report(process) == "blue 1 0 0", "on blue, in epoch 1, nothing lost, no call failed"
 
     @pytest.mark.parametrize(("frozen", "needed"), [((0,), 5), ((0, 1), 10)])
-    def test_two_clusters_that_fail_at_once_take_twice_as_many_failures(
+    def test_two_clusters_that_fail_at_once_need_twice_the_failures(
         self,
         blue: LocalCluster,
         green: LocalCluster,
@@ -274,9 +270,7 @@ class TestNoFalseAlarm:
         lost = next(said for record in caplog.records if (said := record.getMessage()).startswith("lost "))
         assert lost.endswith(f": 1 of 1 members failed {needed} health checks")
 
-    def test_all_clusters_frozen_at_once_are_lost_in_the_end(
-        self, blue: LocalCluster, green: LocalCluster
-    ) -> None:
+    def test_all_clusters_frozen_at_once_are_lost(self, blue: LocalCluster, green: LocalCluster) -> None:
         with relayed(blue, green) as (client, _, relays):
             eventually(lambda: all(c.latency_ms for c in client.status().clusters))
             for relay in relays:
