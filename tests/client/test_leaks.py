@@ -19,10 +19,10 @@ from tests.support.clients import client_on
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
-# Of the process, for 300 switches: one official client left behind takes more than a megabyte per ten.
+# For 300 switches. Official clients that leak take more than a megabyte for ten of them.
 MEGABYTES = 12
-# Threads that are there for a moment.
-PASSING = {
+# Threads that end soon.
+SHORT_LIVED = {
     f"hazelcast-failover-{what}"
     for what in ("attempt", "close", "drain", "goodbye", "open", "prepare", "probe")
 }
@@ -42,15 +42,15 @@ def memory() -> float:
 
 
 def clients_and_links() -> Counter[str]:
-    """What holds a connection, in use or forgotten by everybody but the garbage collector."""
+    """Objects that hold a connection, also those that only the garbage collector can reach."""
     gc.collect()
     return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, (OfficialClient, Link)))
 
 
 @contextmanager
 def nothing_left_behind(megabytes: float = MEGABYTES) -> Iterator[None]:
-    """What is done in the block leaves threads, files, connections and memory as they were."""
-    eventually(lambda: not PASSING & threads().keys(), message="what went before to be over")
+    """Assert that the block leaves threads, files, connections and memory as they were."""
+    eventually(lambda: not SHORT_LIVED & threads().keys(), message="the clients before to end")
     before = threads(), files(), memory()
     held = clients_and_links()
     yield

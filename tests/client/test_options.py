@@ -1,4 +1,4 @@
-"""Every option of a client: what it may be, what is refused, and with which words."""
+"""Every option of a client: valid values, and the errors for others."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def yes(client: object) -> bool:
     return True
 
 
-async def yes_in_a_while(client: object) -> bool:
+async def async_yes(client: object) -> bool:
     return True
 
 
@@ -147,7 +147,7 @@ def test_a_ready_check_that_cannot_be_imported_is_refused(value: str) -> None:
         Options.from_mapping({"ready_check": value})
 
 
-@pytest.mark.parametrize("value", [yes_in_a_while, f"{__name__}:yes_in_a_while"])
+@pytest.mark.parametrize("value", [async_yes, f"{__name__}:async_yes"])
 def test_a_coroutine_function_is_refused_as_a_ready_check(
     value: object,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Shutting a client down: once and for all, from any thread, in time, and with nothing left behind."""
+"""Shutting a client down: from any thread, in time, and with nothing left behind."""
 
 import threading
 import time
@@ -36,8 +36,8 @@ def test_no_call_works_after_shutdown(blue: LocalCluster, green: LocalCluster) -
         uses: list[Callable[[], object]] = [
             users.size,
             lambda: client.get_map("shutdown").size().result(),
-            lambda: client.get_map("asked for later"),
-            lambda: client.cp_subsystem.get_lock("asked for later"),
+            lambda: client.get_map("used later"),
+            lambda: client.cp_subsystem.get_lock("used later"),
             client.start,
             client.reset,
             lambda: client.switch_to("green"),
@@ -95,7 +95,7 @@ def test_pending_operations_end_at_shutdown(blue: LocalCluster) -> None:
 
 def test_a_switch_requested_during_shutdown_fails(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
-        client._engine.stop(5)  # what shutdown() in another thread does after switch_to() looked
+        client._engine.stop(5)  # as shutdown() in another thread does after switch_to() has checked
         with pytest.raises(HazelcastClientNotActiveError):
             client.switch_to("green")
 
@@ -107,7 +107,7 @@ def test_a_link_published_after_shutdown_is_not_used(blue: LocalCluster) -> None
         link = client._route.link
         assert link is not None
         client.shutdown()
-        client._route.publish(link)  # what a controller does that has just found a cluster
+        client._route.publish(link)  # as a controller does that has just connected
         with pytest.raises(HazelcastClientNotActiveError):
             users.size()
 
@@ -116,13 +116,13 @@ def by_listener(client: HazelcastClient, shut_down: Callable[..., None]) -> None
     users: Any = client.get_map("shutdown-by-listener").blocking()
     users.add_entry_listener(added_func=shut_down)
     users.delete("key")
-    # Not blocking: the listener may hear of it before the answer comes, and shut down what waits for that.
+    # Not blocking: the listener may shut the client down before the answer arrives.
     client.get_map("shutdown-by-listener").put_transient("key", 1, 60)  # type: ignore[arg-type]
 
 
 def by_subscriber(client: HazelcastClient, shut_down: Callable[..., None]) -> None:
     client.subscribe(shut_down)
-    with suppress(HazelcastClientNotActiveError):  # it may hear of something before the switch has ended
+    with suppress(HazelcastClientNotActiveError):  # an event may arrive before the switch has ended
         client.switch_to("green")
 
 
@@ -138,6 +138,7 @@ def by_callback(client: HazelcastClient, shut_down: Callable[..., None]) -> None
 
 
 @pytest.mark.parametrize("way", [by_listener, by_subscriber, by_lifecycle_listener, by_callback])
+@pytest.mark.timing
 def test_shutdown_from_the_clients_own_threads(
     blue: LocalCluster, green: LocalCluster, way: Callable[..., None]
 ) -> None:
@@ -156,15 +157,16 @@ def test_shutdown_from_the_clients_own_threads(
         eventually(lambda: client_threads() == [])
 
 
+@pytest.mark.timing
 def test_shutdown_does_not_wait_for_a_blocked_listener(blue: LocalCluster) -> None:
-    let_go = threading.Event()
+    release = threading.Event()
     with client_on(blue) as client:
         users: Any = client.get_map("shutdown-listener").blocking()
         called = threading.Event()
 
         def block(_: object) -> None:
             called.set()
-            let_go.wait(30)
+            release.wait(30)
 
         users.add_entry_listener(added_func=block)
         users.delete("key")
@@ -173,7 +175,7 @@ def test_shutdown_does_not_wait_for_a_blocked_listener(blue: LocalCluster) -> No
         began = fair_time()
         client.shutdown()
         assert fair_time() - began < 2.5
-        let_go.set()
+        release.set()
         eventually(lambda: client_threads() == [])
 
 
