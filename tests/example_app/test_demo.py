@@ -1,4 +1,4 @@
-"""The two commands of the example app: what they start, what their buttons do, and that they leave nothing behind."""
+"""The two commands of the example app: what they print and start, the buttons, and that nothing is left behind."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from example_app import demo
-from example_app.control import Channel, ControlError, give, listening
+from example_app.control import Channel, ControlError, command_server, send_command
 from example_app.shoppers import Shopper, Visit
 from tests.support.waiting import eventually
 
@@ -31,7 +31,7 @@ HOME = Path(__file__).parents[2]
 
 
 class Command:
-    """One of the two commands, running, with what it has printed so far."""
+    """One of the two commands, running, and its output so far."""
 
     def __init__(self, *arguments: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FLASK_")}
@@ -53,7 +53,7 @@ class Command:
         return "".join(self._lines)
 
     def shows(self, pattern: str, within: float = 30.0) -> str:
-        """Wait for something to be printed, and return its first group."""
+        """Wait for output that matches, and return the first group."""
 
         def look() -> re.Match[str] | None:
             found = re.search(pattern, self.printed)
@@ -72,7 +72,7 @@ class Command:
         return status
 
     def press_ctrl_c(self) -> None:
-        """Interrupt the command and all that it has started, as a terminal does."""
+        """Interrupt the command and its children, as a terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def family(self) -> list[psutil.Process]:
@@ -96,7 +96,7 @@ def running(*arguments: str) -> Iterator[Command]:
 
 
 class Visitor:
-    """A browser: keeps cookies, takes forms from pages, follows where they lead."""
+    """A browser: keeps cookies, sends the forms of pages, follows redirects."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -131,12 +131,12 @@ def cluster_of(page: str) -> str:
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Command]:
-    """The shop as `make run` starts it, for tests that leave both clusters running and in order; Ctrl-C ends it."""
+    """The shop as `make run` starts it, for tests that leave both clusters running and fail back; Ctrl-C ends it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running("example_app", "--port", str(port)) as command:
             command.shows(r"Ctrl-C stops everything")
-            assert f":{port}/" not in command.printed  # somebody else has it
+            assert f":{port}/" not in command.printed  # it is taken
             yield command
             family = command.family()
             command.press_ctrl_c()
@@ -151,12 +151,12 @@ def visitor(shop: Command) -> Visitor:
     status = urllib.request.Request(f"{visitor.url}/hazelcast/status")
     status.add_header("Authorization", f"Bearer {shop.shows(r'Admin token +(.*)')}")
 
-    def have_all_been_used() -> bool:
+    def all_were_used() -> bool:
         visitor.get()
         with urllib.request.urlopen(status, timeout=15) as answer:
             return len(json.load(answer)["fleet"]["workers"]) == 4
 
-    eventually(have_all_been_used, 15.0, "each of the four workers to have taken a request")
+    eventually(all_were_used, 15.0, "each of the four workers to have taken a request")
     return visitor
 
 
@@ -198,7 +198,7 @@ def test_the_printed_shell_commands_work(shop: Command, visitor: Visitor) -> Non
 
 
 def in_a_shell(lines: str) -> str:
-    """Return what lines print that a shell runs."""
+    """Return the output of lines that a shell runs."""
     done = subprocess.run(
         ["/bin/sh", "-c", lines], cwd=HOME, check=False, capture_output=True, text=True, timeout=30
     )
@@ -207,7 +207,7 @@ def in_a_shell(lines: str) -> str:
 
 
 def as_curl_reads(line: str) -> urllib.request.Request:
-    """Return the request that a line of curl makes: not every machine has one."""
+    """Return the request that a line of curl makes: not every machine has curl."""
     reader = argparse.ArgumentParser(exit_on_error=False)
     reader.add_argument("curl", choices=["curl"])
     reader.add_argument("-X", dest="method")
@@ -221,7 +221,7 @@ def as_curl_reads(line: str) -> urllib.request.Request:
 
 def test_four_processes_serve_the_shop(shop: Command, visitor: Visitor) -> None:
     gunicorn = [process for process in shop.family() if "gunicorn" in " ".join(process.cmdline())]
-    assert len(gunicorn) == 5  # and the one that watches over them
+    assert len(gunicorn) == 5  # and their parent
 
 
 def test_the_admin_token_is_not_logged(shop: Command, visitor: Visitor) -> None:
@@ -238,7 +238,7 @@ def test_no_process_outlives_a_killed_shop() -> None:
         command.process.kill()
         _, left = psutil.wait_procs(family, timeout=10)
     assert left == []
-    assert len(family) >= 8  # two members, gunicorn with four workers, who sees to their end
+    assert len(family) >= 8  # two members, gunicorn with four workers, the guard
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -247,19 +247,19 @@ def test_a_second_signal_does_not_interrupt_the_clean_up(
 ) -> None:
     script = f"""
 import os, time
-from example_app.ending import Stopped, stop_on_signals
+from example_app.stop_signals import Stopped, stop_on_signals
 stop_on_signals()
 try:
     os.kill(os.getpid(), {int(number)})
     time.sleep(5)
 except Stopped:
     os.kill(os.getpid(), {int(number)})
-    print("tidied up")
+    print("cleaned up")
 """
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=HOME, check=True, capture_output=True, text=True
     )
-    assert ended.stdout == "tidied up\n"
+    assert ended.stdout == "cleaned up\n"
 
 
 @pytest.mark.timeout(120)
@@ -272,8 +272,8 @@ def test_the_demo_prints_a_kill_without_a_failed_request() -> None:
     assert left == []
     served = re.findall(r"blue|green|kill -9|restarts|reset", command.printed.partition("served by")[2])
     order = [what for place, what in enumerate(served) if place == 0 or what != served[place - 1]]
-    acts = [what for what in order if what not in ("blue", "green")]
-    assert acts == ["kill -9", "restarts", "reset"]
+    steps = [what for what in order if what not in ("blue", "green")]
+    assert steps == ["kill -9", "restarts", "reset"]
     assert re.search(r"requests \d{2,}  failed 0  slowest \d+ ms\n", command.printed)
     assert order[0] == "blue" and order[-1] == "blue" and "green" in order
 
@@ -284,7 +284,7 @@ def test_the_demo_fails_if_one_request_failed(
     visits = [Visit(1.0, 0.1, "blue"), Visit(2.0, 0.4, None, failure="/cart: HTTP Error 500")]
     monkeypatch.setattr(demo, "open_shop", lambda *_: nullcontext())
     monkeypatch.setattr(demo, "stop_on_signals", lambda: None)
-    monkeypatch.setattr(demo, "_play", lambda _: visits)
+    monkeypatch.setattr(demo, "_run", lambda _: visits)
     assert demo.main() == 1
     assert "requests 2  failed 1  slowest 400 ms" in (printed := capsys.readouterr().out)
     assert "/cart: HTTP Error 500" in printed
@@ -305,14 +305,14 @@ def test_commands_need_the_secret() -> None:
     def explode() -> str:
         raise ValueError("no Java")
 
-    with listening({"running": lambda: "blue green", "kill blue": explode}) as channel:
-        assert give(channel, "running") == "blue green"
+    with command_server({"running": lambda: "blue green", "kill blue": explode}) as channel:
+        assert send_command(channel, "running") == "blue green"
         with pytest.raises(ControlError, match="no Java"):
-            give(channel, "kill blue")
-        with pytest.raises(ControlError, match="no such order: 'kill red'"):
-            give(channel, "kill red")
+            send_command(channel, "kill blue")
+        with pytest.raises(ControlError, match="no such command: 'kill red'"):
+            send_command(channel, "kill red")
         with pytest.raises(ControlError, match="secret"):
-            give(Channel(channel.port, "guessed"), "running")
+            send_command(Channel(channel.port, "guessed"), "running")
         assert channel.secret not in repr(channel)
     with pytest.raises(ControlError, match="does not answer"):
-        give(channel, "running")
+        send_command(channel, "running")

@@ -1,4 +1,4 @@
-"""The shop on real clusters: it sells no piece twice, goes on when its cluster dies, and tells its visitors no lie."""
+"""The shop on real clusters: it sells no piece twice, stays open when its cluster dies, and reports what is known."""
 
 import re
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ def shop(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[Flask]:
 
 
 @pytest.fixture(autouse=True)
-def full_shelves(request: pytest.FixtureRequest) -> None:
-    """Begin with nothing sold, for those who share the shop."""
+def _no_data(request: pytest.FixtureRequest) -> None:
+    """Delete the data of tests before, for tests that share the shop."""
     if "shop" in request.fixturenames:
         for name in ("shop-products", "shop-stock", "shop-carts"):
             with request.getfixturevalue("shop").app_context():
@@ -48,24 +48,24 @@ def full_shelves(request: pytest.FixtureRequest) -> None:
 
 
 def send(visitor: FlaskClient, path: str, **fields: object) -> TestResponse:
-    """Send a form as the pages of the shop would, and follow where it leads."""
+    """Send a form as the pages of the shop would, and follow redirects."""
     with visitor.session_transaction() as session:
         token = session.setdefault("form_token", "of this visit")
     return visitor.post(path, data=fields | {"form_token": token}, follow_redirects=True)
 
 
-def shelves() -> BlockingMap[str, int]:
+def stocks() -> BlockingMap[str, int]:
     return ext.client.get_map("shop-stock").blocking()
 
 
 def stock(shop: Flask, product: str) -> int | None:
     with shop.app_context():
-        return shelves().get(product)
+        return stocks().get(product)
 
 
 def fill(shop: Flask, product: str, pieces: int) -> None:
     with shop.app_context():
-        shelves().set(product, pieces)
+        stocks().set(product, pieces)
 
 
 def outcomes(page: TestResponse) -> list[str]:
@@ -93,9 +93,9 @@ def test_stored_stock_is_not_overwritten(shop: Flask) -> None:
 
 
 def test_the_slower_of_two_processes_does_not_overwrite_stock(shop: Flask) -> None:
-    fill(shop, "cup", 3)  # put in, and partly sold, after the slower one had looked
+    fill(shop, "cup", 3)  # stored, and partly sold, after the slower one had read
     with shop.app_context():
-        assert catalogue._put_stock_in("cup") == 3
+        assert catalogue._store_stock("cup") == 3
     assert stock(shop, "cup") == 3
 
 
@@ -168,7 +168,7 @@ def test_a_purchase_with_an_unknown_outcome_is_shown_as_unknown(
         visitor = slow_shop.test_client()
         send(visitor, "/cart", product="cup", by=1)
         counting: BlockingMap[str, int] = stocktaker.get_map("shop-stock").blocking()
-        counting.lock("cup")  # reading goes on; writing waits on the member
+        counting.lock("cup")  # reads are answered; writes wait on the member
         try:
             receipt = send(visitor, "/buy")
         finally:
@@ -183,13 +183,13 @@ def test_a_purchase_across_a_switch_is_not_made(shop: Flask, monkeypatch: pytest
     visitor = shop.test_client()
     send(visitor, "/cart", product="cup", by=1)
     with shop.app_context():
-        shelves().delete("cup")
+        stocks().delete("cup")
 
-    def move_meanwhile(name: str) -> int:
+    def switch_meanwhile(name: str) -> int:
         ext.client.switch_to("green")
         return 40
 
-    monkeypatch.setattr(catalogue, "_put_stock_in", move_meanwhile)
+    monkeypatch.setattr(catalogue, "_store_stock", switch_meanwhile)
     try:
         receipt = send(visitor, "/buy")
         monkeypatch.undo()

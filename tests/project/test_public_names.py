@@ -1,4 +1,4 @@
-"""The public names: these and no others, where the documentation says that they are."""
+"""The public names, and where they are imported from."""
 
 import inspect
 import subprocess

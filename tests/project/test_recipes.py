@@ -1,4 +1,4 @@
-"""The recipes of the documentation hold what they promise, and are as unsafe as they say."""
+"""The recipes of the documentation: what they guarantee, and what they do not."""
 
 import re
 import threading
@@ -38,7 +38,7 @@ def client(blue: LocalCluster, green: LocalCluster) -> Iterator[HazelcastClient]
 
 @pytest.fixture
 def elsewhere(green: LocalCluster) -> Iterator[HazelcastClient]:
-    """A client that was on the other cluster all along."""
+    """A client of the other cluster."""
     with client_on(green) as elsewhere:
         yield elsewhere
 
