@@ -1,4 +1,4 @@
-"""HazelcastClient: what it takes, what it shows of itself and what it says when it is used wrongly."""
+"""HazelcastClient: its arguments, what it shows of itself, and its errors."""
 
 import json
 import pickle
@@ -38,7 +38,7 @@ def config_of(*labels: str, try_count: int = 1) -> FailoverConfig:
     return config
 
 
-# What it takes.
+# Its arguments.
 
 
 def test_a_client_config_is_one_cluster(blue: LocalCluster) -> None:

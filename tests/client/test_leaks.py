@@ -118,11 +118,11 @@ def test_losses_leave_nothing_behind(blue: LocalCluster, green: LocalCluster) ->
 def test_1000_operations_and_100_listeners_leave_nothing_behind(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         users: Any = client.get_map("leaks-operations")
-        heard: list[object] = []
+        events: list[object] = []
 
         def work(operations: int, listeners: int) -> None:
             ids = [
-                users.add_entry_listener(key=0, added_func=heard.append).result() for _ in range(listeners)
+                users.add_entry_listener(key=0, added_func=events.append).result() for _ in range(listeners)
             ]
             for number in range(operations):
                 users.set(number, "x" * 100)
@@ -132,7 +132,7 @@ def test_1000_operations_and_100_listeners_leave_nothing_behind(blue: LocalClust
             assert all(users.remove_entry_listener(listener).result() for listener in ids)
             users.blocking().clear()
             eventually(lambda: not client._listener_executor._tasks)
-            heard.clear()
+            events.clear()
 
         work(1000, 100)
         link = client._route.link

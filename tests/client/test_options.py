@@ -192,15 +192,17 @@ def test_an_unknown_option_is_refused_by_the_name_the_user_gave() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "advice"),
     [
         ("async_start", True, r"decided by this client: start\(\) connects"),
         ("reconnect_mode", "ON", "decided by this client"),
         ("ssl_enabled", True, "official client's, for APP_client_options"),
     ],
 )
-def test_options_of_the_official_client_are_refused_with_advice(name: str, value: object, said: str) -> None:
-    with pytest.raises(ValueError, match=f"APP_{name} .*{said}"):
+def test_options_of_the_official_client_are_refused_with_advice(
+    name: str, value: object, advice: str
+) -> None:
+    with pytest.raises(ValueError, match=f"APP_{name} .*{advice}"):
         Options.from_mapping({name: value}, name_of=lambda name: f"APP_{name}")
 
 

@@ -27,8 +27,8 @@ NAMES = {
 
 def test_importing_the_package_starts_no_thread() -> None:
     program = "import threading, flask_hazelcast_failover, flask_hazelcast_failover.testing; print(threading.active_count())"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60.0)
-    assert said.stdout.split() == [b"1"]
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60.0)
+    assert run.stdout.split() == [b"1"]
 
 
 def test_the_package_exports_its_public_names_and_no_others() -> None:

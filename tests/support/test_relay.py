@@ -123,8 +123,8 @@ def test_delay_delays_each_direction(echo: str) -> None:
 
 
 def test_without_a_target_the_caller_is_reset() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        target = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = f"127.0.0.1:{server.getsockname()[1]}"
     with Relay(target) as relay, pytest.raises(ConnectionResetError), connect(relay) as near:
         near.recv(1)
 

@@ -32,7 +32,7 @@ def jars() -> tuple[Path, ...]:
 def assert_members_use(path: Path) -> None:
     with LocalCluster("blue") as cluster:
         mapped = Path(f"/proc/{cluster.members[0].pid}/maps")
-        if mapped.exists():  # only Linux says what a process has mapped
+        if mapped.exists():  # only Linux has it
             assert str(path) in mapped.read_text(encoding="utf-8")
 
 

@@ -262,7 +262,7 @@ class TestAnswers:
             assert not recorder.of(ClusterLost)
             eventually(lambda: recorder.of(ClusterLost), 15.0)
         lost = next(
-            said for record in caplog.records if (said := record.getMessage()).startswith("lost blue")
+            message for record in caplog.records if (message := record.getMessage()).startswith("lost blue")
         )
         assert lost.endswith(f": 1 of 1 members answered pings and failed 18 health checks{error}")
 

@@ -70,8 +70,8 @@ class TestFrozenClusters:
             switched = eventually(lambda: recorder.of(ClusterSwitched))
             assert switched[0].reason == "health-check"
         lost, gone = (
-            next(record.created for record in caplog.records if record.getMessage().startswith(said))
-            for said in ("lost blue", "switched from blue")
+            next(record.created for record in caplog.records if record.getMessage().startswith(start))
+            for start in ("lost blue", "switched from blue")
         )
         assert gone - lost < 0.3
 
@@ -270,7 +270,9 @@ class TestNoFalseAlarms:
             for index in frozen:
                 relays[index].freeze()
             eventually(lambda: recorder.of(ClusterLost))
-        lost = next(said for record in caplog.records if (said := record.getMessage()).startswith("lost "))
+        lost = next(
+            message for record in caplog.records if (message := record.getMessage()).startswith("lost ")
+        )
         assert lost.endswith(f": 1 of 1 members failed {needed} health checks")
 
     def test_all_clusters_frozen_at_once_are_lost(self, blue: LocalCluster, green: LocalCluster) -> None:
