@@ -1,1 +1,1 @@
-"""What a failover costs, measured beside the official client and others in the same run."""
+"""Benchmarks: this client beside the official one and redis-py, in the same run."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME …] [--runs N]``: print a table, each figure beside a peer in the same run."""
+"""``python -m benchmarks [NAME …] [--runs N]``: print a table of figures, each beside a peer's in the same run."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ BENCHMARKS: Mapping[str, Callable[[int], list[Row]]] = {
 
 
 def main() -> None:
-    """Run what was asked for, all of it by default."""
+    """Run the chosen benchmarks, all of them by default."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
-    parser.add_argument("--runs", type=int, default=3, help="medians are over so many runs")
-    chosen = parser.parse_args()
-    for name in chosen.names:
+    parser.add_argument("--runs", type=int, default=3, help="number of runs that medians are over")
+    arguments = parser.parse_args()
+    for name in arguments.names:
         if name not in BENCHMARKS:
             parser.error(f"there is no benchmark {name!r}; there is {', '.join(BENCHMARKS)}")
     for name in ("hazelcast", "flask_hazelcast_failover", "redis"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "MultiDBClient is an experimental")
     rows: list[Row] = []
-    for name in chosen.names or BENCHMARKS:
-        rows += BENCHMARKS[name](chosen.runs)
+    for name in arguments.names or BENCHMARKS:
+        rows += BENCHMARKS[name](arguments.runs)
     print(f"Python {platform.python_version()}, hazelcast-python-client {hazelcast.__version__},")
-    print(f"{platform.machine()}, medians over {chosen.runs} runs\n")
+    print(f"{platform.machine()}, medians over {arguments.runs} runs\n")
     print_table(rows)
 
 

@@ -1,4 +1,4 @@
-"""The least that a `get` can cost here: its bytes sent and its answer received, by threads without any client."""
+"""The minimal cost of a `get`: its bytes sent and its answer received, by threads without a client."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _MAP, _KEY = "bench", "key"
 
 @contextmanager
 def bare_get(cluster: LocalCluster) -> Iterator[Callable[[str], bytes]]:
-    """Give a function that exchanges the bytes of a `get`, on a connection of its own in each thread."""
+    """Give a function that exchanges the bytes of a `get`, on one connection for each thread."""
     request = _request(cluster)
-    own = threading.local()
-    with ExitStack() as opened:
+    local = threading.local()
+    with ExitStack() as connections:
 
         def get(_: str) -> bytes:
-            connection: socket.socket | None = getattr(own, "connection", None)
+            connection: socket.socket | None = getattr(local, "connection", None)
             if connection is None:
-                connection = own.connection = opened.enter_context(_connection(cluster))
+                connection = local.connection = connections.enter_context(_connection(cluster))
             connection.sendall(request)
             return connection.recv(4096)
 

@@ -17,7 +17,7 @@ __all__ = ["connected", "official", "pair", "until"]
 
 @contextmanager
 def pair() -> Iterator[tuple[LocalCluster, LocalCluster]]:
-    """Two running clusters."""
+    """Give two running clusters."""
     blue, green = LocalCluster("blue"), LocalCluster("green")
     start_together(blue, green)
     with blue, green:
@@ -26,7 +26,7 @@ def pair() -> Iterator[tuple[LocalCluster, LocalCluster]]:
 
 @contextmanager
 def connected(*clusters: LocalCluster, **options: Any) -> Iterator[HazelcastClient]:
-    """A client that is connected to all of these clusters, and has checked each of them."""
+    """Give a client that is connected to all of these clusters and has checked each of them."""
     config = FailoverConfig()
     for cluster in clusters:
         config.add_cluster(cluster.name, cluster.addresses)
@@ -38,7 +38,7 @@ def connected(*clusters: LocalCluster, **options: Any) -> Iterator[HazelcastClie
 
 @contextmanager
 def official(cluster: LocalCluster) -> Iterator[OfficialClient]:
-    """An official client of a cluster."""
+    """Give an official client of a cluster."""
     client = OfficialClient(cluster_name=cluster.name, cluster_members=cluster.addresses)
     try:
         yield client
@@ -51,5 +51,5 @@ def until(condition: Callable[[], object], within: float = 30.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("what the benchmark waits for did not happen")
+            raise TimeoutError(f"the condition of a benchmark was not true within {within:g} s")
         time.sleep(0.005)

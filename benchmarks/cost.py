@@ -1,4 +1,4 @@
-"""What one get costs over the official client, on the same connection."""
+"""The cost of one get beside the official client, on the same connection."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _BLOCKS, _GETS = 40, 100
 
 
 def measure(runs: int) -> list[Row]:
-    """Alternate blocks of gets through the follower and through the real proxy under it."""
+    """Alternate blocks of gets through our proxy and through the official one below it."""
     ratios, ours, theirs = [], [], []
     with pair() as (blue, green), connected(blue, green) as client:
-        follower: Any = client.get_map("bench").blocking()
-        follower.set("key", "value")
-        real: Any = client.control.connected_clusters()["blue"].get_map("bench").blocking()
+        following: Any = client.get_map("bench").blocking()
+        following.set("key", "value")
+        official: Any = client.control.connected_clusters()["blue"].get_map("bench").blocking()
         for _ in range(runs):
-            a, b = _alternating(lambda: follower.get("key"), lambda: real.get("key"))
+            a, b = _alternating(lambda: following.get("key"), lambda: official.get("key"))
             ours.append(a)
             theirs.append(b)
             ratios.append(a / b)

@@ -1,4 +1,4 @@
-"""From the death, the freezing or the leaving of a cluster to the first answer from the next."""
+"""The time from a kill, a freeze or a switch to the first answer of the next cluster."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from flask_hazelcast_failover.testing import LocalCluster
 __all__ = ["measure_freeze", "measure_graceful", "measure_kill", "measure_nothing"]
 
 _THREADS = 8
-# How long the official client is waited for, which knows one cluster only, seconds.
-_PATIENCE = 3.0
-_WARMING = 500
+# For a call of the official client, which knows one cluster only; seconds.
+_OFFICIAL_TIMEOUT = 3.0
+_WARM_UP = 500  # operations
 _TUNED = {"health_check_interval": 0.1, "health_check_timeout": 0.1, "health_check_failures": 2}
 
 
@@ -44,8 +44,8 @@ class _Load:
         for thread in self._threads:
             thread.join()
 
-    def high(self, share: float) -> float:
-        """A percentile of how long operations took."""
+    def percentile(self, share: float) -> float:
+        """Return a percentile of how long operations took."""
         took = sorted(took for _, took in self.took)
         return took[min(len(took) - 1, int(len(took) * share))]
 
@@ -62,16 +62,16 @@ class _Load:
 
 @contextlib.contextmanager
 def _warmed(client: HazelcastClient, label: str) -> Iterator[None]:
-    """Have a member do what it will be asked for, as one that has run for a while has: a JVM begins slowly."""
+    """Warm a member up with the operations of the benchmark: a JVM is slow at first."""
     shop: Any = client.control.connected_clusters()[label].get_map("bench").blocking()
-    for number in range(_WARMING):
+    for number in range(_WARM_UP):
         shop.get(number % _THREADS)
         shop.set(number % _THREADS, number)
     yield
 
 
 class _BareConnection:
-    """A connection to a member with nothing on top: when it ends is the earliest that anybody can know."""
+    """A bare TCP connection to a member: its end is the earliest time at which a loss can be noticed."""
 
     def __init__(self, cluster: LocalCluster) -> None:
         host, _, port = cluster.addresses[0].rpartition(":")
@@ -147,7 +147,7 @@ def _failover(
 
 
 def _official_after(fault: Callable[[LocalCluster], None]) -> str:
-    """What becomes of a call on an official client whose cluster is taken away."""
+    """Return what a call of an official client ends with after a fault of its cluster."""
     with pair() as (blue, _), official(blue) as client:
         shop: Any = client.get_map("bench").blocking()
         shop.get("key")
@@ -164,25 +164,29 @@ def _official_after(fault: Callable[[LocalCluster], None]) -> str:
         began = time.perf_counter()
         caller = threading.Thread(target=call)
         caller.start()
-        caller.join(_PATIENCE)
+        caller.join(_OFFICIAL_TIMEOUT)
         lasted = time.perf_counter() - began
-        end = f"{ended[0]} after {lasted * 1000:.0f} ms" if ended else f"no answer within {_PATIENCE:g} s"
+        end = (
+            f"{ended[0]} after {lasted * 1000:.0f} ms"
+            if ended
+            else f"no answer within {_OFFICIAL_TIMEOUT:g} s"
+        )
         client.shutdown()
-        blue.kill()  # what is frozen would hold up the caller's end
+        blue.kill()  # a frozen member would keep the caller waiting
         caller.join()
         return end
 
 
 def measure_graceful(runs: int) -> list[Row]:
-    """A switch and a reset under load, beside the same load without."""
+    """Switches under load, beside the same load without switches."""
     quiet, usual, moving, arrived, failed = [], [], [], [], 0
     with pair() as (blue, green), connected(blue, green) as client:
         shop: Any = client.get_map("bench").blocking()
         for _ in range(runs):
             with _Load(client, _THREADS) as load:
                 time.sleep(1.5)
-            quiet.append(load.high(0.999))
-            usual.append(load.high(0.5))
+            quiet.append(load.percentile(0.999))
+            usual.append(load.percentile(0.5))
             with _Load(client, _THREADS) as load:
                 for label in ("green", "blue") * 3:
                     began = time.perf_counter()
@@ -190,7 +194,7 @@ def measure_graceful(runs: int) -> list[Row]:
                     shop.get("key")
                     arrived.append(time.perf_counter() - began)
                     time.sleep(0.25)
-            moving.append(load.high(0.999))
+            moving.append(load.percentile(0.999))
             failed += len(load.errors)
     ratio = median(moving) / median(quiet)
     return [
@@ -210,7 +214,7 @@ def measure_graceful(runs: int) -> list[Row]:
 
 
 def measure_nothing(runs: int) -> list[Row]:
-    """No cluster at all, and one that comes back."""
+    """No cluster reachable, and one that comes back."""
     calls, back = [], []
     for _ in range(runs):
         with pair() as (blue, green), connected(blue, green, try_count=1) as client:

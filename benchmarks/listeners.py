@@ -1,4 +1,4 @@
-"""Ten thousand listeners: from the death of a cluster to the first answer from the next, where all of them hear."""
+"""Ten thousand listeners: from a kill to the first answer of the next cluster, where all of them receive events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LISTENERS = 10_000
 
 
 def measure(runs: int) -> list[Row]:
-    """On one map, and spread over many."""
+    """With all listeners on one map, and spread over many."""
     return [_killed(runs, maps) for maps in (1, 1000)]
 
 
@@ -25,8 +25,8 @@ def _killed(runs: int, maps: int) -> Row:
     took, own, members, registered = [], [], [], []
     for _ in range(runs):
         with pair() as (blue, green), connected(blue, green) as client:
-            heard: list[Any] = []
-            _add(client, maps, heard)
+            received: list[Any] = []
+            _add(client, maps, received)
             until(lambda: len(client.control.connected_clusters()) == 2)
             own_before, member_before = time.process_time(), _cpu(green)
             began = time.perf_counter()
@@ -35,7 +35,7 @@ def _killed(runs: int, maps: int) -> Row:
             took.append(time.perf_counter() - began)
             own.append(time.process_time() - own_before)
             members.append(_cpu(green) - member_before)
-            until(lambda: len(heard) == _LISTENERS // maps)  # noqa: B023
+            until(lambda: len(received) == _LISTENERS // maps)  # noqa: B023
             with official(green) as bare:
                 began = time.perf_counter()
                 _add(bare, maps, [])
@@ -49,15 +49,15 @@ def _killed(runs: int, maps: int) -> Row:
     )
 
 
-def _add(client: Any, maps: int, heard: list[Any]) -> None:
+def _add(client: Any, maps: int, received: list[Any]) -> None:
     entries = [client.get_map(f"bench {number}") for number in range(maps)]
-    adding = [entries[n % maps].add_entry_listener(added_func=heard.append) for n in range(_LISTENERS)]
+    adding = [entries[n % maps].add_entry_listener(added_func=received.append) for n in range(_LISTENERS)]
     for future in adding:
         future.result()
 
 
 def _set(client: Any) -> None:
-    """The first operation that succeeds; one that waits for longer than it may is done again."""
+    """Run an operation, again after a time-out, until it succeeds."""
     entries = client.get_map("bench 0").blocking()
     deadline = time.monotonic() + 60
     while True:
@@ -71,10 +71,10 @@ def _set(client: Any) -> None:
 
 
 def _cpu(cluster: LocalCluster) -> float:
-    """Processor time that a cluster's first member has used, seconds; 0 where the system does not tell."""
+    """Return the seconds of processor time of a cluster's first member; 0 where there is no /proc."""
     try:
-        said = Path(f"/proc/{cluster.members[0].pid}/stat").read_text(encoding="ascii")
+        stat = Path(f"/proc/{cluster.members[0].pid}/stat").read_text(encoding="ascii")
     except OSError:
         return 0.0
-    user, system = said.rpartition(")")[2].split()[11:13]
+    user, system = stat.rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / float(os.sysconf("SC_CLK_TCK"))

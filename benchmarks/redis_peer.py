@@ -1,4 +1,4 @@
-"""The closest Python peer: redis-py's MultiDBClient on two redis servers, killed and frozen the same way."""
+"""redis-py's MultiDBClient, the closest peer in Python, on two redis servers that are killed and frozen the same way."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from flask_hazelcast_failover.testing import free_port
 
 __all__ = ["measure"]
 
-_GIVE_UP = 30.0
+_TIMEOUT = 30.0  # seconds
 
 
 def measure(runs: int) -> list[Row]:
-    """With its defaults, and tuned to fail over as fast as it can."""
+    """With its defaults, and tuned for the fastest failover."""
     server = shutil.which("redis-server")
     try:
         import redis.multidb.client  # noqa: F401
@@ -32,11 +32,11 @@ def measure(runs: int) -> list[Row]:
             Row("killed → first answer", "", "redis-py MultiDBClient: not measured, redis is not installed")
         ]
     rows = []
-    for what, end in (("killed", _kill), ("frozen", _freeze)):
+    for what, fault in (("killed", _kill), ("frozen", _freeze)):
         for how, tuned in (("defaults", False), ("tuned", True)):
-            took = median([_run(server, tuned, end) for _ in range(runs)])
-            said = f"{took * 1000:,.0f} ms" if took < _GIVE_UP else f"no answer within {_GIVE_UP:g} s"
-            rows.append(Row(f"{what} → first answer, redis-py {how}", "", f"MultiDBClient: {said}"))
+            took = median([_run(server, tuned, fault) for _ in range(runs)])
+            result = f"{took * 1000:,.0f} ms" if took < _TIMEOUT else f"no answer within {_TIMEOUT:g} s"
+            rows.append(Row(f"{what} → first answer, redis-py {how}", "", f"MultiDBClient: {result}"))
     return rows
 
 
@@ -49,17 +49,17 @@ def _freeze(primary: subprocess.Popen[bytes]) -> None:
     primary.send_signal(signal.SIGSTOP)
 
 
-def _run(server: str, tuned: bool, end: Callable[[subprocess.Popen[bytes]], None]) -> float:
-    """Seconds; a call that nothing ends, as with the defaults, is given up."""
+def _run(server: str, tuned: bool, fault: Callable[[subprocess.Popen[bytes]], None]) -> float:
+    """Return the seconds until an answer, at most the time-out: with the defaults no call may end."""
     answered = threading.Event()
     with _redis(server) as (first, primary), _redis(server) as (second, _):
         client = _client(first, second, tuned)
         client.set("key", "value")
-        end(primary)
+        fault(primary)
         began = time.perf_counter()
 
-        def ask() -> None:
-            while time.perf_counter() - began < _GIVE_UP:
+        def get() -> None:
+            while time.perf_counter() - began < _TIMEOUT:
                 try:
                     client.get("key")
                 except Exception:
@@ -68,10 +68,10 @@ def _run(server: str, tuned: bool, end: Callable[[subprocess.Popen[bytes]], None
                     answered.set()
                     return
 
-        threading.Thread(target=ask, daemon=True).start()
-        answered.wait(_GIVE_UP)
+        threading.Thread(target=get, daemon=True).start()
+        answered.wait(_TIMEOUT)
         took = time.perf_counter() - began
-    client.close()  # both servers are gone by now, so that nothing holds it up
+    client.close()  # both servers have ended, so it does not wait
     return took
 
 

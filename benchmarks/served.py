@@ -1,4 +1,4 @@
-"""An app under gunicorn with 4 workers, under load by HTTP, through a kill of its cluster."""
+"""An app under gunicorn with 4 workers and HTTP load, through a kill of its cluster."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ from flask_hazelcast_failover.testing import LocalCluster, free_port
 __all__ = ["create_app", "measure"]
 
 _CLIENTS, _WORKERS, _SECONDS = 8, 4, 4.0
-# How long a visitor waits, seconds.
-_PATIENCE = 3.0
+_TIMEOUT = 3.0  # seconds that a visitor waits
 
 
 def create_app() -> object:
-    """The app that is measured."""
+    """Return the app that is measured."""
     from flask_hazelcast_failover import HazelcastFailover
 
     app = _app(lambda: ext.client)
@@ -37,7 +36,7 @@ def create_app() -> object:
 
 
 def create_official_app() -> object:
-    """The same app with the official client, on the first cluster."""
+    """Return the same app with the official client, on the first cluster."""
     from hazelcast.client import HazelcastClient
 
     client: list[HazelcastClient] = []  # made at the first request, after the workers were forked
@@ -67,36 +66,36 @@ def _app(client: Callable[[], Any]) -> Flask:
 
 
 def measure(runs: int) -> list[Row]:
-    """Half of the time before the kill, half after."""
+    """Kill the cluster after half of the time."""
     measured = {name: _measure(name, runs) for name in ("create_app", "create_official_app")}
     ours, theirs = measured.values()
     return [
         Row(
             f"gunicorn with {_WORKERS} workers and {_CLIENTS} visitors through a kill",
-            f"{ours.failed} of {ours.asked} requests failed, slowest {ours.slowest * 1000:.0f} ms",
-            f"official client: {theirs.failed} of {theirs.asked} without an answer within {_PATIENCE:g} s",
+            f"{ours.failed} of {ours.requests} requests failed, slowest {ours.slowest * 1000:.0f} ms",
+            f"official client: {theirs.failed} of {theirs.requests} without an answer within {_TIMEOUT:g} s",
             "0 failed",
         )
     ]
 
 
 class _Visits(NamedTuple):
-    """What visitors saw in all runs; ``slowest`` is the median of the runs' slowest, seconds."""
+    """The requests of all runs; ``slowest`` is the median of the slowest of each run, seconds."""
 
-    asked: int
+    requests: int
     failed: int
     slowest: float
 
 
 def _measure(app: str, runs: int) -> _Visits:
-    asked, failed, slowest = 0, 0, []
+    requests, failed, slowest = 0, 0, []
     for _ in range(runs):
         with pair() as (blue, green), _serving(app, blue, green) as url:
             took, errors = _load(url, blue)
-        asked += len(took)
+        requests += len(took)
         failed += errors
         slowest.append(max(took))
-    return _Visits(asked, failed, median(slowest))
+    return _Visits(requests, failed, median(slowest))
 
 
 def _load(url: str, blue: LocalCluster) -> tuple[list[float], int]:
@@ -108,7 +107,7 @@ def _load(url: str, blue: LocalCluster) -> tuple[list[float], int]:
         while time.monotonic() < end:
             began = time.perf_counter()
             try:
-                with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:
+                with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
                     answer.read()
             except OSError as error:
                 errors.append(error)
@@ -139,16 +138,16 @@ def _serving(app: str, blue: LocalCluster, green: LocalCluster) -> Iterator[str]
         process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log)
         try:
             url = f"http://127.0.0.1:{port}/"
-            until(lambda: _answers(url))
+            until(lambda: _responds(url))
             for _ in range(100):
-                _answers(url)
+                _responds(url)
             yield url
         finally:
             process.terminate()
             process.wait()
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=10):
             return True

@@ -11,7 +11,7 @@ __all__ = ["Row", "median", "print_table"]
 
 @dataclass(frozen=True)
 class Row:
-    """One figure, its peer in the same run, and what it must reach."""
+    """One figure, its peer in the same run, and its target."""
 
     what: str
     ours: str
@@ -20,7 +20,7 @@ class Row:
 
 
 def median(values: Sequence[float]) -> float:
-    """The median."""
+    """Return the median."""
     return statistics.median(values)
 
 

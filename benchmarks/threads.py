@@ -1,4 +1,4 @@
-"""Gets per second by many threads on one client, and what a lone get takes afterwards."""
+"""Gets per second by many threads on one client, and the duration of a lone get afterwards."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ _SECONDS = 1.0
 
 
 class _Load(NamedTuple):
-    """Gets per second, and the seconds that this process computed for each."""
+    """Gets per second, and the seconds of processor time of this process for each."""
 
     rate: float
     computed: float
 
 
 def measure(runs: int) -> list[Row]:
-    """Fresh clients for each run, since the official one is slow for good once its waker is stuck.
+    """Use new clients for each run, since the official one stays slow once its waker is stuck.
 
-    Who goes first alternates, and the member is warm before anybody is measured.
+    The order of the clients alternates, and the member is warmed up before.
     """
     loads: dict[tuple[str, int], list[_Load]] = {}
     lone: dict[str, list[float]] = {"ours": [], "theirs": [], "fresh": []}
     with pair() as (blue, green):
-        with official(blue) as warming:
-            _load(warming.get_map("bench").blocking().get, _MANY)
+        with official(blue) as warm_up:
+            _load(warm_up.get_map("bench").blocking().get, _MANY)
         for run in range(runs):
             with connected(blue, green) as client, official(blue) as other:
                 both: list[tuple[str, Any]] = [("ours", client), ("theirs", other)]
-                for who, proxy in reversed(both) if run % 2 else both:
-                    get: Any = proxy.get_map("bench").blocking().get
-                    if who == "ours":
+                for name, measured in reversed(both) if run % 2 else both:
+                    get: Any = measured.get_map("bench").blocking().get
+                    if name == "ours":
                         lone["fresh"].append(_lone(get))
                     for threads in _THREADS:
-                        loads.setdefault((who, threads), []).append(_load(get, threads))
-                    lone[who].append(_lone(get))
+                        loads.setdefault((name, threads), []).append(_load(get, threads))
+                    lone[name].append(_lone(get))
             with bare_get(blue) as exchange:
                 loads.setdefault(("bare", _MANY), []).append(_load(exchange, _MANY))
     rows = [_rates(threads, loads["ours", threads], loads["theirs", threads]) for threads in _THREADS]
-    ours, theirs, bare = (loads[who, _MANY] for who in ("ours", "theirs", "bare"))
+    ours, theirs, bare = (loads[name, _MANY] for name in ("ours", "theirs", "bare"))
     rows.append(
         Row(
             f"computed for each by {_MANY} threads",

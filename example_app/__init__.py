@@ -1,8 +1,9 @@
-"""A small shop on Hazelcast that goes on selling when its cluster dies.
+"""A small shop on Hazelcast that stays open when its cluster dies.
 
-Read it in this order: ``catalogue`` (stock that is never sold twice), ``carts`` (what a visitor is told when no data
-came along), ``alerts`` (what the person on call reads), ``metrics`` (what the graphs show), ``routes`` (the pages). The rest is the stage: ``stage`` starts
-two clusters and the shop, ``control`` and ``demo_buttons`` let a visitor kill them, ``demo`` does it under load.
+Read it in this order: ``catalogue`` (stock that is never sold twice), ``carts`` (what a visitor reads when the data
+stayed on another cluster), ``alerts`` (what the person on call reads), ``metrics`` (what the graphs show), ``routes``
+(the pages). The rest runs the demo: ``launcher`` starts two clusters and the shop, ``control`` and ``demo_buttons`` let
+a visitor kill the clusters, ``demo`` kills one under load.
 
 ``make run`` starts it all. On clusters of your own::
 
@@ -25,9 +26,9 @@ __all__ = ["create_app"]
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Return the shop. Touches no network: the first page that is asked for connects.
+    """Return the shop. It connects at the first page that needs data.
 
-    ``config`` goes over what ``FLASK_*`` environment variables say. Raises ``RuntimeError`` without a ``SECRET_KEY``,
+    ``config`` overrides ``FLASK_*`` environment variables. Raises ``RuntimeError`` without a ``SECRET_KEY``,
     and what ``HazelcastFailover.init_app`` raises for a bad ``HAZELCAST_FAILOVER_*`` key.
     """
     _set_up_logging()
@@ -49,10 +50,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 def _set_up_logging() -> None:
-    # Does nothing where the program that runs the app has set up logging itself.
+    # Does nothing if the program that runs the app has set up logging.
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s [%(process)d] %(levelname)-7s %(name)s: %(message)s"
     )
-    # Each official client tells of its own connections. One that loses its cluster complains about every member and
-    # retry, while flask_hazelcast_failover writes one line for what that means: only the latter is a story.
+    # An official client that loses its cluster logs every member and retry; flask_hazelcast_failover logs one line for
+    # what that means.
     logging.getLogger("hazelcast").setLevel(logging.ERROR)

@@ -7,26 +7,26 @@ import shlex
 import sys
 from pathlib import Path
 
-from example_app.ending import Stopped, stop_on_signals
-from example_app.stage import Buttons, Shop, ShopError, open_shop
+from example_app.launcher import Buttons, Shop, ShopError, open_shop
+from example_app.stop_signals import Stopped, stop_on_signals
 from flask_hazelcast_failover.testing import LocalClusterError
 
 _PORT = 5000
 
 
 def main() -> int:
-    """Serve until told to stop; return the exit status."""
+    """Serve until a signal stops it; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m example_app", description=__doc__)
     parser.add_argument(
         "--port", type=int, default=_PORT, help="another one is used if it is taken (default: %(default)s)"
     )
     parser.add_argument("--no-demo", action="store_true", help="leave out the buttons that kill clusters")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     stop_on_signals()
     print("Starting two clusters, blue and green, and the shop ...", flush=True)
     status = 0
     try:
-        with open_shop(given.port, Buttons.HIDDEN if given.no_demo else Buttons.SHOWN) as shop:
+        with open_shop(arguments.port, Buttons.HIDDEN if arguments.no_demo else Buttons.SHOWN) as shop:
             print(_welcome(shop), flush=True)
             status = shop.process.wait()
             print(f"gunicorn ended by itself with status {status}.", file=sys.stderr)
@@ -41,7 +41,7 @@ def main() -> int:
 def _welcome(shop: Shop) -> str:
     admin, sign_in = f"{shop.url}/hazelcast", f"-H 'Authorization: Bearer {shop.admin_token}'"
     clusters = ", ".join(f"{cluster.name} on {' '.join(cluster.addresses)}" for cluster in shop.clusters)
-    # A command reads no cookies and serves no admin routes, so any key does for it.
+    # A command reads no cookies and serves no admin routes, so any value does.
     secrets = {"FLASK_SECRET_KEY": "any", "FLASK_HAZELCAST_FAILOVER_ADMIN_TOKEN": "any"}
     configured = " ".join(
         f"{name}={shlex.quote(value)}" for name, value in {**shop.configuration, **secrets}.items()

@@ -1,6 +1,6 @@
-"""What the person on call reads when something happens to a cluster: what is the case, and what to do.
+"""Alerts for the person on call: what has happened to a cluster, and what to do.
 
-The client itself logs every step. These lines are the ones to be woken by; a real shop would send them to a pager.
+The client itself logs every step. These lines need an action; a real shop would send them to a pager.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["subscribe"]
 
 
 def subscribe(app: Flask) -> None:
-    """Have the alerts of this app logged, and of no other app in the same process."""
+    """Log the alerts of this app, and of no other app in the same process."""
     signals.cluster_switched.connect(_switched, sender=app)
     signals.clusters_exhausted.connect(_exhausted, sender=app)
     signals.cluster_recovered.connect(_recovered, sender=app)

@@ -1,7 +1,7 @@
 """A cart for each visitor, in Hazelcast: product id to quantity, as JSON.
 
-The visitor's cookie remembers on which cluster the cart was seen last and how much was in it. That is how the shop
-knows that a cart is missing and not merely new, and can say why.
+The visitor's cookie remembers the cluster of the cart and how much was in it: so the shop can tell a cart that is
+missing from a new one, and say why.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from example_app.visitors import visitor_id
 
 __all__ = ["Cart", "change", "empty", "load", "pieces", "put_back"]
 
-_KEPT = 24 * 3600.0  # seconds
+_LIFETIME = 24 * 3600.0  # seconds
 
 
 @dataclass(frozen=True)
 class Cart:
-    """What a visitor has put aside; ``why_empty`` says why it is empty although it was not before."""
+    """A visitor's cart; ``why_empty`` says why it is empty although it was not before."""
 
     lines: dict[str, int]
     why_empty: str | None = None
@@ -45,8 +45,8 @@ def load() -> Cart:
 def change(product: str, by: int) -> None:
     """Put more of a product into the cart, or take some out.
 
-    Two requests of one visitor at the same moment may overwrite each other: a cart is not worth a compare-and-set.
-    A switch in between does no harm either: ``set`` is repeated, and the cart then is on the new cluster.
+    Concurrent requests of one visitor may overwrite each other: a cart is not worth a compare-and-set. A switch does no
+    harm: ``set`` is repeated, and the cart is on the new cluster.
     """
     lines = load().lines
     lines[product] = lines.get(product, 0) + by
@@ -54,10 +54,10 @@ def change(product: str, by: int) -> None:
 
 
 def empty() -> dict[str, int]:
-    """Take everything out of the cart and return it, in one step: of two clicks on "buy" one gets nothing."""
+    """Empty the cart and return what was in it, in one step: of two clicks on "buy" one gets nothing."""
     taken = _carts().remove(visitor_id())
     if taken is None:
-        load()  # finds out why
+        load()  # remembers that it is missing
         return {}
     _remember({})
     lines: dict[str, int] = taken.loads()
@@ -65,19 +65,19 @@ def empty() -> dict[str, int]:
 
 
 def put_back(lines: dict[str, int]) -> None:
-    """Put what was taken out and not bought back into the cart."""
+    """Put back into the cart what was not bought."""
     if lines:
         _save(lines)
 
 
 def pieces() -> int:
-    """Return how many pieces were in the cart when it was last seen, without asking a cluster."""
+    """Return how many pieces were in the cart when it was last read, without a call to a cluster."""
     seen = session.get("cart", {})
     return 0 if seen.get("is_missing") else int(seen.get("pieces", 0))
 
 
 def _save(lines: dict[str, int]) -> None:
-    _carts().set(visitor_id(), HazelcastJsonValue(lines), ttl=_KEPT)
+    _carts().set(visitor_id(), HazelcastJsonValue(lines), ttl=_LIFETIME)
     _remember(lines)
 
 

@@ -1,7 +1,7 @@
 """Products and their stock, both in Hazelcast.
 
-No data is copied between clusters, so a cluster that the shop has never been on, or that came back empty, has no
-products. They are put in as soon as somebody looks and misses them.
+No data is copied between clusters, so a cluster that the shop has not used yet, or that came back empty, has no
+products. They are stored when they are read and missing.
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ class Offer:
 
 
 class Outcome(str, Enum):
-    """What came of an attempt to buy."""
+    """The result of an attempt to buy."""
 
     BOUGHT = "bought"
     SOLD_OUT = "sold-out"
-    NOT_BOUGHT = "not-bought"  # the cluster went away first: surely nothing was taken
-    UNKNOWN = "unknown"  # the cluster went away meanwhile: taken or not, nobody can know
+    NOT_BOUGHT = "not-bought"  # the cluster was lost before: nothing was taken
+    UNKNOWN = "unknown"  # the cluster was lost meanwhile: taken or not
 
 
 def offers() -> list[Offer]:
-    """Return everything on sale, as the current cluster has it."""
+    """Return all products and their stock on the current cluster."""
     descriptions = _products().get_all(list(GOODS))
     stocks = _stocks().get_all(list(GOODS))
     return [
         Offer(
-            _read(descriptions[name]) if name in descriptions else _put_product_in(name),
-            stocks[name] if name in stocks else _put_stock_in(name),
+            _read(descriptions[name]) if name in descriptions else _store_product(name),
+            stocks[name] if name in stocks else _store_stock(name),
         )
         for name in GOODS
     ]
 
 
 def product(name: str) -> Product | None:
-    """Return a product, ``None`` if there is no such thing."""
+    """Return a product, or ``None`` if there is no such product."""
     if name not in GOODS:
         return None
     description = _products().get(name)
-    return _put_product_in(name) if description is None else _read(description)
+    return _store_product(name) if description is None else _read(description)
 
 
 def take(name: str, quantity: int) -> Outcome:
-    """Take some of a product out of stock, for a visitor who buys it. Two visitors never get the same piece.
+    """Take some of a product out of stock for a visitor. Two visitors never get the same piece.
 
-    Read, compute, write if nobody else has written meanwhile, else begin again. ``same_cluster()`` keeps the
-    two halves together: without it the number could be read on blue and, after a switch, compared with that of green.
+    A compare-and-set loop. ``same_cluster()`` keeps its halves together: without it the number could be read on blue
+    and, after a switch, compared with the one on green.
     """
     stocks = _stocks()
     try:
@@ -72,18 +72,18 @@ def take(name: str, quantity: int) -> Outcome:
             while True:
                 left = stocks.get(name)
                 if left is None:
-                    left = _put_stock_in(name)
+                    left = _store_stock(name)
                 if left < quantity:
                     return Outcome.SOLD_OUT
                 # The official client annotates the key as if it were a value.
                 if stocks.replace_if_same(name, left, left - quantity):  # type: ignore[arg-type]
                     return Outcome.BOUGHT
     except (ClusterChanged, ClientOfflineException):
-        # The client had moved, or found nothing to move to, before the write was sent.
+        # The client switched, or found no cluster, before the write was sent.
         return Outcome.NOT_BOUGHT
     except OperationOutcomeUnknown:
-        # The write was sent and its answer never came. Sending it again might take the goods twice, and saying
-        # "failed" or "done" might be a lie. The visitor is told just that.
+        # The write was sent and not answered. Sending it again might take the goods twice, and "failed" or "done" might
+        # be wrong. The visitor reads just that.
         return Outcome.UNKNOWN
 
 
@@ -92,25 +92,25 @@ def _products() -> BlockingMap[str, HazelcastJsonValue]:
 
 
 def _stocks() -> BlockingMap[str, int]:
-    # A map of its own: replace_if_same compares whole values, and a plain number compares well.
+    # A map of its own, since replace_if_same compares whole values.
     return ext.client.get_map("shop-stock").blocking()
 
 
-def _put_product_in(name: str) -> Product:
-    return _read(_put_in(_products(), name, HazelcastJsonValue(asdict(GOODS[name][0]))))
+def _store_product(name: str) -> Product:
+    return _read(_store(_products(), name, HazelcastJsonValue(asdict(GOODS[name][0]))))
 
 
-def _put_stock_in(name: str) -> int:
-    return _put_in(_stocks(), name, GOODS[name][1])
+def _store_stock(name: str) -> int:
+    return _store(_stocks(), name, GOODS[name][1])
 
 
-def _put_in(goods: BlockingMap[str, Value], name: str, value: Value) -> Value:
-    """Put a value in unless another process was quicker; return what is there now."""
+def _store(goods: BlockingMap[str, Value], name: str, value: Value) -> Value:
+    """Store a value unless another process was faster; return the stored one."""
     try:
-        there = goods.put_if_absent(name, value)
+        stored = goods.put_if_absent(name, value)
     except OperationOutcomeUnknown:
-        return value  # If it was not put in after all, the next look misses it and puts it in.
-    return value if there is None else there
+        return value  # If it was not stored, the next reader stores it.
+    return value if stored is None else stored
 
 
 def _read(description: HazelcastJsonValue) -> Product:

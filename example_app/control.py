@@ -1,7 +1,7 @@
 """How a page of the shop reaches the process that owns the clusters, for the demo only.
 
-gunicorn's workers cannot kill a cluster: it belongs to the process that started it. That process listens here, on
-loopback, to those who know a secret, and knows nothing but a few fixed orders.
+gunicorn's workers cannot restart a cluster: it belongs to the process that started it. That process accepts a few fixed
+commands here, on loopback, from callers who know a secret.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-__all__ = ["Channel", "ControlError", "Order", "give", "listening"]
+__all__ = ["Channel", "Command", "ControlError", "command_server", "send_command"]
 
-# Returns what came of it.
-Order = Callable[[], str]
+# Returns its result.
+Command = Callable[[], str]
 
-_LONGEST_ORDER = 30.0  # seconds; a cluster starts in one or two
+_TIMEOUT = 30.0  # seconds; a cluster starts in one or two
 
 
 class ControlError(Exception):
-    """An order was not carried out. The message says why."""
+    """A command failed. The message says why."""
 
 
 @dataclass(frozen=True)
 class Channel:
-    """Where orders are taken (a port on 127.0.0.1) and the secret that they need."""
+    """The port on 127.0.0.1 where commands are accepted, and the secret that they need."""
 
     port: int
     secret: str
@@ -39,10 +39,10 @@ class Channel:
 
 
 @contextmanager
-def listening(orders: Mapping[str, Order]) -> Iterator[Channel]:
-    """Take orders until the block ends: each, such as ``"kill blue"``, is carried out by its callable."""
+def command_server(commands: Mapping[str, Command]) -> Iterator[Channel]:
+    """Accept commands until the block ends; ``commands`` has the callable of each, such as ``"kill blue"``."""
     secret = secrets.token_urlsafe(24)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(orders, secret))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(commands, secret))
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="control", daemon=True)
     thread.start()
     try:
@@ -53,45 +53,45 @@ def listening(orders: Mapping[str, Order]) -> Iterator[Channel]:
         server.server_close()
 
 
-def give(channel: Channel, order: str) -> str:
-    """Have an order carried out and return what came of it. Raises ``ControlError`` if it was not."""
-    connection = http.client.HTTPConnection("127.0.0.1", channel.port, timeout=_LONGEST_ORDER)
+def send_command(channel: Channel, command: str) -> str:
+    """Have a command run and return its result. Raises ``ControlError`` if it failed."""
+    connection = http.client.HTTPConnection("127.0.0.1", channel.port, timeout=_TIMEOUT)
     try:
-        connection.request("POST", "/", order.encode(), {"Authorization": f"Bearer {channel.secret}"})
+        connection.request("POST", "/", command.encode(), {"Authorization": f"Bearer {channel.secret}"})
         answer = connection.getresponse()
-        told = answer.read().decode()
+        result = answer.read().decode()
     except OSError as error:
         raise ControlError(f"the process that owns the clusters does not answer: {error}") from error
     finally:
         connection.close()
     if answer.status != 200:
-        raise ControlError(told)
-    return told
+        raise ControlError(result)
+    return result
 
 
-def _handler(orders: Mapping[str, Order], secret: str) -> type[BaseHTTPRequestHandler]:
+def _handler(commands: Mapping[str, Command], secret: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 5.0  # for a caller who says nothing
+        timeout = 5.0  # for a caller who sends nothing
 
         def do_POST(self) -> None:
-            given = self.headers.get("Authorization", "")
-            order = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 100)).decode()
-            if not hmac.compare_digest(given.encode(), f"Bearer {secret}".encode()):
-                self._say(401, "wrong secret")
-            elif order not in orders:
-                self._say(404, f"no such order: {order!r}; there is {', '.join(orders)}")
+            authorization = self.headers.get("Authorization", "")
+            command = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 100)).decode()
+            if not hmac.compare_digest(authorization.encode(), f"Bearer {secret}".encode()):
+                self._answer(401, "wrong secret")
+            elif command not in commands:
+                self._answer(404, f"no such command: {command!r}; there is {', '.join(commands)}")
             else:
-                self._carry_out(orders[order])
+                self._run(commands[command])
 
-        def _carry_out(self, act: Order) -> None:
+        def _run(self, command: Command) -> None:
             try:
-                outcome = act()
+                result = command()
             except Exception as error:
-                self._say(500, str(error))
+                self._answer(500, str(error))
             else:
-                self._say(200, outcome)
+                self._answer(200, result)
 
-        def _say(self, status: int, text: str) -> None:
+        def _answer(self, status: int, text: str) -> None:
             body = text.encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -99,6 +99,6 @@ def _handler(orders: Mapping[str, Order], secret: str) -> type[BaseHTTPRequestHa
             self.wfile.write(body)
 
         def log_request(self, *_: object) -> None:
-            pass  # the shop's log is about the shop
+            pass  # not in the shop's log
 
     return Handler

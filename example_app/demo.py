@@ -18,54 +18,54 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from example_app.ending import Stopped, stop_on_signals
+from example_app.launcher import Buttons, Shop, ShopError, open_shop
 from example_app.shoppers import Shopper, Visit
-from example_app.stage import Buttons, Shop, ShopError, open_shop
+from example_app.stop_signals import Stopped, stop_on_signals
 from flask_hazelcast_failover.testing import LocalClusterError
 
 _SHOPPERS = 6
-_ROW = 0.5  # seconds that one line of the timeline stands for
-_ROWS_BETWEEN = 3  # lines before, between and after the acts
+_ROW = 0.5  # seconds for each line of the timeline
+_ROWS_BETWEEN = 3  # lines before, between and after the steps
 _WARM_UP = 10 * _SHOPPERS  # requests before the timeline begins
-_PATIENCE = 10.0  # seconds
+_TIMEOUT = 10.0  # seconds
 _LINES_OF_LOG = 40
 
 
 @dataclass(frozen=True)
-class Act:
-    """Something that is done to the clusters."""
+class Step:
+    """A change of the clusters."""
 
     title: str
-    do: Callable[[Shop], object]
+    run: Callable[[Shop], object]
 
 
 def _reset(shop: Shop) -> None:
-    """Bring all processes of the shop back to the primary, as an operator's script would: until all can reach it."""
-    deadline = time.monotonic() + _PATIENCE
+    """Fail all processes of the shop back, as an operator's script would: try until all can reach the primary."""
+    deadline = time.monotonic() + _TIMEOUT
     while True:
-        connection = http.client.HTTPConnection("127.0.0.1", shop.port, timeout=_PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", shop.port, timeout=_TIMEOUT)
         with closing(connection):
             connection.request(
                 "POST", "/hazelcast/reset", headers={"Authorization": f"Bearer {shop.admin_token}"}
             )
             answer = connection.getresponse()
-            told = answer.read().decode()
+            body = answer.read().decode()
         if answer.status == HTTPStatus.OK:
             return
         if answer.status != HTTPStatus.CONFLICT or time.monotonic() > deadline:
-            raise ShopError(f"the reset was refused: {told}")
+            raise ShopError(f"the reset was refused: {body}")
         time.sleep(_ROW)
 
 
-ACTS = (
-    Act("kill -9: every member of blue, the primary", lambda shop: shop.clusters[0].kill()),
-    Act("blue restarts, empty", lambda shop: shop.clusters[0].restart()),
-    Act("POST /hazelcast/reset: back to blue", _reset),
+STEPS = (
+    Step("kill -9: every member of blue, the primary", lambda shop: shop.clusters[0].kill()),
+    Step("blue restarts, empty", lambda shop: shop.clusters[0].restart()),
+    Step("POST /hazelcast/reset: back to blue", _reset),
 )
 
 
 def main() -> int:
-    """Play the demo; return the exit status."""
+    """Run the demo; return the exit status."""
     stop_on_signals()
     print(
         f"Starting clusters blue (the primary) and green, and the shop on them; {_SHOPPERS} visitors ...",
@@ -75,7 +75,7 @@ def main() -> int:
         log = Path(directory, "shop.log")
         try:
             with log.open("wb") as output, open_shop(0, Buttons.HIDDEN, output) as shop:
-                visits = _play(shop)
+                visits = _run(shop)
         except Stopped:
             print("\nStopped.")
             return 1
@@ -89,46 +89,46 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _play(shop: Shop) -> list[Visit]:
-    """Have visitors shop while the acts take place, print the timeline meanwhile, return every visit."""
-    told: queue.SimpleQueue[Visit] = queue.SimpleQueue()
-    shoppers = [Shopper(shop.url, told.put) for _ in range(_SHOPPERS)]
+def _run(shop: Shop) -> list[Visit]:
+    """Have visitors shop during the steps, print the timeline, and return every visit."""
+    reported: queue.SimpleQueue[Visit] = queue.SimpleQueue()
+    shoppers = [Shopper(shop.url, reported.put) for _ in range(_SHOPPERS)]
     for shopper in shoppers:
         shopper.start()
-    ready_by = time.monotonic() + _PATIENCE
-    while told.qsize() < _WARM_UP and time.monotonic() < ready_by:
+    ready_by = time.monotonic() + _TIMEOUT
+    while reported.qsize() < _WARM_UP and time.monotonic() < ready_by:
         time.sleep(_ROW / 10)
-    visits = _taken_from(told)
+    visits = _received(reported)
     print(f"\n{'s':>4}  {'requests/s':>10}  {'failed':>6}  {'slowest':>8}  served by")
     start = time.monotonic()
-    for row, _ in enumerate(_acting(shop), start=1):
+    for row, _ in enumerate(_rows(shop), start=1):
         time.sleep(max(0.0, start + row * _ROW - time.monotonic()))
-        recent = _taken_from(told)
+        recent = _received(reported)
         print(_row_of(row * _ROW, recent), flush=True)
         visits += recent
     for shopper in shoppers:
         shopper.stop()
-    return visits + _taken_from(told)
+    return visits + _received(reported)
 
 
-def _acting(shop: Shop) -> Iterator[None]:
-    """Play the acts, one after the other with some rows before, between and after them; yield once for each row.
+def _rows(shop: Shop) -> Iterator[None]:
+    """Run the steps one after the other, with some rows before, between and after them; yield once for each row.
 
-    Raises what an act raises.
+    Raises the errors of the steps.
     """
-    with ThreadPoolExecutor(1) as stagehand:  # a cluster takes a while to start, and the timeline goes on
-        for act in ACTS:
+    with ThreadPoolExecutor(1) as executor:  # a cluster takes a while to start, and the timeline continues
+        for step in STEPS:
             yield from [None] * _ROWS_BETWEEN
-            print(f"      ---- {act.title} ----", flush=True)
-            playing = stagehand.submit(act.do, shop)
-            while not playing.done():
+            print(f"      ---- {step.title} ----", flush=True)
+            running = executor.submit(step.run, shop)
+            while not running.done():
                 yield
-            playing.result()
+            running.result()
         yield from [None] * _ROWS_BETWEEN
 
 
-def _taken_from(told: queue.SimpleQueue[Visit]) -> list[Visit]:
-    return [told.get() for _ in range(told.qsize())]
+def _received(reported: queue.SimpleQueue[Visit]) -> list[Visit]:
+    return [reported.get() for _ in range(reported.qsize())]
 
 
 def _row_of(at: float, visits: Sequence[Visit]) -> str:
@@ -138,7 +138,7 @@ def _row_of(at: float, visits: Sequence[Visit]) -> str:
 
 
 def _served_by(visits: Sequence[Visit]) -> str:
-    """The clusters in the order in which they first served, with how many pages each if there are several."""
+    """The clusters in the order of their first pages, with the number of pages if there are several."""
     pages = Counter(visit.cluster for visit in visits if visit.cluster)
     if len(pages) < 2:
         return "".join(pages)

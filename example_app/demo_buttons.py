@@ -1,4 +1,4 @@
-"""Buttons that kill and restart clusters. They exist only where the app was told of a control channel."""
+"""Buttons that kill and restart clusters. They exist only where the app has a control channel."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from flask import Blueprint, Flask, abort, current_app, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from example_app import visitors
-from example_app.control import Channel, ControlError, give
+from example_app.control import Channel, ControlError, send_command
 from example_app.extensions import ext
 from flask_hazelcast_failover import ClientOfflineException
 
 __all__ = ["init_app"]
 
 
-_PAGE = "hazelcast_failover.page"  # only there for apps that have an admin token
+_PAGE = "hazelcast_failover.page"  # exists only with an admin token
 
 
 @dataclass(frozen=True)
 class Button:
-    """What may be done to a cluster now: ``order`` is ``"kill"`` or ``"restart"``."""
+    """A button for one cluster: ``command`` is ``"kill"`` or ``"restart"``."""
 
-    order: str
+    command: str
     cluster: str
     is_primary: bool
     is_current: bool
@@ -40,21 +40,21 @@ def _buttons_for(channel: Channel) -> Blueprint:
     demo = Blueprint("demo", __name__, url_prefix="/demo")
     demo.before_request(visitors.check_form)
 
-    @demo.post("/<any(kill, restart):order>/<cluster>")
-    def harm_or_heal(order: str, cluster: str) -> ResponseReturnValue:
+    @demo.post("/<any(kill, restart):command>/<cluster>")
+    def kill_or_restart(command: str, cluster: str) -> ResponseReturnValue:
         if cluster not in _labels():
             abort(404)
         done = (
             f"Cluster {cluster} was killed."
-            if order == "kill"
+            if command == "kill"
             else f"Cluster {cluster} is up again, and empty."
         )
-        return _carry_out(channel, f"{order} {cluster}", done)
+        return _run(channel, f"{command} {cluster}", done)
 
     @demo.post("/home")
-    def home() -> ResponseReturnValue:
+    def fail_back() -> ResponseReturnValue:
         try:
-            ext.client.reset()  # every process of the shop goes back, not only this one
+            ext.client.reset()  # all processes of the shop fail back
         except ClientOfflineException as error:
             flash(f"That did not work, and nothing has changed: {error}")
         else:
@@ -65,16 +65,16 @@ def _buttons_for(channel: Channel) -> Blueprint:
     def panel() -> dict[str, Any]:
         return {
             "demo_buttons": _buttons(channel),
-            "demo_home": _way_home(),
+            "demo_failback": _failback_target(),
             "operators_page": url_for(_PAGE) if _PAGE in current_app.view_functions else None,
         }
 
     return demo
 
 
-def _carry_out(channel: Channel, order: str, done: str) -> ResponseReturnValue:
+def _run(channel: Channel, command: str, done: str) -> ResponseReturnValue:
     try:
-        give(channel, order)
+        send_command(channel, command)
     except ControlError as error:
         done = f"That did not work: {error}"
     flash(done)
@@ -83,8 +83,8 @@ def _carry_out(channel: Channel, order: str, done: str) -> ResponseReturnValue:
 
 def _buttons(channel: Channel) -> list[Button]:
     try:
-        # Asked there, since a client may still be trying to reach what is gone.
-        running = give(channel, "running").split()
+        # The status of the client may still be older.
+        running = send_command(channel, "running").split()
     except ControlError:
         return []
     status = ext.client.status()
@@ -99,8 +99,8 @@ def _buttons(channel: Channel) -> list[Button]:
     ]
 
 
-def _way_home() -> str | None:
-    """Return the label of the primary cluster if it stands by, ready to be gone back to."""
+def _failback_target() -> str | None:
+    """Return the label of the primary cluster if it is a standby."""
     primary = ext.client.status().clusters[0]
     return primary.label if primary.state == "standby" else None
 

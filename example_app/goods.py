@@ -1,4 +1,4 @@
-"""What the shop sells: the goods and how many of each it opens with."""
+"""The products of the shop and their initial stock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["GOODS", "Product"]
 
 @dataclass(frozen=True)
 class Product:
-    """One thing for sale. ``price`` is in cents; ``picture`` and ``tone`` name a shape and a colour of the page."""
+    """A product. ``price`` is in cents; ``picture`` and ``tone`` name a shape and a colour of the page."""
 
     id: str
     name: str

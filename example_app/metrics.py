@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: where the shop is, and what switches cost. ``docs/monitoring`` has the alert rules."""
+"""Metrics for Prometheus: the current cluster and the cost of switches. ``docs/monitoring`` has the alert rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _metrics = FailoverMetrics()
 
 
 def init_app(app: Flask) -> None:
-    """Watch the app's client and serve ``/metrics`` for all workers, whichever of them answers."""
+    """Watch the app's client and serve ``/metrics`` for all workers."""
     with app.app_context():
         _metrics.watch(ext.client, app.name)
 

@@ -1,4 +1,4 @@
-"""The pages of the shop. Each view reads or changes something and says what came of it."""
+"""The pages of the shop."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _MOST_PIECES = 20  # in one line of a cart
 
 @shop.get("/")
 def front() -> str:
-    """Everything on sale."""
+    """All products."""
     return render_template("front.html", offers=catalogue.offers(), cart=carts.load())
 
 
 @shop.get("/cart")
 def cart() -> str:
-    """What the visitor has put aside."""
-    here = carts.load()
+    """The visitor's cart."""
+    loaded = carts.load()
     lines = [
-        (offer, here.lines[offer.product.id])
+        (offer, loaded.lines[offer.product.id])
         for offer in catalogue.offers()
-        if offer.product.id in here.lines
+        if offer.product.id in loaded.lines
     ]
     total = sum(offer.product.price * quantity for offer, quantity in lines)
-    return render_template("cart.html", cart=here, lines=lines, total=total)
+    return render_template("cart.html", cart=loaded, lines=lines, total=total)
 
 
 @shop.post("/cart")
 def change_cart() -> ResponseReturnValue:
-    """Put a product into the cart, or more or less of it."""
+    """Add a product to the cart, or change its quantity."""
     product = catalogue.product(request.form.get("product", ""))
     by = request.form.get("by", type=int)
     if product is None or by is None or not -_MOST_PIECES <= by <= _MOST_PIECES:
@@ -59,7 +59,7 @@ def change_cart() -> ResponseReturnValue:
 
 @shop.post("/buy")
 def buy() -> ResponseReturnValue:
-    """Buy the cart, line by line, and tell for each line what came of it."""
+    """Buy the cart line by line; the receipt has the outcome of each line."""
     receipt = [(name, quantity, catalogue.take(name, quantity)) for name, quantity in carts.empty().items()]
     session["receipt"] = receipt
     try:
@@ -67,33 +67,33 @@ def buy() -> ResponseReturnValue:
         again = (Outcome.NOT_BOUGHT, Outcome.SOLD_OUT)
         carts.put_back({name: quantity for name, quantity, outcome in receipt if outcome in again})
     except ClientOfflineException:
-        pass  # A cart can be filled again. The receipt can not, and it needs no cluster.
+        pass  # A cart can be filled again, a receipt not; and the receipt needs no cluster.
     return redirect(url_for(".receipt"), 303)
 
 
 @shop.get("/receipt")
 def receipt() -> str:
-    """What came of buying, line by line. Asks no cluster: the visitor shall read it even if all are down."""
+    """The outcome of each line. Needs no cluster: the visitor can read it even if all are down."""
     lines = [(GOODS[name][0], quantity, outcome) for name, quantity, outcome in session.get("receipt", ())]
     return render_template("receipt.html", lines=lines)
 
 
 @shop.before_request
 def refuse_forged_forms() -> None:
-    """Let no page elsewhere fill a visitor's cart."""
+    """Refuse forms that another site sends."""
     if request.method == "POST":
         visitors.check_form()
 
 
 @shop.app_errorhandler(ClientOfflineException)
 def closed(error: ClientOfflineException) -> ResponseReturnValue:
-    """Every cluster is down: say so, and have the page try again. The client tries on by itself."""
+    """Every cluster is down. The page tries again by itself, as the client does."""
     return render_template("closed.html"), 503, {"Retry-After": "2"}
 
 
 @shop.app_errorhandler(OperationOutcomeUnknown)
 def unknown(error: OperationOutcomeUnknown) -> ResponseReturnValue:
-    """A change was sent and never answered. No "try again" and no Retry-After: that could do it twice."""
+    """A change was sent and not answered. No "try again" and no Retry-After: it could run twice."""
     return render_template(
         "message.html",
         title="We cannot tell whether that worked",
@@ -104,7 +104,7 @@ def unknown(error: OperationOutcomeUnknown) -> ResponseReturnValue:
 
 @shop.app_errorhandler(HTTPException)
 def refused(error: HTTPException) -> ResponseReturnValue:
-    """A page that is not there, a form that cannot be right."""
+    """An unknown page, or a bad form."""
     page = render_template("message.html", title=error.name, text=error.description)
     response = error.get_response()
     response.set_data(page)
@@ -114,7 +114,7 @@ def refused(error: HTTPException) -> ResponseReturnValue:
 
 @dataclass(frozen=True)
 class Server:
-    """Who made a page: the process, and the cluster that it has its data from."""
+    """The process that made a page, and the cluster of its data."""
 
     worker: int
     cluster: str | None
@@ -124,7 +124,7 @@ class Server:
 
 @shop.app_context_processor
 def for_every_page() -> dict[str, Any]:
-    """What the frame around every page shows. Asks no cluster, so that it can be shown when all are down."""
+    """The variables of the frame around every page. They need no cluster, so that it is shown when all are down."""
     status = ext.client.status()
     return {
         "server": Server(
@@ -146,7 +146,7 @@ def money(cents: int) -> str:
 
 @shop.after_app_request
 def harden(response: Response) -> Response:
-    """Let the pages load nothing but what the shop itself serves, and let nobody frame them."""
+    """Let the pages load from the shop only, and allow no frames around them."""
     response.headers.setdefault(
         "Content-Security-Policy",
         "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",

@@ -1,4 +1,4 @@
-"""Who is visiting: an id in a signed cookie, and proof that a form was sent from a page of ours."""
+"""The visitor's id in a signed cookie, and tokens against forged forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_form", "form_token", "visitor_id"]
 
 
 def visitor_id() -> str:
-    """Return the id of the visitor. The first visit makes one up, and Flask signs the cookie that keeps it."""
+    """Return the id of the visitor, a new one at the first visit. Flask signs the cookie that keeps it."""
     if "visitor" not in session:
         session["visitor"] = secrets.token_urlsafe(16)
     visitor: str = session["visitor"]
@@ -19,7 +19,7 @@ def visitor_id() -> str:
 
 
 def form_token() -> str:
-    """Return what every form of ours sends along, and what no page elsewhere can know."""
+    """Return the token that every form sends, which other sites cannot know."""
     if "form_token" not in session:
         session["form_token"] = secrets.token_urlsafe(16)
     token: str = session["form_token"]
@@ -27,7 +27,7 @@ def form_token() -> str:
 
 
 def check_form() -> None:
-    """Refuse a form that was not sent from a page that this visitor got from us."""
+    """Refuse a form without the token of this visitor."""
     given = request.form.get("form_token", "")
     if not hmac.compare_digest(given.encode(), session.get("form_token", "").encode()) or not given:
         abort(

@@ -1,4 +1,4 @@
-"""Flask-Caching on Hazelcast: a slow page is made once a minute, on whichever cluster is there.
+"""Flask-Caching on Hazelcast: a slow page is made once a minute, and cached on the current cluster.
 
 export FLASK_HAZELCAST_FAILOVER_CLUSTERS="hazelcast://blue@10.0.0.1:5701 hazelcast://green@10.0.1.1:5701"
 flask --app examples.with_flask_caching run

@@ -13,7 +13,7 @@ from flask import Flask
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
-import flask_hazelcast_failover.integrations.limits  # noqa: F401 - makes its scheme known to limits
+import flask_hazelcast_failover.integrations.limits  # noqa: F401 - registers its scheme with limits
 from flask_hazelcast_failover import HazelcastFailover
 
 ext = HazelcastFailover()

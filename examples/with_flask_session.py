@@ -1,10 +1,10 @@
-"""Flask-Session on Hazelcast: who is signed in stays so wherever the clusters share data.
+"""Flask-Session on Hazelcast: a visitor stays signed in after a switch if the clusters share data.
 
     export FLASK_HAZELCAST_FAILOVER_CLUSTERS="hazelcast://blue@10.0.0.1:5701 hazelcast://green@10.0.1.1:5701"
     flask --app examples.with_flask_session run
 
-Where they share none, a visitor gets a fresh session after a switch. While no cluster can be reached, pages
-answer, each with a session that is not kept.
+If they do not, a switch begins a new session. While no cluster can be reached, pages are served with sessions that
+are not stored.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Running clusters for the tests: shared ones where nobody kills them, fresh ones where somebody does."""
+"""Fixtures: running clusters, shared by tests that leave them running, and of their own for tests that do not."""
 
 import gc
 import os
@@ -12,57 +12,57 @@ import pytest
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, MemberState, free_port, start_together
 from tests.support.clients import client_threads
-from tests.support.cluster_pool import Stock, Wanted, use
+from tests.support.cluster_pool import ClusterPool, ClusterSpec, warm_up
 from tests.support.waiting import eventually
 
 _HOME = Path.home()
 
 
 class StartCluster(Protocol):
-    """Starts a cluster that lives as long as the test."""
+    """Starts a cluster that is stopped when the test ends."""
 
     def __call__(self, name: str, members: int = 1, **options: Any) -> LocalCluster: ...
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays to the end: nobody need look through it again for what can go."""
+    """Imported modules stay to the end: keep the garbage collector from going through them again and again."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _without_what_was_dropped() -> None:
-    """The clients of apps that the file before has dropped go with them: some tests count threads."""
+def _collect_clients() -> None:
+    """Collect the clients of apps of the file before: some tests count threads."""
     gc.collect()
-    with suppress(AssertionError):  # a client that somebody still holds is not of this kind
+    with suppress(AssertionError):  # clients that are still referenced stay
         eventually(lambda: "hazelcast-failover-controller" not in client_threads(), within=2.0)
 
 
 @pytest.fixture(scope="session")
-def stock() -> Iterator[Stock]:
-    """Clusters that tests may harm, kept running from one to the next."""
-    with closing(Stock()) as kept:
-        yield kept
+def cluster_pool() -> Iterator[ClusterPool]:
+    """Clusters that tests may kill and freeze, kept running from one test to the next."""
+    with closing(ClusterPool()) as pool:
+        yield pool
 
 
 @pytest.fixture
-def start_cluster(stock: Stock) -> Iterator[StartCluster]:
+def start_cluster(cluster_pool: ClusterPool) -> Iterator[StartCluster]:
     """Start clusters that this test may kill, freeze and restart."""
     with ExitStack() as running:
 
         def start(name: str, members: int = 1, **options: Any) -> LocalCluster:
             if options.keys() - {"lite_members"}:
                 return running.enter_context(LocalCluster(name, members, **options))
-            (cluster,) = running.enter_context(stock.lent(Wanted(name, members, **options)))
+            (cluster,) = running.enter_context(cluster_pool.lease(ClusterSpec(name, members, **options)))
             return cluster
 
         yield start
 
 
 @pytest.fixture
-def pair(stock: Stock) -> Iterator[tuple[LocalCluster, LocalCluster]]:
-    """Clusters `blue` and `green` of its own, that this test may kill, freeze and restart."""
-    with stock.lent(Wanted("blue"), Wanted("green")) as (blue, green):
+def pair(cluster_pool: ClusterPool) -> Iterator[tuple[LocalCluster, LocalCluster]]:
+    """Clusters `blue` and `green` that this test may kill, freeze and restart."""
+    with cluster_pool.lease(ClusterSpec("blue"), ClusterSpec("green")) as (blue, green):
         yield blue, green
 
 
@@ -73,27 +73,27 @@ def shared_clusters() -> Iterator[tuple[LocalCluster, LocalCluster]]:
     start_together(blue, green)
     with blue, green:
         for cluster in blue, green:
-            use(cluster)
+            warm_up(cluster)
         yield blue, green
 
 
 @pytest.fixture
 def blue(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[LocalCluster]:
-    """A running cluster that all tests share: use names of your own in it, and leave it running."""
-    yield from _left_running(shared_clusters[0])
+    """A running cluster that all tests share: leave it running, and use names that no other test uses."""
+    yield from _check_running(shared_clusters[0])
 
 
 @pytest.fixture
 def green(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[LocalCluster]:
-    """Another running cluster that all tests share: use names of your own in it, and leave it running."""
-    yield from _left_running(shared_clusters[1])
+    """Another running cluster that all tests share: leave it running, and use names that no other test uses."""
+    yield from _check_running(shared_clusters[1])
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A project in a folder of its own, tested with the plugin of this package and none of the others installed here.
+    """A project in a temporary folder, tested with this package's plugin and no other.
 
-    It has a home of its own as well, but not its own copies of what members need.
+    It has a home of its own, but shares the jars and archives that members need.
     """
     monkeypatch.setenv("M2_REPO", os.environ.get("M2_REPO") or str(_HOME / ".m2" / "repository"))
     monkeypatch.setenv("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME") or str(_HOME / ".cache"))
@@ -112,9 +112,9 @@ def away() -> Iterator[HazelcastClient]:
     client.shutdown()
 
 
-def _left_running(cluster: LocalCluster) -> Iterator[LocalCluster]:
+def _check_running(cluster: LocalCluster) -> Iterator[LocalCluster]:
     yield cluster
-    harmed = [member for member in cluster.members if member.state is not MemberState.RUNNING]
-    if harmed:
+    stopped = [member for member in cluster.members if member.state is not MemberState.RUNNING]
+    if stopped:
         cluster.restart()
-        pytest.fail(f"{harmed} belongs to a shared cluster; take one from start_cluster or pair to harm it")
+        pytest.fail(f"{stopped} is of a shared cluster; tests that stop members use start_cluster or pair")

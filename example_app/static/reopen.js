@@ -1,4 +1,4 @@
-// On the page that says "closed": look every two seconds whether the shop is open again, and go there.
+// On the page "closed": try every two seconds whether the shop is open again, and reload.
 const page = document.querySelector("[data-again]");
 
 async function look() {

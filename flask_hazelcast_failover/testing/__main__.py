@@ -1,4 +1,4 @@
-"""Fetch what local clusters need, so that a later start is quick and needs no network."""
+"""Fetch what local clusters need, so that they start fast and without a network."""
 
 import argparse
 import subprocess
@@ -14,31 +14,31 @@ from flask_hazelcast_failover.testing._java import find_java, java_version
 
 
 def main() -> int:
-    """Print where Java and the jars are, fetching what is missing; return the exit status."""
+    """Fetch what is missing and print where Java and the jars are; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m flask_hazelcast_failover.testing", description=__doc__)
-    parser.add_argument("versions", nargs="*", default=[DEFAULT_VERSION], help="of Hazelcast")
+    parser.add_argument("versions", nargs="*", default=[DEFAULT_VERSION], help="versions of Hazelcast")
     parser.add_argument(
-        "--sql", action="store_true", help=f"also what SQL needs, for version {DEFAULT_VERSION}"
+        "--sql", action="store_true", help=f"also fetch what SQL needs, for version {DEFAULT_VERSION}"
     )
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
         java = find_java()
         sys.stdout.write(f"Java {java_version(java)}: {java}\n")
-        for version in given.versions:
-            jars = find_jars(version, *artifacts_of(jet=given.sql and version == DEFAULT_VERSION))
+        for version in arguments.versions:
+            jars = find_jars(version, *artifacts_of(jet=arguments.sql and version == DEFAULT_VERSION))
             sys.stdout.write(f"Hazelcast {version}: {', '.join(map(str, jars))}\n")
-            _quicken(java, jars[:1])
+            _archive_classes(java, jars[:1])
     except LocalClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
-def _quicken(java: Path, jars: Sequence[Path]) -> None:
+def _archive_classes(java: Path, jars: Sequence[Path]) -> None:
     try:
-        sys.stdout.write(f"Its loaded classes: {make_archive(java, jars)}\n")
+        sys.stdout.write(f"Archive of its classes: {make_archive(java, jars)}\n")
     except (LocalClusterError, OSError, subprocess.SubprocessError) as error:
-        sys.stderr.write(f"Members will start, but no quicker: {error}\n")
+        sys.stderr.write(f"Members will start slowly, without an archive of their classes: {error}\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Archives of a member's loaded classes, with which it starts in a third to half of the time. Optional.
+"""Optional archives of a member's loaded classes, with which it starts in a third to half of the time.
 
-Java 25 and newer archive more than classes, what the official documents call an AOT cache: how call sites of lambdas
-and of string concatenation were linked, which is a third of a member's start.
+Java 25 and newer write AOT caches instead, which also hold how call sites of lambdas and string concatenations were
+linked: a third of a member's start.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ _OLDEST_WITH_AOT_CACHES = 25
 
 
 def find_archive(java: Path, jars: Sequence[Path]) -> Path | None:
-    """Return the archive for this Java and these jars, or None if nobody has made it."""
-    place = archive_place(java, jars)
-    return place if place.is_file() else None
+    """Return the archive for this Java and these jars, or None if there is none."""
+    path = archive_path(java, jars)
+    return path if path.is_file() else None
 
 
 def archive_flag(java: Path, archive: Path) -> str:
-    """Return the flag that has this Java use its archive; one that does not fit is passed over by the JVM."""
+    """Return the flag that makes this Java use an archive; the JVM ignores one that does not fit."""
     return f"-XX:{'AOTCache' if has_aot_caches(java) else 'SharedArchiveFile'}={archive}"
 
 
@@ -32,10 +32,10 @@ def has_aot_caches(java: Path) -> bool:
     return version is not None and version >= _OLDEST_WITH_AOT_CACHES
 
 
-def archive_place(java: Path, jars: Sequence[Path]) -> Path:
-    """Return where the archive for this Java and these jars belongs, made or not.
+def archive_path(java: Path, jars: Sequence[Path]) -> Path:
+    """Return the path of the archive for this Java and these jars, whether or not it exists.
 
-    An archive fits one Java and the very jars that it was made from, which the JVM checks by time and size.
+    An archive fits one Java and the jars that it was made from, which the JVM checks by time and size.
     """
     files = [java.resolve(), *jars]
     facts = [(str(file), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]

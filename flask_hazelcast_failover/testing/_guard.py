@@ -1,4 +1,4 @@
-"""Starting members so that none of them outlives this process, whatever ends it."""
+"""Starting members so that none outlives this process, whatever ends it."""
 
 import os
 import subprocess
@@ -9,13 +9,13 @@ from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("_guard_process.py")
 
-# Waits for a word before it becomes the command. If this process dies before the guard has heard of the pid, the
-# word never comes and the shell ends.
-_WAIT_FOR_WORD = 'read -r word && exec "$@"'
+# Becomes the command once it has read a line. If this process dies before the guard knows the pid, the input ends and
+# so does the shell.
+_WAIT_FOR_LINE = 'read -r line && exec "$@"'
 
 
 class Guard:
-    """The guard process of this process: started when there is something to guard, ended when there is nothing left."""
+    """Runs the guard process of this process, as long as there is something to guard."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,13 +26,13 @@ class Guard:
         """Run `command` in `directory`, in a session of its own, with its output in the file `log`."""
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["/bin/sh", "-c", _WAIT_FOR_WORD, "sh", *command],
+                ["/bin/sh", "-c", _WAIT_FOR_LINE, "sh", *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=directory,
                 env=_environment(),
-                start_new_session=True,  # Ctrl-C in a terminal is for us, not for the members
+                start_new_session=True,  # Ctrl-C in a terminal does not reach the members
             )
         assert process.stdin is not None
         self.watch(process.pid)
@@ -40,36 +40,36 @@ class Guard:
             stdin.write(b"go\n")
         return process
 
-    def watch(self, what: int | Path) -> None:
-        """Kill this process, or delete this directory, when we are gone."""
+    def watch(self, target: int | Path) -> None:
+        """Have a process killed, or a directory deleted, when this process has ended."""
         with self._lock:
-            self._guarded.add(line := _line(what, "+>"))
-            self._tell(line)
+            self._guarded.add(line := _line(target, "+>"))
+            self._notify(line)
 
-    def forget(self, what: int | Path) -> None:
-        """Take back `watch`: the process has ended, or the directory is deleted."""
+    def forget(self, target: int | Path) -> None:
+        """Undo `watch`: the process has ended, or the directory is deleted."""
         with self._lock:
-            self._guarded.discard(_line(what, "+>"))
+            self._guarded.discard(_line(target, "+>"))
             if self._process is not None:
-                self._tell(_line(what, "-<"))
+                self._notify(_line(target, "-<"))
             if not self._guarded:
-                self._dismiss()
+                self._stop()
 
-    def forsake(self) -> None:
-        """In a forked child: the members belong to the parent, and so does its guard."""
+    def reset_after_fork(self) -> None:
+        """Drop, in a forked child, the members and the guard process: they belong to the parent."""
         process, self._process = self._process, None
         if process is not None:
             assert process.stdin is not None
             process.stdin.close()
-            process.returncode = 0  # not our child: nothing to wait for, and no warning
+            process.returncode = 0  # not a child of this process: avoids a warning
         self._lock = threading.Lock()
         self._guarded = set()
 
-    def _tell(self, line: str) -> None:
+    def _notify(self, line: str) -> None:
         if self._process is not None and self._process.poll() is None:
             self._send(self._process, [line])
             return
-        self._dismiss()
+        self._stop()
         script = [sys.executable, "-I", "-S", str(_SCRIPT), str(os.getpid())]
         self._process = subprocess.Popen(
             script, stdin=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True
@@ -80,7 +80,7 @@ class Guard:
         assert process.stdin is not None
         process.stdin.write(b"".join(os.fsencode(line) + b"\n" for line in lines))
 
-    def _dismiss(self) -> None:
+    def _stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             assert process.stdin is not None
@@ -88,14 +88,14 @@ class Guard:
             process.wait()
 
 
-def _line(what: int | Path, signs: str) -> str:
-    return f"{signs[0]}{what}" if isinstance(what, int) else f"{signs[1]}{what}"
+def _line(target: int | Path, signs: str) -> str:
+    return f"{signs[0] if isinstance(target, int) else signs[1]}{target}"
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without the variables that a member would take for its own configuration."""
+    """The environment without the variables that a member takes for its configuration."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("HZ_", "HAZELCAST_"))}
 
 
 guard = Guard()
-os.register_at_fork(after_in_child=guard.forsake)
+os.register_at_fork(after_in_child=guard.reset_after_fork)

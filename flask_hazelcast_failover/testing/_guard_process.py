@@ -1,8 +1,8 @@
-"""The guard: a process that ends the members of its parent once the parent is gone.
+"""The guard process: ends the members of its parent when the parent has ended.
 
-Runs as a script, with nothing but the standard library. It reads lines: `+PID` and `-PID` (a member to guard, or no
-longer), `>PATH` and `<PATH` (a directory to delete at the end, or no longer). The end of the input, or another
-parent, means that the parent is gone: a copy of the pipe may live on in a process that the parent forked.
+Runs as a script, with the standard library only. It reads lines: `+PID` (a process to kill at the end), `>PATH` (a
+directory to delete at the end), `-PID` and `<PATH` (no longer). The parent has ended when the input ends. It may stay
+open, in a process that the parent has forked, so the guard also looks whether it has another parent.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 
-SECONDS_BETWEEN_LOOKS = 0.2
+POLL_INTERVAL = 0.2  # seconds
 
 
 def main(parent: int) -> None:
@@ -21,18 +21,20 @@ def main(parent: int) -> None:
     guarded: set[str] = set()
     rest = b""
     while True:
-        if select.select([0], [], [], SECONDS_BETWEEN_LOOKS)[0]:
+        if select.select([0], [], [], POLL_INTERVAL)[0]:
             received = os.read(0, 65536)
             if not received:
                 break
             *lines, rest = (rest + received).split(b"\n")
-            take(lines, guarded)
-        elif os.getppid() != parent:  # only once all is read: it may have died before we were up
+            update(guarded, lines)
+        elif (
+            os.getppid() != parent
+        ):  # only after reading all input: it may have ended before this process ran
             break
     end(guarded)
 
 
-def take(lines: list[bytes], guarded: set[str]) -> None:
+def update(guarded: set[str], lines: list[bytes]) -> None:
     for line in map(os.fsdecode, lines):
         if line[0] in "+>":
             guarded.add(line)

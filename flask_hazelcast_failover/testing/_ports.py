@@ -1,4 +1,4 @@
-"""Ports for members: free now, and left alone by the kernel afterwards."""
+"""Free ports for members, which the kernel does not use for outgoing connections."""
 
 import random
 import socket
@@ -6,26 +6,26 @@ import threading
 
 _LOOPBACK = "127.0.0.1"
 
-# Below the range from which kernels take the ports of outgoing connections. A client that dials a dead member's
-# port inside that range again and again ends up connected to itself, and the member cannot have its port back.
+# Below the range from which kernels take the ports of outgoing connections. Inside it, a client that tries a dead
+# member's port again and again ends up connected to itself, and the member cannot use its port again.
 _PORTS = range(20_000, 32_000)
 
-_chance = random.SystemRandom()
+_random = random.SystemRandom()
 _lock = threading.Lock()
-_given: set[int] = set()  # guarded by _lock
+_returned: set[int] = set()  # guarded by _lock
 
 
 def free_port() -> int:
-    """Return a port on 127.0.0.1 that nobody listens on and that this process has not been given before.
+    """Return a port on 127.0.0.1 that is not in use and was not returned before in this process.
 
-    Raises OSError when there is none.
+    Raises OSError if there is none.
     """
     for _ in range(1_000):
-        port = _chance.choice(_PORTS)
+        port = _random.choice(_PORTS)
         with _lock:
-            if port in _given:
+            if port in _returned:
                 continue
-            _given.add(port)
+            _returned.add(port)
         if _is_free(port):
             return port
     raise OSError(f"no free port between {_PORTS.start} and {_PORTS.stop} on {_LOOPBACK}")

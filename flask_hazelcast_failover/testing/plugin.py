@@ -1,7 +1,7 @@
-"""The pytest plugin: real clusters as fixtures. Loaded by pytest wherever this package is installed.
+"""The pytest plugin: real clusters as fixtures. pytest loads it wherever this package is installed.
 
-Clusters are shared by all tests, since starting one takes a second. A test that kills, freezes or
-stops members says so with ``@pytest.mark.hazelcast_faults`` and gets clusters of its own.
+All tests share two clusters, since starting one takes a second. A test that kills, freezes or stops
+members is marked with ``@pytest.mark.hazelcast_faults`` and gets clusters of its own.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _NAMES = ("blue", "green")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
-        f"{_MARKER}(members=1): the test kills, freezes or stops members, and gets clusters of its own"
+        f"{_MARKER}(members=1): the test kills, freezes or stops members; it gets clusters of its own,"
         " with so many members each",
     )
 
@@ -57,7 +57,7 @@ def _shared_hazelcast_clusters() -> Iterator[_Shared]:
 
 
 class _Shared:
-    """The clusters that unmarked tests share. A test that broke them all the same breaks no other."""
+    """The clusters that unmarked tests share. They are started again if a test has ended a member."""
 
     def __init__(self) -> None:
         self._clusters: tuple[LocalCluster, LocalCluster] | None = None

@@ -1,4 +1,4 @@
-"""A connection that is lost and back on the same cluster, with the same data: what the client holds there goes on."""
+"""A blip: the connection is lost and back on the same cluster, with the same data. What the client holds stays valid."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 
 from flask_hazelcast_failover import ClusterChanged
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_at, client_on
 from tests.support.relay import Relay
-from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
 
-# A delay of the relay is no reason to lose the cluster.
+# A delay of the relay must not lose the cluster.
 UNCHECKED: dict[str, Any] = {"health_check_interval": 0}
 
 
@@ -38,7 +39,7 @@ def reached(turns: list[int], goal: int) -> bool:
 
 @pytest.mark.parametrize("structure", ["get_map", "get_multi_map"])
 def test_a_lock_is_still_held(structure: str, blue: LocalCluster, green: LocalCluster) -> None:
-    """A lock that was taken before is given back after it, and others have it at once."""
+    """A lock taken before it is released after it, and free for others at once."""
     with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
         with client_at(("blue", relay.address), ("green", green.addresses[0]), try_count=3) as client:
             locked = getattr(client, structure)("blip-lock").blocking()
@@ -52,7 +53,7 @@ def test_a_lock_is_still_held(structure: str, blue: LocalCluster, green: LocalCl
 
 
 def test_a_lock_that_is_taken_twice(blue: LocalCluster) -> None:
-    """One taken once before and once after it is given back twice, over two blips."""
+    """A lock taken before and after it is released twice, over two blips."""
     with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
         with client_at(("blue", relay.address), try_count=3) as client:
             locked = client.get_map("blip-twice").blocking()
@@ -69,7 +70,7 @@ def test_a_lock_that_is_taken_twice(blue: LocalCluster) -> None:
 @pytest.mark.parametrize("cut_after", [0.15, 0.45], ids=["the request is lost", "the answer is lost"])
 @pytest.mark.parametrize("structure", ["get_map", "get_multi_map"])
 def test_a_lock_in_flight(structure: str, cut_after: float, blue: LocalCluster) -> None:
-    """Taking a lock and giving it back are each carried out once, though the connection was lost meanwhile."""
+    """Locking and unlocking run once each, though the connection is lost meanwhile."""
     with Relay(blue.addresses[0]) as relay, client_on(blue) as other, ThreadPoolExecutor(1) as holder:
         with client_at(("blue", relay.address), try_count=5, **UNCHECKED) as client:
             locked = getattr(client, structure)("blip-in-flight").blocking()
@@ -79,7 +80,7 @@ def test_a_lock_in_flight(structure: str, cut_after: float, blue: LocalCluster) 
                 epoch = client.status().epoch
                 relay.delay(0.3)
                 calling = holder.submit(call, "k")
-                time.sleep(cut_after)  # in the midst of the way there, or of the way back
+                time.sleep(cut_after)  # the request, or the answer, is in the relay
                 relay.cut()
                 relay.resume()
                 eventually(functools.partial(has_moved_on, client, epoch))
@@ -90,7 +91,7 @@ def test_a_lock_in_flight(structure: str, cut_after: float, blue: LocalCluster) 
 
 
 def test_locks_under_load(blue: LocalCluster) -> None:
-    """Threads that take and give back locks all the time get on with them, and leave none behind."""
+    """Threads that lock and unlock all the time continue, and leave no lock behind."""
     with Relay(blue.addresses[0]) as relay, client_on(blue) as other:
         with client_at(("blue", relay.address), try_count=5, **UNCHECKED) as client:
             locked = client.get_map("blip-load").blocking()
@@ -102,7 +103,7 @@ def test_locks_under_load(blue: LocalCluster) -> None:
                     locked.unlock("k")
                     turns[number] += 1
 
-            users = [Outcome(functools.partial(use, number)) for number in range(len(turns))]
+            users = [BackgroundCall(functools.partial(use, number)) for number in range(len(turns))]
             for _ in range(3):
                 goal = min(turns) + 3
                 eventually(functools.partial(reached, turns, goal))
@@ -114,8 +115,8 @@ def test_locks_under_load(blue: LocalCluster) -> None:
             other.get_map("blip-load").blocking().unlock("k")
 
 
-def test_a_section_goes_on(blue: LocalCluster) -> None:
-    """A section that was entered before goes on after it, and ends once the client has moved."""
+def test_a_section_continues(blue: LocalCluster) -> None:
+    """A same_cluster section entered before it continues after it."""
     with Relay(blue.addresses[0]) as relay, client_at(("blue", relay.address), try_count=3) as client:
         numbers = client.get_map("blip-section").blocking()
         with client.same_cluster():
@@ -124,8 +125,8 @@ def test_a_section_goes_on(blue: LocalCluster) -> None:
             assert numbers.get("k") == 1
 
 
-def test_a_section_does_not_outlast_a_move_there_and_back(blue: LocalCluster, green: LocalCluster) -> None:
-    """Back on the same cluster with the same data, but by way of another one, the section is over."""
+def test_a_section_does_not_outlast_a_switch_and_back(blue: LocalCluster, green: LocalCluster) -> None:
+    """A same_cluster section ends with a switch, also when a second one leads back."""
     with client_on(blue, green) as client:
         numbers = client.get_map("blip-away").blocking()
         with client.same_cluster():
@@ -136,8 +137,8 @@ def test_a_section_does_not_outlast_a_move_there_and_back(blue: LocalCluster, gr
                 numbers.get("k")
 
 
-def test_a_sequence_of_a_ring_buffer_goes_on(blue: LocalCluster) -> None:
-    """A sequence that was handed out before is of use after it."""
+def test_a_sequence_of_a_ring_buffer_stays_valid(blue: LocalCluster) -> None:
+    """A sequence returned before it can be read after it."""
     with Relay(blue.addresses[0]) as relay, client_at(("blue", relay.address), try_count=3) as client:
         ring = client.get_ringbuffer("blip-ring").blocking()
         sequence = ring.add("item")
@@ -146,7 +147,7 @@ def test_a_sequence_of_a_ring_buffer_goes_on(blue: LocalCluster) -> None:
 
 
 def test_a_transaction_ends(blue: LocalCluster) -> None:
-    """A transaction belongs to the connection, says so, and keeps nothing from others."""
+    """A transaction ends with its connection: its calls raise, and its locks are released."""
     with (
         Relay(blue.addresses[0]) as relay,
         client_on(blue) as other,
@@ -165,7 +166,7 @@ def test_a_transaction_ends(blue: LocalCluster) -> None:
 
 
 def test_a_lock_of_a_restarted_cluster_is_lost(pair: tuple[LocalCluster, LocalCluster]) -> None:
-    """A cluster that has come back empty holds no lock."""
+    """A cluster that is back empty holds no lock."""
     blue, _ = pair
     with client_on(blue, try_count=3) as client:
         locked = client.get_map("blip-restarted").blocking()

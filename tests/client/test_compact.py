@@ -1,4 +1,4 @@
-"""Compact values follow the client: each cluster that it comes to learns their schemas."""
+"""Compact values: each cluster that the client uses gets their schemas."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hazelcast.serialization.api import CompactReader, CompactSerializer, Compac
 
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support.switching import client_on
+from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 
@@ -46,7 +46,7 @@ Leave = Callable[[Any, LocalCluster], None]
 
 @pytest.fixture
 def compact(request: pytest.FixtureRequest) -> Options:
-    """Options of a client, with a schema that no cluster has met in another test: none is ever forgotten there."""
+    """Options of a client with a schema that no other test uses: members never forget one."""
     serializers = [TeaSerializer(request.node.name)]
     return {"client_options": {"compact_serializers": serializers}, "health_check_interval": 0}
 
@@ -88,10 +88,10 @@ class Futures:
 
 @pytest.mark.parametrize("calls", [Blocking, Futures])
 @pytest.mark.parametrize("leave", [switch, lose])
-def test_schemas_follow(
+def test_schemas_follow_the_client(
     pair: tuple[LocalCluster, LocalCluster], leave: Leave, calls: Any, compact: Options
 ) -> None:
-    """A class that was written before a switch is written and read after it, by clients that are new there too."""
+    """A class that was written before a switch can be written and read after it, also by new clients."""
     blue, green = pair
     with client_on(blue, green, **compact) as client:
         teas = calls(client)
@@ -105,7 +105,7 @@ def test_schemas_follow(
 
 
 def test_schemas_after_a_restart(start_cluster: StartCluster, compact: Options) -> None:
-    """A cluster that comes back empty at the same address learns the schemas anew."""
+    """A cluster that is back empty at the same address gets the schemas again."""
     cluster = start_cluster("blue")
     with client_on(cluster, try_count=100, wait_timeout=30.0, **compact) as client:
         teas = Blocking(client)
@@ -117,8 +117,8 @@ def test_schemas_after_a_restart(start_cluster: StartCluster, compact: Options) 
             assert Blocking(fresh).get("k") == ASSAM
 
 
-def test_schemas_of_others(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
-    """What others have written on the next cluster is read there by a client that has never written its class."""
+def test_schemas_of_other_clients(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
+    """A client can read values of other clients on the next cluster without having written their class."""
     blue, green = pair
     with client_on(blue, green, **compact) as client, client_on(green, **compact) as other:
         teas = Blocking(client)
@@ -128,8 +128,8 @@ def test_schemas_of_others(pair: tuple[LocalCluster, LocalCluster], compact: Opt
         assert teas.get("k") == SENCHA
 
 
-def test_a_schema_under_way(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
-    """A write whose schema was on its way to a cluster that dies goes to the next one, schema and all."""
+def test_a_loss_while_a_schema_is_sent(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
+    """A write that sent its schema to a cluster that dies is repeated on the next one, with the schema."""
     blue, green = pair
     with client_on(blue, green, **compact) as client:
         teas = client.get_map("teas")
@@ -141,40 +141,42 @@ def test_a_schema_under_way(pair: tuple[LocalCluster, LocalCluster], compact: Op
         assert (client.status().current_cluster, teas.get("k").result()) == ("green", SENCHA)
 
 
-def test_compact_everywhere(pair: tuple[LocalCluster, LocalCluster], compact: Options) -> None:
-    """After a switch Compact values are queried, queued, published and heard."""
+def test_compact_values_in_other_structures(
+    pair: tuple[LocalCluster, LocalCluster], compact: Options
+) -> None:
+    """After a switch Compact values are queried, queued, published and received."""
     blue, green = pair
     with client_on(blue, green, **compact) as client:
         teas, queue = client.get_map("teas").blocking(), client.get_queue("teas").blocking()
         topic = client.get_topic("teas").blocking()
-        heard: list[Any] = []
-        teas.add_entry_listener(include_value=True, added_func=lambda event: heard.append(event.value))
-        topic.add_listener(lambda message: heard.append(message.message))
+        received: list[Any] = []
+        teas.add_entry_listener(include_value=True, added_func=lambda event: received.append(event.value))
+        topic.add_listener(lambda message: received.append(message.message))
         for label in ("blue", "green"):
             client.switch_to(label)
-            heard.clear()
+            received.clear()
             teas.put_all({"sencha": SENCHA, "assam": ASSAM})
             topic.publish(SENCHA)
             assert queue.offer(ASSAM) and queue.poll() == ASSAM
             assert teas.values(greater("grams", 100)) == [ASSAM]
-            eventually(lambda: sorted(tea.name for tea in heard) == ["assam", "sencha", "sencha"])
+            eventually(lambda: sorted(tea.name for tea in received) == ["assam", "sencha", "sencha"])
 
 
 @pytest.mark.parametrize("structure", ["get_map", "get_multi_map", "get_replicated_map"])
 def test_a_listener_with_a_compact_key(
     structure: str, compact: Options, blue: LocalCluster, green: LocalCluster
 ) -> None:
-    """A listener whose key is of a schema that no member has met hears its events once, on each cluster."""
+    """A listener whose key has a schema that is new to all members receives its events once, on each cluster."""
     with client_on(blue, green, **compact) as client:
         teas = getattr(client, structure)(f"teas-of-{structure}")
-        heard: list[Any] = []
-        added = teas.add_entry_listener(key=SENCHA, added_func=heard.append)
+        received: list[Any] = []
+        added = teas.add_entry_listener(key=SENCHA, added_func=received.append)
         assert added.result()
         for label in ("blue", "green"):
             if label == "green":
                 client.switch_to("green")
             for tea in (ASSAM, SENCHA):
                 teas.put(tea, label).result()
-            eventually(lambda: [event.key for event in heard] == [SENCHA])
-            heard.clear()
+            eventually(lambda: [event.key for event in received] == [SENCHA])
+            received.clear()
         teas.destroy()

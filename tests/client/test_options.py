@@ -1,4 +1,4 @@
-"""Every option of a client: what it may be, what is refused, and with which words."""
+"""Every option of a client: valid values, and the errors for others."""
 
 import json
 import math
@@ -35,11 +35,11 @@ def yes(client: object) -> bool:
     return True
 
 
-async def yes_in_a_while(client: object) -> bool:
+async def async_yes(client: object) -> bool:
     return True
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def test_defaults() -> None:
     assert Options.from_mapping({}) == Options(
         try_count=None,
         retry_delay=0.1,
@@ -69,20 +69,20 @@ def test_whole_numbers_are_seconds_too(name: str) -> None:
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", ["3", True, None, [3], 3j])
-def test_what_is_no_number_is_no_seconds(name: str, value: object) -> None:
+def test_seconds_of_the_wrong_type_are_refused(name: str, value: object) -> None:
     with pytest.raises(TypeError, match=rf"{name} must be a number of seconds.*{type(value).__name__}"):
         Options.from_mapping({name: value})
 
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [-1, -0.001, math.nan, math.inf, 10**400])
-def test_seconds_that_cannot_be_waited_are_refused(name: str, value: float) -> None:
+def test_seconds_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a number of seconds.*{type(value).__name__}"):
         Options.from_mapping({name: value})
 
 
 @pytest.mark.parametrize("name", SECONDS)
-def test_zero_seconds_are_refused_where_nothing_could_ever_succeed(name: str) -> None:
+def test_zero_seconds_are_refused_for_most_time_outs(name: str) -> None:
     if name in SECONDS_THAT_MAY_BE_ZERO:
         assert getattr(Options.from_mapping({name: 0}), name) == 0.0
     else:
@@ -92,7 +92,7 @@ def test_zero_seconds_are_refused_where_nothing_could_ever_succeed(name: str) ->
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", ["3", True, None, 3.0])
-def test_what_is_no_whole_number_is_no_count(name: str, value: object) -> None:
+def test_counts_of_the_wrong_type_are_refused(name: str, value: object) -> None:
     with pytest.raises(TypeError, match=rf"{name} must be a whole number.*\({type(value).__name__}\)"):
         Options.from_mapping({name: value})
 
@@ -107,7 +107,7 @@ def test_a_count_below_one_is_refused(name: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), CHOICES)
-def test_a_choice_is_given_by_its_text_or_its_member(name: str, kind: type[Any]) -> None:
+def test_a_choice_is_given_as_text_or_enum_member(name: str, kind: type[Any]) -> None:
     for member in kind:
         assert getattr(Options.from_mapping({name: member.value}), name) is member
         assert getattr(Options.from_mapping({name: member}), name) is member
@@ -115,13 +115,13 @@ def test_a_choice_is_given_by_its_text_or_its_member(name: str, kind: type[Any])
 
 @pytest.mark.parametrize(("name", "kind"), CHOICES)
 @pytest.mark.parametrize("value", [1, None, True, ["hot"]])
-def test_a_choice_that_is_no_text_is_refused(name: str, kind: type[Any], value: object) -> None:
+def test_choices_of_the_wrong_type_are_refused(name: str, kind: type[Any], value: object) -> None:
     with pytest.raises(TypeError, match=f"{name} must be one of .*{type(value).__name__}"):
         Options.from_mapping({name: value})
 
 
 @pytest.mark.parametrize(("name", "kind"), CHOICES)
-def test_an_unknown_choice_is_refused_with_the_nearest_one(name: str, kind: type[Any]) -> None:
+def test_an_unknown_choice_is_refused_with_a_suggestion(name: str, kind: type[Any]) -> None:
     for member in kind:
         mistyped = member.value.upper() + "x"
         with pytest.raises(
@@ -142,15 +142,16 @@ def test_a_ready_check_that_cannot_be_called_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "os.path:exist", "no_such_package:check", "os.path", "os.sep", "a b"])
-def test_a_ready_check_by_a_name_that_leads_nowhere_is_refused_at_once(value: str) -> None:
+def test_a_ready_check_that_cannot_be_imported_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=rf"ready_check must be a callable.*'{value}' \(str\)"):
         Options.from_mapping({"ready_check": value})
 
 
-@pytest.mark.parametrize("value", [yes_in_a_while, f"{__name__}:yes_in_a_while"])
-def test_a_coroutine_function_is_refused_as_a_ready_check_since_it_would_always_say_yes(
+@pytest.mark.parametrize("value", [async_yes, f"{__name__}:async_yes"])
+def test_a_coroutine_function_is_refused_as_a_ready_check(
     value: object,
 ) -> None:
+    """The coroutine that it returns would always count as true."""
     with pytest.raises(TypeError, match="ready_check must be an ordinary function"):
         Options.from_mapping({"ready_check": value})
 
@@ -161,7 +162,7 @@ def test_client_options_that_are_no_dict_are_refused(value: object) -> None:
         Options.from_mapping({"client_options": value})
 
 
-def test_unknown_client_options_are_refused_with_the_nearest_one() -> None:
+def test_an_unknown_client_option_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ValueError, match=r"client_options.*'labls'.*'labels'"):
         Options.from_mapping({"client_options": {"labls": ["web"]}})
 
@@ -175,7 +176,7 @@ def test_credentials_are_neither_in_the_repr_nor_in_a_refusal() -> None:
         assert "hidden" not in str(refusal.value)
 
 
-def test_options_do_not_change_with_the_dict_that_they_were_made_from() -> None:
+def test_options_are_copied_and_read_only() -> None:
     given = {"labels": ["web"]}
     options = Options.from_mapping({"client_options": given})
     given["labels"] = ["changed"]
@@ -184,33 +185,34 @@ def test_options_do_not_change_with_the_dict_that_they_were_made_from() -> None:
         options.client_options["labels"] = []  # type: ignore[index]
 
 
-def test_an_unknown_option_is_refused_with_the_nearest_one_by_the_name_its_user_knows() -> None:
+def test_an_unknown_option_is_refused_by_the_name_the_user_gave() -> None:
+    """The suggestion is in the user's names too."""
     with pytest.raises(ValueError, match=r"APP_RETRY_DELY .*float.*nearest valid one is APP_RETRY_DELAY"):
         Options.from_mapping({"retry_dely": 0.5}, name_of=lambda name: f"APP_{name.upper()}")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "advice"),
     [
         ("async_start", True, r"decided by this client: start\(\) connects"),
         ("reconnect_mode", "ON", "decided by this client"),
         ("ssl_enabled", True, "official client's, for APP_client_options"),
     ],
 )
-def test_an_option_of_the_official_client_is_refused_with_what_to_do_instead(
-    name: str, value: object, said: str
+def test_options_of_the_official_client_are_refused_with_advice(
+    name: str, value: object, advice: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"APP_{name} .*{said}"):
+    with pytest.raises(ValueError, match=f"APP_{name} .*{advice}"):
         Options.from_mapping({name: value}, name_of=lambda name: f"APP_{name}")
 
 
 @pytest.mark.parametrize("name", [*SECONDS, *COUNTS])
-def test_a_number_that_python_refuses_to_write_is_refused_by_name(name: str) -> None:
+def test_a_number_too_long_to_print_is_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Options.from_mapping({name: -(10**5000)})
 
 
-def test_a_reason_is_its_text_wherever_it_is_used() -> None:
+def test_a_reason_formats_and_serializes_as_its_text() -> None:
     event = ClusterSwitched("blue", "green", Reason.HEALTH_CHECK, duration=0.1, epoch=2)
     assert event.reason == "health-check"
     assert f"{event.reason}" == "{}".format(event.reason) == "%s" % event.reason == "health-check"  # noqa: UP031, UP032

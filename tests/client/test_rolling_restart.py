@@ -1,4 +1,4 @@
-"""A cluster whose members are restarted one after the other is never left, and every listener hears on."""
+"""A rolling restart is no loss, and every listener receives the events that follow."""
 
 import urllib.error
 import urllib.request
@@ -12,12 +12,12 @@ from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.client.api.test_listeners import KINDS, Heard
 from tests.conftest import StartCluster
+from tests.support.clients import client_on
 from tests.support.faults import Load, Recorder, cluster_of
 from tests.support.operations import reaches
-from tests.support.switching import client_on
 from tests.support.waiting import eventually
 
-# Members move their partitions away before they end, and say whether each partition has its backup.
+# Members migrate their partitions before they end, and report whether each partition has its backup.
 ORDERLY: dict[str, Any] = {
     "properties": {"hazelcast.shutdownhook.policy": "GRACEFUL"},
     "partition_count": 11,
@@ -34,18 +34,18 @@ def by_a_kill(cluster: LocalCluster, index: int) -> None:
     cluster.restart(index)
 
 
-def by_another(cluster: LocalCluster, index: int) -> None:
+def by_another_member(cluster: LocalCluster, index: int) -> None:
     cluster.add_member()
     cluster.members[index].shut_down()
 
 
 def is_safe(cluster: LocalCluster) -> bool:
-    """Whether any one of the members may be killed without a loss of data."""
+    """Whether any member can be killed without a loss of data."""
     addresses = [member.address for member in cluster.members if member.alive]
-    return all(map(_says_safe, addresses))
+    return all(map(_reports_safe, addresses))
 
 
-def _says_safe(address: str) -> bool:
+def _reports_safe(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"http://{address}/hazelcast/health/cluster-safe", timeout=5) as answer:
             return bool(answer.status == 200)
@@ -55,12 +55,12 @@ def _says_safe(address: str) -> bool:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("restart", [by_a_kill, by_another])
+@pytest.mark.parametrize("restart", [by_a_kill, by_another_member])
 def test_rolling_restart(start_cluster: StartCluster, green: LocalCluster, restart: Restart) -> None:
-    """A rolling restart under load fails no operation and loses no entry, and each event is heard once after it."""
+    """A rolling restart under load fails no operation and loses no entry; each event is received once after it."""
     cluster = start_cluster("rolling", members=3, **ORDERLY)
-    with client_on(cluster, green, health_check_failures=100) as client:  # a busy machine is not to blame
-        told = Recorder(client)
+    with client_on(cluster, green, health_check_failures=100) as client:  # no loss on a busy machine
+        recorder = Recorder(client)
         states: list[str] = []
         joined: list[str] = []
         left: list[str] = []
@@ -74,24 +74,24 @@ def test_rolling_restart(start_cluster: StartCluster, green: LocalCluster, resta
         heard = Heard(client)
         changed: list[int] = []
 
-        def hear(event: Any) -> None:
+        def record(event: Any) -> None:
             changed.append(event.key)
 
-        # What is put with many others is told as added, whatever was there.
-        kept.add_entry_listener(added_func=hear, updated_func=hear)
+        # put_all is reported as added, also for keys that exist.
+        kept.add_entry_listener(added_func=record, updated_func=record)
         with Load(client, "load", threads=1) as load:
             for index in range(3):
                 eventually(lambda: is_safe(cluster), within=20)
                 restart(cluster, index)
                 eventually(lambda: len(joined) == len(left) == index + 1)  # noqa: B023
                 eventually(lambda: reaches(client, 3))
-                load.goes_on()
+                load.wait_for_progress()
         assert load.errors == []
         assert kept.get_all(list(ENTRIES)) == ENTRIES
         assert set(left) == first
         assert (client.status().epoch, cluster_of(client, "rolling").restarted) == (1, False)
-        assert not told.of(ClusterLost) and not told.of(ClusterSwitched) and states == []
-        hear_each_event_once(heard)
+        assert not recorder.of(ClusterLost) and not recorder.of(ClusterSwitched) and states == []
+        assert_events_come_once(heard)
         kept.put_all(ENTRIES)  # each member owns some of them
         eventually(lambda: sorted(changed) == list(ENTRIES))
         cluster.kill()
@@ -100,13 +100,13 @@ def test_rolling_restart(start_cluster: StartCluster, green: LocalCluster, resta
         heard.assert_hears_everything()
 
 
-def hear_each_event_once(heard: Heard) -> None:
-    """What comes twice would come before the next event of its kind has come."""
+def assert_events_come_once(heard: Heard) -> None:
+    """A repeated event would arrive before the next event of its kind."""
     heard.clear()
     for times in (1, 2):
         for _, cause, _ in KINDS.values():
             cause(heard.client)
         eventually(lambda: all(len(events) >= times for events in heard.events.values()))  # noqa: B023
-    # Each member tells of the events of a multi map, the official client too.
+    # Each member reports the events of a multi map, also to the official client.
     once = {kind: events for kind, events in heard.events.items() if not kind.startswith("MultiMap")}
     assert {kind: len(events) for kind, events in once.items()} == dict.fromkeys(once, 2)

@@ -1,4 +1,4 @@
-"""Shutting a client down: once and for all, from any thread, in time, and with nothing left behind."""
+"""Shutting a client down: from any thread, in time, and with nothing left behind."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ def absent_client(**options: object) -> HazelcastClient:
     return HazelcastClient(config, **options)
 
 
-def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: LocalCluster) -> None:
+def test_no_call_works_after_shutdown(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         users: Any = client.get_map("shutdown").blocking()
         users.size()
@@ -36,8 +36,8 @@ def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: Local
         uses: list[Callable[[], object]] = [
             users.size,
             lambda: client.get_map("shutdown").size().result(),
-            lambda: client.get_map("asked for later"),
-            lambda: client.cp_subsystem.get_lock("asked for later"),
+            lambda: client.get_map("used later"),
+            lambda: client.cp_subsystem.get_lock("used later"),
             client.start,
             client.reset,
             lambda: client.switch_to("green"),
@@ -52,7 +52,7 @@ def test_a_client_is_shut_down_once_and_for_all(blue: LocalCluster, green: Local
     assert client_threads() == []
 
 
-def test_everybody_who_shuts_down_at_the_same_time_returns_when_it_is_done(blue: LocalCluster) -> None:
+def test_concurrent_shutdowns_all_return_when_it_is_done(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         left: list[list[str]] = []
 
@@ -68,7 +68,7 @@ def test_everybody_who_shuts_down_at_the_same_time_returns_when_it_is_done(blue:
         assert left == [[]] * 8
 
 
-def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster) -> None:
+def test_pending_operations_end_at_shutdown(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         queue: Any = client.get_queue("shutdown")
         queue.clear().result()
@@ -83,7 +83,7 @@ def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster
         thread = threading.Thread(target=take)
         thread.start()
         future = queue.take()
-        link = client._route.link
+        link = client._runtime.route.link
         assert link is not None
         eventually(lambda: len(link.calls) == 2)
         client.shutdown()
@@ -93,23 +93,21 @@ def test_what_waits_when_the_client_is_shut_down_ends_at_once(blue: LocalCluster
             future.result()
 
 
-def test_a_switch_that_is_asked_for_at_the_very_end_is_answered(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_a_switch_requested_during_shutdown_fails(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
-        client._engine.stop(5)  # what shutdown() in another thread does after switch_to() looked
+        client._runtime.engine.stop(5)  # as shutdown() in another thread does after switch_to() has checked
         with pytest.raises(HazelcastClientNotActiveError):
             client.switch_to("green")
 
 
-def test_nothing_opens_a_client_again_that_was_shut_down(blue: LocalCluster) -> None:
+def test_a_link_published_after_shutdown_is_not_used(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         users: Any = client.get_map("shutdown").blocking()
         users.size()
-        link = client._route.link
+        link = client._runtime.route.link
         assert link is not None
         client.shutdown()
-        client._route.publish(link)  # what a controller does that has just found a cluster
+        client._runtime.route.publish(link)  # as a controller does that has just connected
         with pytest.raises(HazelcastClientNotActiveError):
             users.size()
 
@@ -118,13 +116,13 @@ def by_listener(client: HazelcastClient, shut_down: Callable[..., None]) -> None
     users: Any = client.get_map("shutdown-by-listener").blocking()
     users.add_entry_listener(added_func=shut_down)
     users.delete("key")
-    # Not blocking: the listener may hear of it before the answer comes, and shut down what waits for that.
+    # Not blocking: the listener may shut the client down before the answer arrives.
     client.get_map("shutdown-by-listener").put_transient("key", 1, 60)  # type: ignore[arg-type]
 
 
 def by_subscriber(client: HazelcastClient, shut_down: Callable[..., None]) -> None:
     client.subscribe(shut_down)
-    with suppress(HazelcastClientNotActiveError):  # it may hear of something before the switch has ended
+    with suppress(HazelcastClientNotActiveError):  # an event may arrive before the switch has ended
         client.switch_to("green")
 
 
@@ -140,7 +138,8 @@ def by_callback(client: HazelcastClient, shut_down: Callable[..., None]) -> None
 
 
 @pytest.mark.parametrize("way", [by_listener, by_subscriber, by_lifecycle_listener, by_callback])
-def test_a_client_can_be_shut_down_from_its_own_threads(
+@pytest.mark.timing
+def test_shutdown_from_the_clients_own_threads(
     blue: LocalCluster, green: LocalCluster, way: Callable[..., None]
 ) -> None:
     took: list[float] = []
@@ -158,15 +157,16 @@ def test_a_client_can_be_shut_down_from_its_own_threads(
         eventually(lambda: client_threads() == [])
 
 
-def test_shutting_down_does_not_wait_for_a_listener_that_never_returns(blue: LocalCluster) -> None:
-    let_go = threading.Event()
+@pytest.mark.timing
+def test_shutdown_does_not_wait_for_a_blocked_listener(blue: LocalCluster) -> None:
+    release = threading.Event()
     with client_on(blue) as client:
         users: Any = client.get_map("shutdown-listener").blocking()
         called = threading.Event()
 
         def block(_: object) -> None:
             called.set()
-            let_go.wait(30)
+            release.wait(30)
 
         users.add_entry_listener(added_func=block)
         users.delete("key")
@@ -175,11 +175,11 @@ def test_shutting_down_does_not_wait_for_a_listener_that_never_returns(blue: Loc
         began = fair_time()
         client.shutdown()
         assert fair_time() - began < 2.5
-        let_go.set()
+        release.set()
         eventually(lambda: client_threads() == [])
 
 
-def test_a_client_that_was_never_used_is_shut_down_without_a_connection() -> None:
+def test_shutdown_of_an_unused_client_does_not_connect() -> None:
     events: list[Event] = []
     client = absent_client()
     client.subscribe(events.append)

@@ -1,8 +1,6 @@
-"""Starts that fail: all who wait fail with them, no thread stays, and they can be made again."""
+"""Starts that fail: waiting calls fail with them, no thread stays, and they can be repeated."""
 
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,19 +9,19 @@ import pytest
 
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, free_port
+from tests.support.calls import BackgroundCall
 from tests.support.clients import client_threads
 from tests.support.relay import Relay
-from tests.support.switching import Outcome
 from tests.support.waiting import eventually
 
 
 @contextmanager
-def socket_that_is_silent() -> Iterator[str]:
+def silent_server() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_start_that_fails_leaves_no_thread_and_can_be_made_again(
+def test_a_failed_start_leaves_no_thread_and_can_be_repeated(
     start_cluster: Callable[..., LocalCluster],
 ) -> None:
     blue = start_cluster("blue")
@@ -32,13 +30,13 @@ def test_a_start_that_fails_leaves_no_thread_and_can_be_made_again(
     config.add_cluster("green", [f"127.0.0.1:{free_port()}"])
     blue.kill()
     client = HazelcastClient(config, retry_delay=0.01)
-    heard: list[object] = []
-    client.subscribe(heard.append)
-    client.lifecycle_service.add_listener(heard.append)
+    events: list[object] = []
+    client.subscribe(events.append)
+    client.lifecycle_service.add_listener(events.append)
     for _ in range(2):
         with pytest.raises(ClientOfflineException, match=r"blue.*refused.*green.*refused"):
             client.start()
-        assert client_threads() == [] and heard
+        assert client_threads() == [] and events
         assert client.status().state == "idle"
         assert all("refused" in (cluster.last_error or "") for cluster in client.status().clusters)
     blue.restart()
@@ -50,18 +48,17 @@ def test_a_start_that_fails_leaves_no_thread_and_can_be_made_again(
     assert client_threads() == []
 
 
-def test_a_wish_made_during_a_start_that_fails_ends_as_the_start_does() -> None:
-    with socket_that_is_silent() as address:
+def test_a_reset_during_a_failing_start_fails_with_it() -> None:
+    with silent_server() as address:
         config = FailoverConfig(try_count=1)
         config.add_cluster("blue", [address])
         client = HazelcastClient(config, connect_timeout=0.5)
-        starting, wishing = Outcome(client.start), Outcome(client.reset)
-        for outcome in (starting, wishing):
-            assert isinstance(outcome.wait().error, ClientOfflineException), outcome.error
-            assert "timed out" in str(outcome.error)
+        for call in (BackgroundCall(client.start), BackgroundCall(client.reset)):
+            assert isinstance(call.wait().error, ClientOfflineException), call.error
+            assert "timed out" in str(call.error)
 
 
-def test_a_start_that_fails_at_a_silent_peer_leaves_no_thread(blue: LocalCluster) -> None:
+def test_a_start_that_times_out_leaves_no_thread(blue: LocalCluster) -> None:
     with Relay(blue.addresses[0]) as silent:
         silent.freeze()
         config = FailoverConfig(try_count=1)
@@ -69,39 +66,23 @@ def test_a_start_that_fails_at_a_silent_peer_leaves_no_thread(blue: LocalCluster
         client = HazelcastClient(config, connect_timeout=0.3)
         with pytest.raises(ClientOfflineException, match="timed out"):
             client.start()
-        eventually(lambda: client_threads() == [], within=1)
+        eventually(lambda: client_threads() == [])
 
 
-def test_whoever_waits_for_a_start_that_fails_fails_with_it() -> None:
-    with socket_that_is_silent() as address:
+def test_operations_during_a_failing_start_fail_with_it() -> None:
+    with silent_server() as address:
         config = FailoverConfig(try_count=1)
         config.add_cluster("blue", [address])
-        client = HazelcastClient(config, connect_timeout=0.5)
-        failed: list[float] = []
-
-        def use() -> None:
-            began = time.monotonic()
-            with pytest.raises(ClientOfflineException):
-                client.get_map("any").blocking().size()
-            failed.append(time.monotonic() - began)
-
-        def start() -> None:
-            with pytest.raises(ClientOfflineException):
-                client.start()
-
-        starting = threading.Thread(target=start)
-        starting.start()
+        client = HazelcastClient(config, connect_timeout=0.5, wait_timeout=60.0)
+        starting = BackgroundCall(client.start)
         eventually(lambda: client.status().state == "switching")
-        users = [threading.Thread(target=use) for _ in range(4)]
-        for thread in users:
-            thread.start()
-        for thread in (starting, *users):
-            thread.join(5)
-        assert len(failed) == 4 and max(failed) < 2
+        calls = [BackgroundCall(lambda: client.get_map("any").blocking().size()) for _ in range(4)]
+        for call in (starting, *calls):
+            assert isinstance(call.wait().error, ClientOfflineException), call.error
         client.shutdown()
 
 
-def test_a_first_use_that_fails_leaves_the_client_trying(start_cluster: Callable[..., LocalCluster]) -> None:
+def test_after_a_failed_first_use_the_client_keeps_trying(start_cluster: Callable[..., LocalCluster]) -> None:
     blue = start_cluster("blue")
     blue.kill()
     config = FailoverConfig(try_count=1)
@@ -111,7 +92,7 @@ def test_a_first_use_that_fails_leaves_the_client_trying(start_cluster: Callable
     with pytest.raises(ClientOfflineException, match="refused"):
         users.size()
     assert client.status().state == "offline"
-    with pytest.raises(ClientOfflineException):  # a start that finds it trying takes nothing away
+    with pytest.raises(ClientOfflineException):  # does not end the client's attempts
         client.start()
     assert client.status().state == "offline"
     blue.restart()
@@ -120,9 +101,9 @@ def test_a_first_use_that_fails_leaves_the_client_trying(start_cluster: Callable
     client.shutdown()
 
 
-def test_a_cluster_that_was_passed_over_says_why(green: LocalCluster) -> None:
-    """A start that lands on the second cluster has the reason of the first, though its attempt is still under way."""
-    with socket_that_is_silent() as blue:
+def test_a_cluster_that_was_skipped_has_the_reason(green: LocalCluster) -> None:
+    """A start on the second cluster has the error of the first, though its attempt has not ended."""
+    with silent_server() as blue:
         failover = FailoverConfig()
         failover.add_cluster("blue", [blue])
         failover.add_cluster("green", green.addresses)

@@ -1,11 +1,10 @@
-"""Moving on purpose: nothing fails, drain_timeout is kept, and what cannot be done changes nothing."""
+"""Switches on purpose: no operation fails, drain_timeout is kept, and a failed switch changes nothing."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,62 +12,55 @@ from hazelcast.errors import HazelcastClientNotActiveError
 
 from flask_hazelcast_failover import (
     ClientOfflineException,
-    HazelcastClient,
     OperationOutcomeUnknown,
 )
 from flask_hazelcast_failover.client.events import ClusterConnected, ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.clients import client_on
 from tests.support.fair_time import fair_time
-from tests.support.faults import Load, Offers, cluster_of, connected_to, relayed
+from tests.support.faults import Load, Offers, cluster_of, connected_to, is_on, relayed
 from tests.support.relay import Relay
-from tests.support.switching import client_on
 from tests.support.waiting import eventually
 
 
-def is_on(client: HazelcastClient, label: str) -> Callable[[], bool]:
-    return lambda: client.status().current_cluster == label
-
-
-def test_a_cluster_that_is_shut_down_in_order_under_load_fails_nothing(
+def test_an_orderly_shutdown_of_a_cluster_fails_no_operation(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     blue, green = pair
-    with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, told):
+    with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, recorder):
         with Load(client, "switching-shut-down") as load:
-            load.goes_on()
+            load.wait_for_progress()
             blue.members[0].shut_down()
             eventually(is_on(client, "green"))
-            load.goes_on()
+            load.wait_for_progress()
         assert load.errors == []
-        eventually(lambda: [event.current for event in told.of(ClusterSwitched)] == ["green"])
+        eventually(lambda: [event.current for event in recorder.of(ClusterSwitched)] == ["green"])
 
 
-def test_a_member_that_is_shut_down_in_order_under_load_is_no_loss(start_cluster: StartCluster) -> None:
+def test_an_orderly_shutdown_of_one_member_is_no_loss(start_cluster: StartCluster) -> None:
     blue = start_cluster("blue", members=2)
-    with connected_to({"blue": blue.addresses}, operation_timeout=20.0) as (client, told):
+    with connected_to({"blue": blue.addresses}, operation_timeout=20.0) as (client, recorder):
         with Load(client, "switching-leaves") as load:
-            load.goes_on()
+            load.wait_for_progress()
             blue.members[1].shut_down()
             eventually(lambda: cluster_of(client, "blue").members == 1, 10.0)
-            load.goes_on()
+            load.wait_for_progress()
         assert load.errors == []
-        assert not told.of(ClusterLost) and client.status().epoch == 1
+        assert not recorder.of(ClusterLost) and client.status().epoch == 1
 
 
 @pytest.mark.parametrize("standby", ["hot", "cold"])
-def test_switches_under_load_do_once_what_may_not_be_done_twice(
-    standby: str, blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_switches_under_load_run_offers_once(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with connected_to(addresses, standby=standby) as (client, _):
         load = Offers(client, "switching-offers")
         with load:
             for _ in range(5):
                 client.switch_to("green")
-                load.goes_on()
+                load.wait_for_progress()
                 client.reset()
-                load.goes_on()
+                load.wait_for_progress()
         assert load.errors == []
         counted = client.operation_counts()
         assert (counted.repeated, counted.unknown) == (0, 0)
@@ -82,17 +74,17 @@ def test_switches_under_load_do_once_what_may_not_be_done_twice(
 
 
 @pytest.mark.parametrize("standby", ["hot", "cold"])
-def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
+def test_switches_under_load_fail_no_operation(standby: str, blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
-    with connected_to(addresses, standby=standby, repeat="none") as (client, told):
+    with connected_to(addresses, standby=standby, repeat="none") as (client, recorder):
         with Load(client, "switching-load", threads=8) as load:
             for _ in range(5):
                 client.switch_to("green")
                 assert client.status().current_cluster == "green"
-                load.goes_on()
+                load.wait_for_progress()
                 client.reset()
                 assert client.status().on_primary
-                load.goes_on()
+                load.wait_for_progress()
         assert load.errors == []
         history = client.status().history
         assert [(switch.previous, switch.current) for switch in history] == [
@@ -101,14 +93,12 @@ def test_switches_under_load_fail_nothing(standby: str, blue: LocalCluster, gree
         ] * 5
         assert {switch.reason for switch in history} == {"manual"}
         assert client.status().epoch == 11
-        assert not told.of(ClusterLost)
+        assert not recorder.of(ClusterLost)
         if standby == "cold":
             eventually(lambda: cluster_of(client, "green").state == "idle")
 
 
-def test_a_proxy_that_comes_into_use_is_made_on_the_standbys_beforehand(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_proxies_are_made_on_standbys_before_a_switch(blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with connected_to(addresses) as (client, _):
         eventually(lambda: cluster_of(client, "green").state == "standby")
@@ -121,10 +111,11 @@ def test_a_proxy_that_comes_into_use_is_made_on_the_standbys_beforehand(
 
 
 @pytest.mark.parametrize("with_listener", [False, True])
-def test_a_target_that_no_longer_answers_is_refused_and_nothing_changes(
+@pytest.mark.timing
+def test_a_switch_to_a_frozen_target_fails_and_changes_nothing(
     with_listener: bool, blue: LocalCluster, green: LocalCluster
 ) -> None:
-    with relayed(blue, green, health_check_interval=0, connect_timeout=0.5) as (client, told, relays):
+    with relayed(blue, green, health_check_interval=0, connect_timeout=0.5) as (client, recorder, relays):
         numbers: Any = client.get_map("switching-frozen").blocking()
         numbers.set("k", 1)
         if with_listener:
@@ -137,29 +128,30 @@ def test_a_target_that_no_longer_answers_is_refused_and_nothing_changes(
         assert fair_time() - began < 3.0
         assert (client.status().current_cluster, client.status().epoch) == ("blue", 1)
         assert numbers.get("k") == 1
-        assert not told.of(ClusterSwitched)
+        assert not recorder.of(ClusterSwitched)
         relays[1].resume()
         eventually(lambda: cluster_of(client, "green").state == "standby")
         client.switch_to("green")
 
 
 @pytest.mark.parametrize("way", ["on purpose", "by a loss"])
-def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
+@pytest.mark.timing
+def test_a_target_with_a_minority_of_frozen_members_is_used(
     way: str, blue: LocalCluster, start_cluster: StartCluster
 ) -> None:
     three = start_cluster("three", members=3)
     with Relay(blue.addresses[0]) as relay:
         addresses = {"blue": [relay.address], "three": three.addresses}
-        with connected_to(addresses, connect_timeout=5.0, health_check_interval=0) as (client, told):
-            # Members share the partitions out at their first use, and the frozen one would be who tells the others.
+        with connected_to(addresses, connect_timeout=5.0, health_check_interval=0) as (client, recorder):
+            # Members assign partitions at their first use, and the frozen one would have to tell the others.
             with client_on(three) as first:
                 first.get_map("switching-minority").blocking().put_all({n: n for n in range(500)})
             standing_by = client.control.connected_clusters()["three"].partition_service
             eventually(lambda: standing_by.get_partition_owner(0))
-            heard: list[int] = []
-            numbers: Any = client.get_map("switching-heard").blocking()
-            numbers.add_entry_listener(added_func=lambda event: heard.append(event.key))
-            client.get_queue("switching-heard").blocking().add_listener(item_added_func=print)
+            received: list[int] = []
+            numbers: Any = client.get_map("switching-received").blocking()
+            numbers.add_entry_listener(added_func=lambda event: received.append(event.key))
+            client.get_queue("switching-received").blocking().add_listener(item_added_func=print)
             three.members[0].freeze()
             began = fair_time()
             if way == "on purpose":
@@ -168,9 +160,9 @@ def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
                 relay.refuse()
             eventually(is_on(client, "three"))
             assert fair_time() - began < 4.0
-            assert not [event for event in told.of(ClusterLost) if event.cluster == "three"]
+            assert not [event for event in recorder.of(ClusterLost) if event.cluster == "three"]
             three.members[0].thaw()
-            # A member may carry a write out before the registration that was sent to it earlier.
+            # A member may run a write before a registration that was sent earlier.
             registrations = client.control.connected_clusters()[
                 "three"
             ]._listener_service._active_registrations
@@ -178,10 +170,10 @@ def test_a_target_with_a_frozen_member_in_the_minority_is_taken(
                 lambda: {len(one.connection_registrations) for one in registrations.values()} == {3}, 10.0
             )
             numbers.put_all({number: number for number in range(50)})  # on each of the members
-            eventually(lambda: sorted(heard) == list(range(50)), 10.0)
+            eventually(lambda: sorted(received) == list(range(50)), 10.0)
 
 
-def test_a_switch_to_where_the_client_is_does_nothing(blue: LocalCluster, green: LocalCluster) -> None:
+def test_a_switch_to_the_current_cluster_does_nothing(blue: LocalCluster, green: LocalCluster) -> None:
     with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, _):
         client.switch_to("blue")
         client.reset()
@@ -189,9 +181,9 @@ def test_a_switch_to_where_the_client_is_does_nothing(blue: LocalCluster, green:
         assert client.status().history == ()
 
 
-def test_a_blocked_take_keeps_drain_timeout_and_steals_no_item_later(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+@pytest.mark.timing
+def test_a_blocked_take_ends_after_drain_timeout(blue: LocalCluster, green: LocalCluster) -> None:
+    """It takes no item later."""
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with connected_to(addresses, drain_timeout=1.5) as (client, _):
         queue: Any = client.get_queue("switching-take").blocking()
@@ -205,21 +197,21 @@ def test_a_blocked_take_keeps_drain_timeout_and_steals_no_item_later(
 
         taking = threading.Thread(target=take)
         taking.start()
-        eventually(lambda: [link for link in client._engine._links if not link.is_idle])
+        eventually(lambda: [link for link in client._runtime.engine.links.all() if not link.is_idle])
         began = time.monotonic()
         client.switch_to("green")
-        assert time.monotonic() - began < 1.4, "draining goes on behind"
+        assert time.monotonic() - began < 1.4, "draining continues in the background"
         taking.join(5.0)
         at, error = ended[0]
         assert 1.4 < at - began < 4.0
         assert all(word in str(error) for word in ("switching-take", "take", "blue"))
         client.reset()
         queue.offer("an item")
-        time.sleep(0.2)  # the time in which the abandoned take would steal it
+        time.sleep(0.2)  # the time in which the abandoned take would get it
         assert queue.poll() == "an item"
 
 
-def test_operations_in_flight_finish_where_they_are(blue: LocalCluster, green: LocalCluster) -> None:
+def test_operations_in_flight_finish_on_their_cluster(blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
     with (
         connected_to(addresses, drain_timeout=5.0) as (client, _),
@@ -232,7 +224,7 @@ def test_operations_in_flight_finish_where_they_are(blue: LocalCluster, green: L
         taken: list[object] = []
         taking = threading.Thread(target=lambda: taken.append(queue.take()))
         taking.start()
-        eventually(lambda: [link for link in client._engine._links if not link.is_idle])
+        eventually(lambda: [link for link in client._runtime.engine.links.all() if not link.is_idle])
         client.switch_to("green")
         other.get_queue("switching-finish").blocking().offer("from blue")  # type: ignore[arg-type]
         taking.join(5.0)
@@ -240,8 +232,8 @@ def test_operations_in_flight_finish_where_they_are(blue: LocalCluster, green: L
 
 
 class TestATargetThatCannotBeReached:
-    def test_nothing_has_changed(self, blue: LocalCluster, green: LocalCluster) -> None:
-        with relayed(blue, green, try_count=2) as (client, told, relays):
+    def test_a_failed_switch_changes_nothing(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with relayed(blue, green, try_count=2) as (client, recorder, relays):
             relays[1].refuse()
             eventually(lambda: cluster_of(client, "green").state == "down")
             before = client.status()
@@ -252,9 +244,9 @@ class TestATargetThatCannotBeReached:
             after = client.status()
             assert (after.current_cluster, after.epoch, after.history) == ("blue", 1, ())
             assert before.state == after.state == "connected"
-            assert not told.of(ClusterSwitched)
+            assert not recorder.of(ClusterSwitched)
 
-    def test_one_that_is_back_a_moment_later_is_taken(self, blue: LocalCluster, green: LocalCluster) -> None:
+    def test_a_target_that_is_back_meanwhile_is_used(self, blue: LocalCluster, green: LocalCluster) -> None:
         with relayed(blue, green, try_count=20, retry_delay=0.1) as (client, _, relays):
             relays[1].refuse()
             eventually(lambda: cluster_of(client, "green").state == "down")
@@ -272,9 +264,9 @@ class TestATargetThatCannotBeReached:
                 client.switch_to(1)  # type: ignore[arg-type]
 
 
-def test_many_threads_that_switch_at_once_are_served_in_turn(blue: LocalCluster, green: LocalCluster) -> None:
+def test_concurrent_switches_run_one_after_the_other(blue: LocalCluster, green: LocalCluster) -> None:
     addresses = {"blue": blue.addresses, "green": green.addresses}
-    with connected_to(addresses) as (client, told):
+    with connected_to(addresses) as (client, recorder):
         eventually(lambda: cluster_of(client, "green").state == "standby")
         errors: list[Exception] = []
 
@@ -293,13 +285,13 @@ def test_many_threads_that_switch_at_once_are_served_in_turn(blue: LocalCluster,
                 mover.join(30.0)
         assert errors == []
         assert load.errors == []
-        eventually(lambda: len(told.of(ClusterSwitched)) == client.status().epoch - 1)
-        switches = told.of(ClusterSwitched)
+        eventually(lambda: len(recorder.of(ClusterSwitched)) == client.status().epoch - 1)
+        switches = recorder.of(ClusterSwitched)
         assert all(a.current == b.previous for a, b in itertools.pairwise(switches))
         assert [switch.epoch for switch in switches] == list(range(2, len(switches) + 2))
 
 
-def test_a_switch_whose_target_dies_on_the_way_leaves_the_client_where_it_is(
+def test_a_switch_whose_target_freezes_meanwhile_changes_nothing(
     blue: LocalCluster, green: LocalCluster
 ) -> None:
     with relayed(blue, green, standby="cold", health_check_interval=0) as (client, _, relays):
@@ -309,10 +301,10 @@ def test_a_switch_whose_target_dies_on_the_way_leaves_the_client_where_it_is(
         assert (client.status().current_cluster, client.status().epoch) == ("blue", 1)
 
 
-def test_a_switch_from_a_cluster_that_dies_meanwhile(blue: LocalCluster, green: LocalCluster) -> None:
+def test_a_switch_from_a_cluster_that_is_lost_meanwhile(blue: LocalCluster, green: LocalCluster) -> None:
     with relayed(blue, green, standby="cold", health_check_interval=0, connect_timeout=5.0) as (
         client,
-        told,
+        recorder,
         relays,
     ):
         relays[1].delay(0.05)
@@ -322,11 +314,11 @@ def test_a_switch_from_a_cluster_that_dies_meanwhile(blue: LocalCluster, green: 
         timer.join()
         eventually(lambda: client.status().state == "connected")
         assert client.status().current_cluster == "green"
-        eventually(lambda: len(told.of(ClusterSwitched)) == 1)
-        eventually(lambda: [event.cluster for event in told.of(ClusterConnected)] == ["blue", "green"])
+        eventually(lambda: len(recorder.of(ClusterSwitched)) == 1)
+        eventually(lambda: [event.cluster for event in recorder.of(ClusterConnected)] == ["blue", "green"])
 
 
-def test_wishes_end_with_the_client(blue: LocalCluster, green: LocalCluster) -> None:
+def test_a_pending_switch_fails_at_shutdown(blue: LocalCluster, green: LocalCluster) -> None:
     with relayed(blue, green, standby="cold", health_check_interval=0, connect_timeout=20.0) as (
         client,
         _,

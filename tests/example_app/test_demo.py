@@ -1,4 +1,4 @@
-"""The two commands of the example app: what they start, what their buttons do, and that they leave nothing behind."""
+"""The two commands of the example app: what they print and start, the buttons, and that nothing is left behind."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from example_app import demo
-from example_app.control import Channel, ControlError, give, listening
+from example_app.control import Channel, ControlError, command_server, send_command
 from example_app.shoppers import Shopper, Visit
 from tests.support.waiting import eventually
 
@@ -31,7 +31,7 @@ HOME = Path(__file__).parents[2]
 
 
 class Command:
-    """One of the two commands, running, with what it has printed so far."""
+    """One of the two commands, running, and its output so far."""
 
     def __init__(self, *arguments: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FLASK_")}
@@ -53,7 +53,7 @@ class Command:
         return "".join(self._lines)
 
     def shows(self, pattern: str, within: float = 30.0) -> str:
-        """Wait for something to be printed, and return its first group."""
+        """Wait for output that matches, and return the first group."""
 
         def look() -> re.Match[str] | None:
             found = re.search(pattern, self.printed)
@@ -72,7 +72,7 @@ class Command:
         return status
 
     def press_ctrl_c(self) -> None:
-        """Interrupt the command and all that it has started, as a terminal does."""
+        """Interrupt the command and its children, as a terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def family(self) -> list[psutil.Process]:
@@ -96,7 +96,7 @@ def running(*arguments: str) -> Iterator[Command]:
 
 
 class Visitor:
-    """A browser: keeps cookies, takes forms from pages, follows where they lead."""
+    """A browser: keeps cookies, sends the forms of pages, follows redirects."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -131,12 +131,12 @@ def cluster_of(page: str) -> str:
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Command]:
-    """The shop as `make run` starts it, for tests that leave both clusters running and in order; Ctrl-C ends it."""
+    """The shop as `make run` starts it, for tests that leave both clusters running and fail back; Ctrl-C ends it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running("example_app", "--port", str(port)) as command:
             command.shows(r"Ctrl-C stops everything")
-            assert f":{port}/" not in command.printed  # somebody else has it
+            assert f":{port}/" not in command.printed  # it is taken
             yield command
             family = command.family()
             command.press_ctrl_c()
@@ -151,16 +151,16 @@ def visitor(shop: Command) -> Visitor:
     status = urllib.request.Request(f"{visitor.url}/hazelcast/status")
     status.add_header("Authorization", f"Bearer {shop.shows(r'Admin token +(.*)')}")
 
-    def have_all_been_used() -> bool:
+    def all_were_used() -> bool:
         visitor.get()
         with urllib.request.urlopen(status, timeout=15) as answer:
             return len(json.load(answer)["fleet"]["workers"]) == 4
 
-    eventually(have_all_been_used, 15.0, "each of the four workers to have taken a request")
+    eventually(all_were_used, 15.0, "each of the four workers to have taken a request")
     return visitor
 
 
-def test_the_buttons_kill_the_primary_restart_it_and_bring_the_shop_back(visitor: Visitor) -> None:
+def test_buttons_kill_and_restart_the_primary_and_fail_back(visitor: Visitor) -> None:
     visitor.post("/cart", product="sencha", by="2")
     page = visitor.post("/demo/kill/blue")
     assert "Cluster blue was killed." in page and cluster_of(page) == "green" and "Restart blue" in page
@@ -172,14 +172,14 @@ def test_the_buttons_kill_the_primary_restart_it_and_bring_the_shop_back(visitor
     assert {cluster_of(visitor.get()) for _ in range(20)} == {"blue"}
 
 
-def test_a_kill_that_no_page_of_the_shop_asked_for_is_refused(visitor: Visitor) -> None:
+def test_a_kill_without_the_token_of_a_page_is_refused(visitor: Visitor) -> None:
     assert refused(f"{visitor.url}/demo/kill/blue", b"") == 400
     assert refused(f"{visitor.url}/demo/kill/blue", b"form_token=guessed") == 400
     assert refused(f"{visitor.url}/demo/kill/blue") == 405
     assert "Kill blue" in visitor.get()
 
 
-def test_what_is_printed_opens_the_admin_routes(shop: Command, visitor: Visitor) -> None:
+def test_the_printed_curl_commands_work(shop: Command, visitor: Visitor) -> None:
     for what in ("Status", "Health", "Metrics", "Back to blue", "To green"):
         line = shop.shows(rf"{what}\s+(curl (?:.*\\\n)?.*)")
         with urllib.request.urlopen(as_curl_reads(line), timeout=15) as answer:
@@ -188,8 +188,8 @@ def test_what_is_printed_opens_the_admin_routes(shop: Command, visitor: Visitor)
     assert refused(f"{visitor.url}/hazelcast/status") == 401
 
 
-def test_the_printed_command_needs_a_shell_only(shop: Command, visitor: Visitor) -> None:
-    """What is printed for a shell shows and moves the shop with nothing that a machine may lack."""
+def test_the_printed_shell_commands_work(shop: Command, visitor: Visitor) -> None:
+    """They show and move the shop with nothing but a shell."""
     lines = shop.shows(r"From a shell\s+(export .*\n.*)")
     assert re.search(r"blue.*active", in_a_shell(lines))
     in_a_shell(lines.replace("hazelcast status", "hazelcast switch green"))
@@ -198,7 +198,7 @@ def test_the_printed_command_needs_a_shell_only(shop: Command, visitor: Visitor)
 
 
 def in_a_shell(lines: str) -> str:
-    """Return what lines print that a shell runs."""
+    """Return the output of lines that a shell runs."""
     done = subprocess.run(
         ["/bin/sh", "-c", lines], cwd=HOME, check=False, capture_output=True, text=True, timeout=30
     )
@@ -207,7 +207,7 @@ def in_a_shell(lines: str) -> str:
 
 
 def as_curl_reads(line: str) -> urllib.request.Request:
-    """Return the request that a line of curl makes: not every machine has one."""
+    """Return the request that a line of curl makes: not every machine has curl."""
     reader = argparse.ArgumentParser(exit_on_error=False)
     reader.add_argument("curl", choices=["curl"])
     reader.add_argument("-X", dest="method")
@@ -221,16 +221,16 @@ def as_curl_reads(line: str) -> urllib.request.Request:
 
 def test_four_processes_serve_the_shop(shop: Command, visitor: Visitor) -> None:
     gunicorn = [process for process in shop.family() if "gunicorn" in " ".join(process.cmdline())]
-    assert len(gunicorn) == 5  # and the one that watches over them
+    assert len(gunicorn) == 5  # and their parent
 
 
-def test_the_token_is_in_no_line_of_the_log(shop: Command, visitor: Visitor) -> None:
+def test_the_admin_token_is_not_logged(shop: Command, visitor: Visitor) -> None:
     visitor.get()
     log = shop.printed.partition("Ctrl-C stops everything")[2]
     assert "connected to blue" in log and shop.shows(r"Admin token\s+(\S+)") not in log
 
 
-def test_nothing_is_left_of_the_shop_when_its_process_is_killed() -> None:
+def test_no_process_outlives_a_killed_shop() -> None:
     with running("example_app", "--no-demo", "--port", "0") as command:
         visitor = Visitor(command.shows(r"The shop\s+(http://127.0.0.1:\d+)/"))
         assert "Kill" not in visitor.get()
@@ -238,32 +238,32 @@ def test_nothing_is_left_of_the_shop_when_its_process_is_killed() -> None:
         command.process.kill()
         _, left = psutil.wait_procs(family, timeout=10)
     assert left == []
-    assert len(family) >= 8  # two members, gunicorn with four workers, who sees to their end
+    assert len(family) >= 8  # two members, gunicorn with four workers, the guard
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_each_signal_to_stop_is_obeyed_once_and_does_not_interrupt_the_tidying_up(
+def test_a_second_signal_does_not_interrupt_the_clean_up(
     number: signal.Signals,
 ) -> None:
     script = f"""
 import os, time
-from example_app.ending import Stopped, stop_on_signals
+from example_app.stop_signals import Stopped, stop_on_signals
 stop_on_signals()
 try:
     os.kill(os.getpid(), {int(number)})
     time.sleep(5)
 except Stopped:
     os.kill(os.getpid(), {int(number)})
-    print("tidied up")
+    print("cleaned up")
 """
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=HOME, check=True, capture_output=True, text=True
     )
-    assert ended.stdout == "tidied up\n"
+    assert ended.stdout == "cleaned up\n"
 
 
 @pytest.mark.timeout(120)
-def test_the_demo_shows_a_kill_under_load_without_a_failed_request() -> None:
+def test_the_demo_prints_a_kill_without_a_failed_request() -> None:
     with running("example_app.demo") as command:
         command.shows("requests/s")
         family = command.family()
@@ -272,25 +272,25 @@ def test_the_demo_shows_a_kill_under_load_without_a_failed_request() -> None:
     assert left == []
     served = re.findall(r"blue|green|kill -9|restarts|reset", command.printed.partition("served by")[2])
     order = [what for place, what in enumerate(served) if place == 0 or what != served[place - 1]]
-    acts = [what for what in order if what not in ("blue", "green")]
-    assert acts == ["kill -9", "restarts", "reset"]
+    steps = [what for what in order if what not in ("blue", "green")]
+    assert steps == ["kill -9", "restarts", "reset"]
     assert re.search(r"requests \d{2,}  failed 0  slowest \d+ ms\n", command.printed)
     assert order[0] == "blue" and order[-1] == "blue" and "green" in order
 
 
-def test_the_demo_fails_if_one_request_did(
+def test_the_demo_fails_if_one_request_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     visits = [Visit(1.0, 0.1, "blue"), Visit(2.0, 0.4, None, failure="/cart: HTTP Error 500")]
     monkeypatch.setattr(demo, "open_shop", lambda *_: nullcontext())
     monkeypatch.setattr(demo, "stop_on_signals", lambda: None)
-    monkeypatch.setattr(demo, "_play", lambda _: visits)
+    monkeypatch.setattr(demo, "_run", lambda _: visits)
     assert demo.main() == 1
     assert "requests 2  failed 1  slowest 400 ms" in (printed := capsys.readouterr().out)
     assert "/cart: HTTP Error 500" in printed
 
 
-def test_a_visitor_who_finds_no_shop_counts_a_failed_request() -> None:
+def test_a_shopper_counts_a_refused_connection_as_a_failure() -> None:
     visits: queue.Queue[Visit] = queue.Queue()
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -301,18 +301,18 @@ def test_a_visitor_who_finds_no_shop_counts_a_failed_request() -> None:
     assert visit.failure and "/" in visit.failure and not shopper.is_alive()
 
 
-def test_orders_are_taken_only_from_those_who_know_the_secret() -> None:
+def test_commands_need_the_secret() -> None:
     def explode() -> str:
         raise ValueError("no Java")
 
-    with listening({"running": lambda: "blue green", "kill blue": explode}) as channel:
-        assert give(channel, "running") == "blue green"
+    with command_server({"running": lambda: "blue green", "kill blue": explode}) as channel:
+        assert send_command(channel, "running") == "blue green"
         with pytest.raises(ControlError, match="no Java"):
-            give(channel, "kill blue")
-        with pytest.raises(ControlError, match="no such order: 'kill red'"):
-            give(channel, "kill red")
+            send_command(channel, "kill blue")
+        with pytest.raises(ControlError, match="no such command: 'kill red'"):
+            send_command(channel, "kill red")
         with pytest.raises(ControlError, match="secret"):
-            give(Channel(channel.port, "guessed"), "running")
+            send_command(Channel(channel.port, "guessed"), "running")
         assert channel.secret not in repr(channel)
     with pytest.raises(ControlError, match="does not answer"):
-        give(channel, "running")
+        send_command(channel, "running")

@@ -1,4 +1,4 @@
-"""The shop on real clusters: it sells no piece twice, goes on when its cluster dies, and tells its visitors no lie."""
+"""The shop on real clusters: it sells no piece twice, stays open when its cluster dies, and reports what is known."""
 
 import re
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ def shop(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[Flask]:
 
 
 @pytest.fixture(autouse=True)
-def full_shelves(request: pytest.FixtureRequest) -> None:
-    """Begin with nothing sold, for those who share the shop."""
+def _no_data(request: pytest.FixtureRequest) -> None:
+    """Delete the data of tests before, for tests that share the shop."""
     if "shop" in request.fixturenames:
         for name in ("shop-products", "shop-stock", "shop-carts"):
             with request.getfixturevalue("shop").app_context():
@@ -48,24 +48,24 @@ def full_shelves(request: pytest.FixtureRequest) -> None:
 
 
 def send(visitor: FlaskClient, path: str, **fields: object) -> TestResponse:
-    """Send a form as the pages of the shop would, and follow where it leads."""
+    """Send a form as the pages of the shop would, and follow redirects."""
     with visitor.session_transaction() as session:
         token = session.setdefault("form_token", "of this visit")
     return visitor.post(path, data=fields | {"form_token": token}, follow_redirects=True)
 
 
-def shelves() -> BlockingMap[str, int]:
+def stocks() -> BlockingMap[str, int]:
     return ext.client.get_map("shop-stock").blocking()
 
 
 def stock(shop: Flask, product: str) -> int | None:
     with shop.app_context():
-        return shelves().get(product)
+        return stocks().get(product)
 
 
 def fill(shop: Flask, product: str, pieces: int) -> None:
     with shop.app_context():
-        shelves().set(product, pieces)
+        stocks().set(product, pieces)
 
 
 def outcomes(page: TestResponse) -> list[str]:
@@ -78,7 +78,7 @@ def served_by(page: TestResponse) -> str:
     return found[1]
 
 
-def test_the_front_page_puts_in_what_is_missing_and_says_which_cluster_served_it(shop: Flask) -> None:
+def test_the_front_page_stores_missing_products_and_names_the_cluster(shop: Flask) -> None:
     page = shop.test_client().get("/")
     assert page.status_code == 200 and served_by(page) == "blue"
     for product, pieces in GOODS.values():
@@ -86,16 +86,16 @@ def test_the_front_page_puts_in_what_is_missing_and_says_which_cluster_served_it
         assert stock(shop, product.id) == pieces
 
 
-def test_nothing_is_put_in_over_what_is_there(shop: Flask) -> None:
+def test_stored_stock_is_not_overwritten(shop: Flask) -> None:
     fill(shop, "cup", 3)
     assert "3 left" in shop.test_client().get("/").text
     assert stock(shop, "cup") == 3
 
 
-def test_of_two_processes_that_miss_a_product_the_slower_one_finds_what_is_left_of_it(shop: Flask) -> None:
-    fill(shop, "cup", 3)  # put in, and partly sold, after the slower one had looked
+def test_the_slower_of_two_processes_does_not_overwrite_stock(shop: Flask) -> None:
+    fill(shop, "cup", 3)  # stored, and partly sold, after the slower one had read
     with shop.app_context():
-        assert catalogue._put_stock_in("cup") == 3
+        assert catalogue._store_stock("cup") == 3
     assert stock(shop, "cup") == 3
 
 
@@ -116,7 +116,7 @@ def test_each_visitor_has_a_cart_of_their_own(shop: Flask) -> None:
     assert "Sencha" not in other.get("/cart").text
 
 
-def test_pieces_can_be_taken_out_of_the_cart_again(shop: Flask) -> None:
+def test_pieces_can_be_removed_from_the_cart(shop: Flask) -> None:
     visitor = shop.test_client()
     send(visitor, "/cart", product="sencha", by=1)
     assert "nothing in it yet" in send(visitor, "/cart", product="sencha", by=-1, from_cart="yes").text
@@ -130,7 +130,7 @@ def test_pressing_buy_twice_buys_once(shop: Flask) -> None:
     assert stock(shop, "cup") == 39
 
 
-def test_visitors_who_buy_at_once_never_get_more_than_there_is(shop: Flask) -> None:
+def test_concurrent_visitors_never_buy_more_than_the_stock(shop: Flask) -> None:
     fill(shop, "cup", 10)
 
     def shopping(_: int) -> list[str]:
@@ -146,7 +146,7 @@ def test_visitors_who_buy_at_once_never_get_more_than_there_is(shop: Flask) -> N
     assert set(got) == {"bought", "sold-out"}
 
 
-def test_what_is_sold_out_stays_in_the_cart(shop: Flask) -> None:
+def test_sold_out_products_stay_in_the_cart(shop: Flask) -> None:
     fill(shop, "kettle", 1)
     visitor = shop.test_client()
     send(visitor, "/cart", product="kettle", by=2)
@@ -155,9 +155,10 @@ def test_what_is_sold_out_stays_in_the_cart(shop: Flask) -> None:
     assert "Gooseneck kettle" in visitor.get("/cart").text
 
 
-def test_a_purchase_that_nobody_can_know_about_is_called_that_and_not_offered_again(
+def test_a_purchase_with_an_unknown_outcome_is_shown_as_unknown(
     blue: LocalCluster,
 ) -> None:
+    """It is not put back into the cart."""
     members = {"cluster_name": blue.name, "cluster_members": blue.addresses}
     with (
         opened(blue, OPERATION_TIMEOUT=0.5) as slow_shop,
@@ -167,7 +168,7 @@ def test_a_purchase_that_nobody_can_know_about_is_called_that_and_not_offered_ag
         visitor = slow_shop.test_client()
         send(visitor, "/cart", product="cup", by=1)
         counting: BlockingMap[str, int] = stocktaker.get_map("shop-stock").blocking()
-        counting.lock("cup")  # reading goes on; writing waits on the member
+        counting.lock("cup")  # reads are answered; writes wait on the member
         try:
             receipt = send(visitor, "/buy")
         finally:
@@ -177,19 +178,18 @@ def test_a_purchase_that_nobody_can_know_about_is_called_that_and_not_offered_ag
         assert "nothing in it yet" in visitor.get("/cart").text
 
 
-def test_a_purchase_across_a_switch_is_not_made_and_the_goods_stay_in_the_cart(
-    shop: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_purchase_across_a_switch_is_not_made(shop: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The products stay in the cart."""
     visitor = shop.test_client()
     send(visitor, "/cart", product="cup", by=1)
     with shop.app_context():
-        shelves().delete("cup")
+        stocks().delete("cup")
 
-    def move_meanwhile(name: str) -> int:
+    def switch_meanwhile(name: str) -> int:
         ext.client.switch_to("green")
         return 40
 
-    monkeypatch.setattr(catalogue, "_put_stock_in", move_meanwhile)
+    monkeypatch.setattr(catalogue, "_store_stock", switch_meanwhile)
     try:
         receipt = send(visitor, "/buy")
         monkeypatch.undo()
@@ -202,14 +202,14 @@ def test_a_purchase_across_a_switch_is_not_made_and_the_goods_stay_in_the_cart(
             ext.client.reset()
 
 
-def test_prometheus_finds_where_the_shop_is(shop: Flask) -> None:
+def test_metrics_show_the_current_cluster(shop: Flask) -> None:
     shop.test_client().get("/")
     up = 'hazelcast_failover_cluster_up{app="example_app",cluster="blue"} 1.0'
     eventually(lambda: up in shop.test_client().get("/metrics").get_data(as_text=True))
 
 
 @pytest.mark.parametrize("path", ["/cart", "/buy"])
-def test_a_form_from_elsewhere_is_refused(shop: Flask, path: str) -> None:
+def test_a_form_without_its_token_is_refused(shop: Flask, path: str) -> None:
     visitor = shop.test_client()
     send(visitor, "/cart", product="cup", by=1)
     for token in ({}, {"form_token": ""}, {"form_token": "guessed"}):
@@ -221,11 +221,11 @@ def test_a_form_from_elsewhere_is_refused(shop: Flask, path: str) -> None:
 @pytest.mark.parametrize(
     "fields", [{"product": "gold", "by": 1}, {"product": "cup", "by": 1000}, {"product": "cup"}, {}]
 )
-def test_a_form_that_makes_no_sense_is_refused(shop: Flask, fields: dict[str, object]) -> None:
+def test_a_form_with_bad_fields_is_refused(shop: Flask, fields: dict[str, object]) -> None:
     assert send(shop.test_client(), "/cart", **fields).status_code == 400
 
 
-def test_the_pages_load_nothing_from_elsewhere(shop: Flask) -> None:
+def test_the_pages_load_nothing_from_other_hosts(shop: Flask) -> None:
     visitor = shop.test_client()
     page = visitor.get("/")
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
@@ -235,24 +235,25 @@ def test_the_pages_load_nothing_from_elsewhere(shop: Flask) -> None:
             assert answer.status_code == 200
 
 
-def test_a_page_that_is_not_there_says_so_in_the_shops_own_frame(shop: Flask) -> None:
+def test_an_unknown_page_has_the_shops_frame(shop: Flask) -> None:
     page = shop.test_client().get("/coffee")
     assert page.status_code == 404 and "Two Kettles" in page.text
 
 
-def test_without_a_control_channel_nobody_can_kill_anything(shop: Flask) -> None:
+def test_without_a_control_channel_there_are_no_kill_buttons(shop: Flask) -> None:
     assert "Kill" not in shop.test_client().get("/").text
     assert send(shop.test_client(), "/demo/kill/blue").status_code == 404
 
 
-def test_no_shop_without_a_secret_key() -> None:
+def test_the_shop_needs_a_secret_key() -> None:
     with pytest.raises(RuntimeError, match="FLASK_SECRET_KEY"):
         create_app({"HAZELCAST_FAILOVER_CLUSTERS": [absent("blue")]})
 
 
-def test_the_shop_goes_on_through_a_kill_closes_without_clusters_and_opens_by_itself(
+def test_the_shop_through_kills_of_both_clusters(
     pair: tuple[LocalCluster, LocalCluster], caplog: pytest.LogCaptureFixture
 ) -> None:
+    """It moves, closes when no cluster is left, opens by itself, and logs an alert for each."""
     blue, green = pair
     with opened(blue, green) as shop:
         visitor, other = shop.test_client(), shop.test_client()

@@ -7,7 +7,7 @@ import time
 from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot
 from flask_hazelcast_failover._fleet.initial_placement import InitialPlacement, preferred_label
 from flask_hazelcast_failover._fleet.records import Desired, OrderSource, WorkerRecord, by_majority, for_all
-from tests.support.switching import Outcome
+from tests.support.calls import BackgroundCall
 from tests.support.waiting import takes_less
 
 
@@ -29,7 +29,7 @@ def seconds_of_delay(placement: InitialPlacement) -> float:
 
 def test_an_empty_cluster_waits_for_anothers_report() -> None:
     both = placement()
-    empty = Outcome(lambda: both.report("blue", None))
+    empty = BackgroundCall(lambda: both.report("blue", None))
     assert both.report("green", "green") == "green"
     assert empty.wait().result == "green"
 
@@ -37,7 +37,7 @@ def test_an_empty_cluster_waits_for_anothers_report() -> None:
 def test_no_wait_once_all_have_reported() -> None:
     def both_report() -> None:
         both = placement()
-        first = Outcome(lambda: both.report("blue", None))
+        first = BackgroundCall(lambda: both.report("blue", None))
         assert both.report("green", None) is None
         assert first.wait().result is None
 

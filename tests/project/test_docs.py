@@ -1,4 +1,4 @@
-"""Every code block of the README and the docs runs: Python on real clusters, the rest as far as it is code."""
+"""The code blocks of the README and the docs: Python runs on real clusters, YAML parses, commands exist."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PAGES = [
     ROOT / "README.md",
     *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts),
 ]
-# Run as a whole, as their reader does.
-APART = {"tutorial.md", "testing.md", "recipes.md"}
+# Tested as a whole, on their own.
+WHOLE_PAGES = {"tutorial.md", "testing.md", "recipes.md"}
 LANGUAGES = {"python", "sh", "yaml", "text", ""}
 
 
@@ -41,13 +41,13 @@ class Block(NamedTuple):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_says_what_it_is(page: Path) -> None:
+def test_every_code_block_has_a_known_language(page: Path) -> None:
     known = {block.language for block in _blocks(page) if not block.language.startswith("{")}
     assert known <= LANGUAGES
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name not in APART], ids=lambda page: page.name
+    "page", [page for page in PAGES if page.name not in WHOLE_PAGES], ids=lambda page: page.name
 )
 def test_python_runs(page: Path, blue: LocalCluster, green: LocalCluster) -> None:
     clusters = FailoverConfig()
@@ -59,12 +59,12 @@ def test_python_runs(page: Path, blue: LocalCluster, green: LocalCluster) -> Non
         before = dict(names)
         for block in _blocks(page):
             if block.language == "python":
-                exec(compile(_located(block.code, blue, green), str(page), "exec"), names)
-        _check_what_it_made(names, before)
+                exec(compile(_with_addresses(block.code, blue, green), str(page), "exec"), names)
+        _use_definitions(names, before)
 
 
-def _check_what_it_made(names: dict[str, Any], before: dict[str, Any]) -> None:
-    """What a block only defines has to work as well."""
+def _use_definitions(names: dict[str, Any], before: dict[str, Any]) -> None:
+    """Use what the blocks have defined."""
     if "CLUSTERS" in names:
         app = Flask("page")
         app.config["HAZELCAST_FAILOVER_CLUSTERS"] = names["CLUSTERS"]
@@ -83,7 +83,7 @@ def _check_what_it_made(names: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_yaml_is_sound_and_configures_clusters_that_exist(page: Path) -> None:
+def test_yaml_parses_and_configures_clusters(page: Path) -> None:
     for block in _blocks(page):
         if block.language == "yaml":
             for document in yaml.safe_load_all(block.code):
@@ -144,7 +144,7 @@ def test_the_page_on_testing_runs_as_a_test_file(project: pytest.Pytester) -> No
 
 
 @pytest.fixture(autouse=True)
-def _no_receivers_left() -> Iterator[None]:
+def _restore_receivers() -> Iterator[None]:
     kept = dict(signals.cluster_switched.receivers)
     yield
     signals.cluster_switched.receivers.clear()
@@ -156,13 +156,13 @@ def _blocks(page: Path) -> list[Block]:
     return [Block(language.strip(), code) for language, code in found]
 
 
-def _located(code: str, blue: LocalCluster, green: LocalCluster) -> str:
-    """The same code with the addresses of real clusters."""
+def _with_addresses(code: str, blue: LocalCluster, green: LocalCluster) -> str:
+    """Return the code with the addresses of real clusters."""
     places = {"blue": blue.addresses[0], "hz-green": "127.0.0.1:1", "green": green.addresses[0]}
     code = re.sub(r"\bblue-2:5701\b", blue.addresses[0], code)
     for name in ("blue", "green"):
         code = re.sub(rf"\b{name}-1(?:\.example\.com)?:5701\b", places[name], code)
-    # The metrics of other tests are in the registry that a program has for itself.
+    # The default registry has the metrics of other tests.
     own_registry = "FailoverMetrics(__import__('prometheus_client').CollectorRegistry())"
     code = code.replace("FailoverMetrics()", own_registry)
     return code.replace("hazelcast.internal.example.com", "127.0.0.1")
@@ -198,7 +198,7 @@ def _reset(port: int) -> int:
 
 
 class _Running:
-    """A program that is ended by its id when the block is left."""
+    """A program that ends with the block."""
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The public names: these and no others, where the documentation says that they are."""
+"""The public names, and where they are imported from."""
 
 import inspect
 import subprocess
@@ -27,8 +27,8 @@ NAMES = {
 
 def test_importing_the_package_starts_no_thread() -> None:
     program = "import threading, flask_hazelcast_failover, flask_hazelcast_failover.testing; print(threading.active_count())"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60.0)
-    assert said.stdout.split() == [b"1"]
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60.0)
+    assert run.stdout.split() == [b"1"]
 
 
 def test_the_package_exports_its_public_names_and_no_others() -> None:
@@ -36,18 +36,18 @@ def test_the_package_exports_its_public_names_and_no_others() -> None:
     assert {name for name in NAMES if not hasattr(flask_hazelcast_failover, name)} == set()
 
 
-def test_the_configuration_also_is_where_the_source_document_has_it() -> None:
+def test_the_configuration_is_in_the_module_of_the_source_document() -> None:
     for name in ("FailoverConfig", "CNAMEResolver"):
         assert getattr(failover, name) is getattr(flask_hazelcast_failover, name)
         assert name in failover.__all__
 
 
 @pytest.mark.parametrize("name", sorted(NAMES - {"signals"}))
-def test_every_public_class_says_what_it_is(name: str) -> None:
+def test_every_public_class_has_a_doc_string(name: str) -> None:
     assert inspect.getdoc(getattr(flask_hazelcast_failover, name))
 
 
-def test_errors_are_the_official_ones_and_more() -> None:
+def test_errors_extend_the_official_ones() -> None:
     offline = flask_hazelcast_failover.ClientOfflineException
     unknown = flask_hazelcast_failover.OperationOutcomeUnknown
     assert issubclass(offline, ClientOfflineError)
@@ -57,7 +57,7 @@ def test_errors_are_the_official_ones_and_more() -> None:
     assert issubclass(flask_hazelcast_failover.ClientConfig, Config)
 
 
-def test_the_client_has_every_public_method_and_property_of_the_official_one() -> None:
+def test_the_client_has_all_names_of_the_official_one() -> None:
     ours, official = flask_hazelcast_failover.HazelcastClient, OfficialClient
     names = [name for name in vars(official) if not name.startswith("_")]
     assert len(names) > 20
@@ -69,7 +69,7 @@ def test_the_client_has_every_public_method_and_property_of_the_official_one() -
             assert inspect.getdoc(mine) == inspect.getdoc(theirs), name
 
 
-def test_the_client_has_what_the_documentation_adds() -> None:
+def test_the_client_has_the_documented_additions() -> None:
     client = flask_hazelcast_failover.HazelcastClient
     for name in ("start", "status", "switch_to", "reset", "same_cluster", "subscribe", "shutdown"):
         assert callable(getattr(client, name))

@@ -1,4 +1,4 @@
-"""The recipes of the documentation hold what they promise, and are as unsafe as they say."""
+"""The recipes of the documentation: what they guarantee, and what they do not."""
 
 import re
 import threading
@@ -38,7 +38,7 @@ def client(blue: LocalCluster, green: LocalCluster) -> Iterator[HazelcastClient]
 
 @pytest.fixture
 def elsewhere(green: LocalCluster) -> Iterator[HazelcastClient]:
-    """A client that was on the other cluster all along."""
+    """A client of the other cluster."""
     with client_on(green) as elsewhere:
         yield elsewhere
 
@@ -52,16 +52,14 @@ def name() -> str:
     return uuid4().hex
 
 
-def test_a_visit_counts_once_however_often_it_is_counted(
-    recipes: dict[str, Any], client: HazelcastClient, name: str
-) -> None:
+def test_a_repeated_visit_counts_once(recipes: dict[str, Any], client: HazelcastClient, name: str) -> None:
     count = recipes["count_visit"]
     assert [count(client, name, visit) for visit in ("a", "b", "a")] == [1, 2, 2]
     client.switch_to("green")
     assert count(client, name, "a") == 1  # no shared data: what the other cluster holds
 
 
-def test_a_visit_whose_answer_is_lost_is_counted_without_an_error(
+def test_a_visit_whose_answer_is_lost_counts_once(
     recipes: dict[str, Any], blue: LocalCluster, name: str
 ) -> None:
     with Relay(blue.addresses[0]) as relay:
@@ -79,9 +77,10 @@ def test_a_visit_whose_answer_is_lost_is_counted_without_an_error(
                 assert counting.result(10) == 2
 
 
-def test_clicks_are_exact_on_one_cluster_and_go_on_from_what_the_other_one_knows(
+def test_clicks_are_exact_on_one_cluster(
     recipes: dict[str, Any], client: HazelcastClient, elsewhere: HazelcastClient, name: str
 ) -> None:
+    """After a switch they go on from the number of the other cluster."""
     click = recipes["count_click"]
     with ThreadPoolExecutor(8) as pool:
         told = {future.result() for future in [pool.submit(click, client, name) for _ in range(40)]}
@@ -108,9 +107,10 @@ def test_a_lock_keeps_others_out_on_one_cluster(
     assert most == [1]
 
 
-def test_a_section_that_the_client_left_ends_with_an_error_and_the_lease_frees_its_lock(
+def test_a_switch_ends_a_locked_section_with_an_error(
     recipes: dict[str, Any], client: HazelcastClient, blue: LocalCluster, name: str
 ) -> None:
+    """The lease releases its lock."""
     with pytest.raises(ClusterChanged):
         recipes["exclusively"](client, name, lambda: client.switch_to("green"), lease=1)
     with client_on(blue) as on_blue:
@@ -135,7 +135,7 @@ def test_nothing_is_sold_twice(recipes: dict[str, Any], client: HazelcastClient,
     assert stock_of(client).get(name) == 0
 
 
-def test_two_clusters_that_share_nothing_each_sell_their_own(
+def test_two_clusters_without_shared_data_each_sell_their_stock(
     recipes: dict[str, Any], client: HazelcastClient, elsewhere: HazelcastClient, name: str
 ) -> None:
     for each in (client, elsewhere):
@@ -150,7 +150,7 @@ def test_random_ids_need_no_cluster(recipes: dict[str, Any]) -> None:
     assert len({recipes["new_order_id"]() for _ in range(1000)}) == 1000
 
 
-def test_nothing_in_a_flake_id_tells_two_clusters_apart(
+def test_flake_ids_of_two_clusters_may_collide(
     client: HazelcastClient, elsewhere: HazelcastClient, name: str
 ) -> None:
     nodes = {
@@ -159,7 +159,9 @@ def test_nothing_in_a_flake_id_tells_two_clusters_apart(
     assert len(nodes) == 1
 
 
-def test_an_offset_for_the_node_ids_does(client: HazelcastClient, start_cluster: Any, name: str) -> None:
+def test_an_offset_of_node_ids_keeps_flake_ids_apart(
+    client: HazelcastClient, start_cluster: Any, name: str
+) -> None:
     [block] = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     offset = int(re.findall(r"node-id-offset: (\d+)", block)[0])
     other = start_cluster("other", config={"flake-id-generator": {"orders": {"node-id-offset": offset}}})
@@ -189,7 +191,7 @@ def test_prices_are_read_again_after_a_switch(
         eventually(lambda: (f"{name}-after", 2) in shown)
 
 
-def test_messages_arrive_once_and_only_from_where_the_client_is(
+def test_messages_arrive_once_and_from_the_current_cluster_only(
     recipes: dict[str, Any],
     client: HazelcastClient,
     blue: LocalCluster,

@@ -1,4 +1,4 @@
-"""Type checkers see what the docs promise."""
+"""The public names have the types that the docs promise."""
 
 from __future__ import annotations
 

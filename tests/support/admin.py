@@ -1,4 +1,4 @@
-"""What the tests of the admin routes share."""
+"""Requests to the admin routes, and checks of their answers."""
 
 import base64
 import json

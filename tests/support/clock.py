@@ -1,4 +1,4 @@
-"""The wall clock of this process, set as somebody may set a machine's."""
+"""Changes of the wall clock of this process, as if the clock of the machine were set."""
 
 import itertools
 import time
@@ -9,12 +9,12 @@ HOUR = 3600.0
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, by: float) -> None:
-    """Set the wall clock by so many seconds, from now on until the test ends."""
+    """Move the wall clock by so many seconds until the test ends."""
     before = time.time
     monkeypatch.setattr(time, "time", lambda: before() + by)
 
 
 def let_clock_leap(monkeypatch: pytest.MonkeyPatch, by: float) -> None:
-    """Set the wall clock by so many seconds at every look at it."""
+    """Move the wall clock by so many seconds each time it is read."""
     before, looks = time.time, itertools.count(1)
     monkeypatch.setattr(time, "time", lambda: before() + by * next(looks))

@@ -1,4 +1,4 @@
-"""Clusters that tests may harm, lent to one after the other: a member takes longer to start than most tests run."""
+"""A pool of clusters that tests may kill, freeze and restart: a member takes longer to start than most tests run."""
 
 from __future__ import annotations
 
@@ -11,59 +11,59 @@ from hazelcast.client import HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, MemberState, start_together
 
 
-class Wanted(NamedTuple):
-    """A cluster by its name, with so many members, and lite ones on top."""
+class ClusterSpec(NamedTuple):
+    """The name of a cluster and the number of its members."""
 
     name: str
     members: int = 1
     lite_members: int = 0
 
 
-class Stock:
-    """Running clusters that nobody has at the moment, one of a kind."""
+class ClusterPool:
+    """Running clusters that no test uses at the moment, at most one for each spec."""
 
     def __init__(self) -> None:
-        self._kept: dict[Wanted, LocalCluster] = {}
+        self._idle: dict[ClusterSpec, LocalCluster] = {}
 
     @contextmanager
-    def lent(self, *wanted: Wanted) -> Iterator[tuple[LocalCluster, ...]]:
-        """Give running clusters without data, and take them back; those that are not in stock are started at once."""
+    def lease(self, *specs: ClusterSpec) -> Iterator[tuple[LocalCluster, ...]]:
+        """Give running clusters without data, from the pool or started together; take them back afterwards."""
         clusters = tuple(
-            self._kept.pop(one) if one in self._kept else LocalCluster(**one._asdict()) for one in wanted
+            self._idle.pop(spec) if spec in self._idle else LocalCluster(**spec._asdict()) for spec in specs
         )
         start_together(*(cluster for cluster in clusters if not cluster.members))
         for cluster in clusters:
             cluster.thaw()
-        with ExitStack() as borrowed:
-            for one, cluster in zip(wanted, clusters, strict=True):
-                borrowed.callback(self._take_back, one, cluster)
+        with ExitStack() as leases:
+            for spec, cluster in zip(specs, clusters, strict=True):
+                leases.callback(self._take_back, spec, cluster)
             yield clusters
 
     def close(self) -> None:
-        """Stop what is left."""
-        for cluster in self._kept.values():
+        """Stop the clusters of the pool."""
+        for cluster in self._idle.values():
             cluster.stop()
 
-    def _take_back(self, wanted: Wanted, cluster: LocalCluster) -> None:
-        """Keep what a test has left whole, without its data, and stop the rest."""
+    def _take_back(self, spec: ClusterSpec, cluster: LocalCluster) -> None:
+        """Keep a cluster whose members all run, without its data; stop any other."""
         members = cluster.members
-        size = wanted.members + wanted.lite_members
-        is_whole = len(members) == size and all(member.alive for member in members)
-        if not is_whole or wanted in self._kept:
+        size = spec.members + spec.lite_members
+        is_complete = len(members) == size and all(member.alive for member in members)
+        if not is_complete or spec in self._idle:
             cluster.stop()
             return
         if any(member.state is MemberState.FROZEN for member in members):
             cluster.thaw()
-        _empty(cluster)
-        if size == 1:  # one that has nobody to miss it costs nothing until it is wanted again
+        _delete_data(cluster)
+        if size == 1:  # a lone member can be frozen while it is idle: no other member takes it for dead
             cluster.freeze()
-        self._kept[wanted] = cluster
+        self._idle[spec] = cluster
 
 
-def use(cluster: LocalCluster) -> None:
-    """Use a cluster for the first time, which takes its members longer than any time after that."""
+def warm_up(cluster: LocalCluster) -> None:
+    """Use a cluster once: the first use takes members longer than any later one."""
     with _client_of(cluster) as client:
-        entries: Any = client.get_map("first-use").blocking()
+        entries: Any = client.get_map("warm-up").blocking()
         listener = entries.add_entry_listener(include_value=True, added_func=lambda event: None)
         entries.put("key", "value", 60.0)
         entries.entry_set()
@@ -71,7 +71,7 @@ def use(cluster: LocalCluster) -> None:
         entries.destroy()
 
 
-def _empty(cluster: LocalCluster) -> None:
+def _delete_data(cluster: LocalCluster) -> None:
     with _client_of(cluster) as client:
         for structure in client.get_distributed_objects():
             structure.destroy()

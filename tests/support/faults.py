@@ -1,11 +1,11 @@
-"""Clients whose clusters a test can take away and give back."""
+"""Clients whose clusters a test can take away and bring back, and load on them."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
 __all__ = [
-    "QUICK",
+    "TOLERANT",
     "WATCHFUL",
     "Load",
     "Offers",
@@ -25,11 +25,12 @@ __all__ = [
     "Relayed",
     "cluster_of",
     "connected_to",
-    "failing_in_ms",
+    "failure_times_ms",
+    "is_on",
     "relayed",
 ]
 
-QUICK: dict[str, Any] = {
+TOLERANT: dict[str, Any] = {
     "try_count": 1,
     "retry_delay": 0.02,
     "connect_timeout": 3.0,
@@ -37,35 +38,35 @@ QUICK: dict[str, Any] = {
     "health_check_timeout": 1.0,
     "health_check_failures": 30,
 }
-"""Options with which nothing takes long, and no cluster is blamed for a machine that is busy."""
+"""Options with short pauses, with which no cluster is lost because the machine is busy."""
 
 WATCHFUL: dict[str, Any] = {"health_check_timeout": 0.8, "health_check_failures": 3}
-"""Options with which a cluster that does not answer is soon lost."""
+"""Options with which a cluster that does not answer is lost soon."""
 
 Kind = TypeVar("Kind", bound=Event)
 
 
 class Recorder:
-    """Keeps the events of a client."""
+    """Records the events of a client."""
 
     def __init__(self, client: HazelcastClient) -> None:
         self.events: list[Event] = []  # appended to by the client's thread
         client.subscribe(self.events.append)
 
     def of(self, kind: type[Kind]) -> list[Kind]:
-        """Those of one kind, in order."""
+        """The events of one class, in order."""
         return [event for event in self.events if isinstance(event, kind)]
 
     def names(self) -> list[str]:
-        """Their kinds, in order."""
+        """The class names of the events, in order."""
         return [type(event).__name__ for event in self.events]
 
 
 class Relayed(NamedTuple):
-    """A client, what it told, and the relays between it and the first member of each cluster."""
+    """A client, its recorded events, and the relays between it and the first member of each cluster."""
 
     client: HazelcastClient
-    told: Recorder
+    recorder: Recorder
     relays: Sequence[Relay]
 
 
@@ -75,31 +76,36 @@ def relayed(*clusters: LocalCluster, **options: Any) -> Iterator[Relayed]:
     with ExitStack() as stack:
         relays = [stack.enter_context(Relay(cluster.addresses[0])) for cluster in clusters]
         addresses = {cluster.name: [relay.address] for cluster, relay in zip(clusters, relays, strict=True)}
-        client, told = stack.enter_context(connected_to(addresses, **options))
-        yield Relayed(client, told, relays)
+        client, recorder = stack.enter_context(connected_to(addresses, **options))
+        yield Relayed(client, recorder, relays)
 
 
 @contextmanager
 def connected_to(
     addresses: dict[str, list[str]], **options: Any
 ) -> Iterator[tuple[HazelcastClient, Recorder]]:
-    """Give a connected client on clusters by name, in this order."""
+    """Give a connected client of clusters by name, in this order, and its recorded events."""
     failover = FailoverConfig()
     for name, members in addresses.items():
         failover.add_cluster(name, members, known_members=False)
-    client = HazelcastClient(failover, **{**QUICK, **options})
-    told = Recorder(client)
+    client = HazelcastClient(failover, **{**TOLERANT, **options})
+    recorder = Recorder(client)
     with client:
-        yield client, told
+        yield client, recorder
 
 
 def cluster_of(client: HazelcastClient, label: str) -> ClusterStatus:
-    """How one cluster is."""
+    """Return the status of one cluster."""
     return next(cluster for cluster in client.status().clusters if cluster.label == label)
 
 
-def failing_in_ms(client: HazelcastClient) -> list[float]:
-    """How long calls take that fail because nothing is reachable, milliseconds."""
+def is_on(client: HazelcastClient, label: str) -> Callable[[], bool]:
+    """Return a condition: a cluster is the current one."""
+    return lambda: client.status().current_cluster == label
+
+
+def failure_times_ms(client: HazelcastClient) -> list[float]:
+    """Return how many milliseconds calls take that fail because no cluster is reachable."""
     numbers: Any = client.get_map("faults").blocking()
     took = []
     for _ in range(20):
@@ -114,7 +120,7 @@ def failing_in_ms(client: HazelcastClient) -> list[float]:
 
 
 class Load:
-    """Threads that read and write without a pause while it is entered, and keep what failed.
+    """Threads that read and write without a pause while the block runs, and record errors.
 
     :param name: of the map
     """
@@ -136,8 +142,8 @@ class Load:
         for thread in self._threads:
             thread.join(30)
 
-    def goes_on(self) -> None:
-        """Wait until each thread has had some answers."""
+    def wait_for_progress(self) -> None:
+        """Wait until the threads have made some more calls."""
         seen = self.calls
         eventually(lambda: self.calls >= seen + 4 * len(self._threads), 10.0)
 
@@ -157,7 +163,7 @@ class Load:
 
 
 class Offers(Load):
-    """The same with what may not be done twice: each item is offered once.
+    """Load that includes an operation which must not run twice: each item is offered once.
 
     :param name: of the queue
     """

@@ -25,12 +25,12 @@ def create_app() -> Flask:
         ext.client.get_map("fleet-app-visits").blocking().size()
         return {"worker": ext.client.status().worker}
 
-    def note(name: str, event: Any) -> None:
-        known = {"event": name, "pid": os.getpid(), **{key: str(getattr(event, key)) for key in vars(event)}}
+    def write(name: str, event: Any) -> None:
+        line = {"event": name, "pid": os.getpid(), **{key: str(getattr(event, key)) for key in vars(event)}}
         with _lock, Path(os.environ["EVENTS"]).open("a") as events:
-            events.write(json.dumps(known) + "\n")
+            events.write(json.dumps(line) + "\n")
 
     for name in ("cluster_switched", "fleet_split"):
         signal = getattr(signals, name)
-        signal.connect(lambda _, event, name=name: note(name, event), sender=app, weak=False)
+        signal.connect(lambda _, event, name=name: write(name, event), sender=app, weak=False)
     return app

@@ -1,4 +1,4 @@
-"""Modules that only a certain server or library brings."""
+"""Stubs of modules that exist under a certain server only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: object) -> types.ModuleType:
-    """Have a module with these attributes stand where another would be imported."""
+    """Replace a module by one with these attributes."""
     module = types.ModuleType(name)
     for attribute, value in attributes.items():
         setattr(module, attribute, value)

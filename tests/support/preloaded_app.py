@@ -15,7 +15,7 @@ with app.app_context():
 
 @app.get("/read")
 def read() -> dict[str, Any]:
-    """Say which process answers, what it reads, where, and how often it has moved."""
+    """Return the process that answers, the value it reads, the cluster and the epoch."""
     value = preloaded.get("by")
     status = ext.client.status()
     return {"pid": os.getpid(), "value": value, "on": status.current_cluster, "epoch": status.epoch}

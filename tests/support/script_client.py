@@ -1,4 +1,4 @@
-"""What the programs of `tests.support.scripts` are made of; they import it in their own processes."""
+"""Functions for the programs of `tests.support.scripts`, which import them in their own processes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def make_client(clusters: dict[str, list[str]], options: dict[str, Any]) -> Haze
 
 
 def child(task: Callable[[], object], within: float = 10.0) -> int:
-    """Run a task in a forked child. Its id; `ends_well` waits for it."""
+    """Run a task in a forked child and return its id; `ends_well` waits for it."""
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        signal.alarm(int(within))  # a child that hangs ends, and not well
+        signal.alarm(int(within))  # ends a child that hangs, with an error
         task()
         status = 0
     except BaseException:
@@ -39,22 +39,22 @@ def child(task: Callable[[], object], within: float = 10.0) -> int:
 
 
 def ends_well(*pids: int) -> None:
-    """Wait for children; each must have done its task."""
+    """Wait for children; each must have ended without an error."""
     for pid in pids:
         _, status = os.waitpid(pid, 0)
         assert status == 0, f"child {pid} ended with {status}"
 
 
 def in_child(task: Callable[[], object], within: float = 10.0) -> None:
-    """Run a task in a forked child to its end."""
+    """Run a task in a forked child and wait for it."""
     ends_well(child(task, within))
 
 
 def soon(condition: Callable[[], object], within: float = 5.0) -> None:
-    """Wait until something is true."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + within
     while not condition():
-        assert time.monotonic() < deadline, "not in time"
+        assert time.monotonic() < deadline, f"not within {within:g} s"
         time.sleep(0.01)
 
 
@@ -72,7 +72,7 @@ def sockets() -> set[int]:
 def repeatedly(
     task: Callable[[], object], stop: threading.Event, errors: list[BaseException]
 ) -> threading.Thread:
-    """Do a task on a thread again and again until told to stop."""
+    """Run a task on a thread again and again until `stop` is set or it fails."""
 
     def work() -> None:
         while not stop.is_set():
@@ -88,7 +88,7 @@ def repeatedly(
 
 
 def use_in_process(clusters: dict[str, list[str]], name: str) -> None:
-    """The task of a process of multiprocessing: with the parent's map if it was forked, else with its own."""
+    """Use, in a child of multiprocessing, the map of the parent if it was forked, else one of its own."""
     users: Any = globals().get("users") or make_client(clusters, {}).get_map(name).blocking()
     assert users.get("parent") == 1
     users.set("child", 2)

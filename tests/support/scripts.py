@@ -1,4 +1,4 @@
-"""Programs of a few lines, run as processes of their own: what a fork or an exit does shows nowhere else."""
+"""Programs of a few lines, run as processes of their own, for tests of forks and exits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.fair_time import fair_time
 
 ROOT = Path(__file__).parent.parent.parent
 
-# Each script begins with a client on the clusters that it was given, none of them connected to yet.
+# Each program begins with a client of the given clusters that is not connected yet.
 _BEGINNING = """
 import json, os, sys, threading, time
 import tests.support.script_client as script
@@ -28,7 +28,7 @@ client = script.make_client(json.loads(sys.argv[1]), json.loads(sys.argv[2]))
 
 
 class Script:
-    """A running program. Its lines can be read as they come."""
+    """A running program whose output can be read line by line."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -43,7 +43,7 @@ class Script:
         while (got := self._next(deadline, f"line {line!r}")) is not None:
             if got == line:
                 return
-        raise AssertionError(f"no line {line!r}, but the end; it said:\n{self.said}")
+        raise AssertionError(f"ended without the line {line!r}; its output:\n{self.said}")
 
     def say(self, line: str = "") -> None:
         """Write a line to the program's standard input."""
@@ -52,30 +52,30 @@ class Script:
         self.process.stdin.flush()
 
     def ends(self, within: float) -> float:
-        """Wait for the end, which must be a good one, and return how long that took in fair seconds."""
+        """Wait for the end, with status 0, and return how many fair seconds that took."""
         began = fair_time()
         try:
             status = self.process.wait(within)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)  # has faulthandler show where it hangs
+            self.process.send_signal(signal.SIGABRT)  # faulthandler prints where it hangs
             self.process.wait(5)
             self._drain()
-            raise AssertionError(f"not over within {within:g} s; it said:\n{self.said}") from None
+            raise AssertionError(f"not ended within {within:g} s; its output:\n{self.said}") from None
         took = fair_time() - began
         self._drain()
-        assert status == 0, f"ended with status {status}; it said:\n{self.said}"
+        assert status == 0, f"ended with status {status}; its output:\n{self.said}"
         return took
 
     @property
     def said(self) -> str:
-        """What has been read of it."""
+        """The output that was read so far."""
         return "\n".join(self.seen)
 
     def _next(self, deadline: float, what: str) -> str | None:
         try:
             line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            raise AssertionError(f"not in time: {what}; it said:\n{self.said}") from None
+            raise AssertionError(f"not in time: {what}; its output:\n{self.said}") from None
         if line is not None:
             self.seen.append(line)
         return line
@@ -97,9 +97,9 @@ class Script:
 def running(
     text: str, clusters: dict[str, list[str]], before: str = "", **options: object
 ) -> Iterator[Script]:
-    """Run a program that finds a `client` of these clusters (name -> addresses), with these options of it.
+    """Run a program that has a `client` of these clusters (name -> addresses) with these options.
 
-    before: lines that come first of all, such as monkey patching.
+    before: lines that run first, such as monkey patching.
     """
     program = textwrap.dedent(before) + _BEGINNING + textwrap.dedent(text)
     command = [sys.executable, "-X", "faulthandler", "-u", "-c", program]
@@ -120,14 +120,14 @@ def running(
 
 
 def run(text: str, clusters: dict[str, list[str]], within: float = 20.0, **options: object) -> str:
-    """Run a program to its end, which must be a good one, and return what it printed."""
+    """Run a program to its end, with status 0, and return its output."""
     with running(text, clusters, **options) as script:  # type: ignore[arg-type]
         script.ends(within)
         return script.said
 
 
 def _end_session(process: subprocess.Popen[str]) -> None:
-    """End the program, and the children that it may have left."""
+    """Kill the program and its children."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)

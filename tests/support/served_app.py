@@ -21,7 +21,7 @@ def create_app() -> Flask:
 
     @app.get("/visit")
     def visit() -> str:
-        """Use the client, whether or not a cluster can be reached, and say which process did."""
+        """Use the client, whether or not a cluster can be reached, and return the id of the process."""
         visits: Any = ext.client.get_map("visits").blocking()
         with suppress(ClientOfflineException):
             visits.get("total")

@@ -1,4 +1,4 @@
-"""Real servers, gunicorn and uWSGI, that serve a small app on real clusters."""
+"""Real servers, gunicorn and uWSGI, with a small app on real clusters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 
 
 class ServerEnded(Exception):
-    """A server ended before all its workers were used; the message is all that it has written."""
+    """A server ended before all its workers were used; the message is its log."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Served:
     process: subprocess.Popen[bytes]
 
     def get(self, path: str) -> tuple[int, Any]:
-        """Get a path signed in; gives the status code and the JSON or text."""
+        """Get a path with the admin token; return the status code and the JSON or text."""
         request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {TOKEN}"})
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -63,7 +63,7 @@ def serve(
     app: str = "tests.support.served_app:create_app()",
     arguments: tuple[str, ...] = (),
 ) -> AbstractContextManager[Served]:
-    """Have gunicorn serve an app on these clusters, or on absent ones given by name; each worker was used once."""
+    """Serve an app by gunicorn on these clusters, or on absent ones given by name. Each worker was used once."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
     command += ["--worker-class", worker_class, "--graceful-timeout", "2", *arguments]
@@ -78,7 +78,7 @@ def serve_with_uwsgi(
     app: str = "tests.support.served_app:create_app()",
     arguments: tuple[str, ...] = (),
 ) -> AbstractContextManager[Served]:
-    """Have uWSGI serve an app on these clusters; each worker was used once."""
+    """Serve an app by uWSGI on these clusters. Each worker was used once."""
     port = free_port()
     command = [str(Path(sys.executable).with_name("uwsgi")), "--http-socket", f"127.0.0.1:{port}", "--master"]
     command += ["--processes", str(workers), "--module", app, "--need-app", "--die-on-term", *arguments]
@@ -105,15 +105,15 @@ def _serving(
             _use_every_worker(served, workers)
             yield served
         except ServerEnded as error:
-            raise ServerEnded(_written(log)) from error
+            raise ServerEnded(_text(log)) from error
         except BaseException:
-            sys.stderr.write(_written(log))
+            sys.stderr.write(_text(log))
             raise
         finally:
             served.stop()
 
 
-def _written(log: IO[bytes]) -> str:
+def _text(log: IO[bytes]) -> str:
     log.seek(0)
     return log.read().decode(errors="replace")
 
@@ -131,9 +131,9 @@ def _use_every_worker(served: Served, workers: int) -> None:
             served.get("/hazelcast/health")
             seen.add(int(served.get("/visit")[1]))
         except (OSError, ValueError):
-            pass  # not up yet
+            pass  # not ready yet
 
-    # All at once, or one worker would answer them all.
+    # At the same time, or one worker would answer all requests.
     with ThreadPoolExecutor(4 * workers) as requests:
 
         def used() -> bool:

@@ -1,4 +1,4 @@
-"""The relay that spoils links for other tests does what it says."""
+"""The relay that other tests break links with."""
 
 import contextlib
 import socket
@@ -35,20 +35,20 @@ def _answer(connection: socket.socket) -> None:
             connection.sendall(data)
 
 
-def dial(relay: Relay) -> socket.socket:
+def connect(relay: Relay) -> socket.socket:
     host, _, port = relay.address.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=2.0)
 
 
-def said(connection: socket.socket, text: bytes) -> bytes:
+def echoed(connection: socket.socket, text: bytes) -> bytes:
     connection.sendall(text)
     return connection.recv(1024)
 
 
-def test_what_comes_in_goes_out_whole(echo: str) -> None:
+def test_all_bytes_are_relayed(echo: str) -> None:
     sent = bytes(range(256)) * 20_000
     received = bytearray()
-    with Relay(echo) as relay, dial(relay) as near:
+    with Relay(echo) as relay, connect(relay) as near:
         writer = threading.Thread(target=near.sendall, args=(sent,))
         writer.start()
         while len(received) < len(sent):
@@ -59,38 +59,38 @@ def test_what_comes_in_goes_out_whole(echo: str) -> None:
 
 def test_the_end_of_one_side_ends_the_other(echo: str) -> None:
     with Relay(echo) as relay:
-        with dial(relay) as near:
-            assert said(near, b"hello") == b"hello"
+        with connect(relay) as near:
+            assert echoed(near, b"hello") == b"hello"
             assert relay.link_count == 1
         eventually(lambda: relay.link_count == 0)
 
 
-def test_cut_resets_what_is_open_and_lets_new_ones_in(echo: str) -> None:
-    with Relay(echo) as relay, dial(relay) as near:
-        said(near, b"hello")
+def test_cut_resets_open_links_and_accepts_new_ones(echo: str) -> None:
+    with Relay(echo) as relay, connect(relay) as near:
+        echoed(near, b"hello")
         relay.cut()
         with pytest.raises(ConnectionResetError):
             near.recv(1)
-        with dial(relay) as again:
-            assert said(again, b"again") == b"again"
+        with connect(relay) as again:
+            assert echoed(again, b"again") == b"again"
 
 
-def test_refuse_turns_new_ones_away_until_resume(echo: str) -> None:
+def test_refuse_refuses_new_links_until_resume(echo: str) -> None:
     with Relay(echo) as relay:
         relay.refuse()
         with pytest.raises(ConnectionRefusedError):
-            dial(relay)
+            connect(relay)
         relay.resume()
-        with dial(relay) as near:
-            assert said(near, b"back") == b"back"
+        with connect(relay) as near:
+            assert echoed(near, b"back") == b"back"
 
 
 def test_freeze_keeps_links_open_and_silent_and_resume_delivers(echo: str) -> None:
-    with Relay(echo) as relay, dial(relay) as near:
-        said(near, b"hello")
+    with Relay(echo) as relay, connect(relay) as near:
+        echoed(near, b"hello")
         relay.freeze()
         near.sendall(b"held up")
-        with dial(relay) as late:
+        with connect(relay) as late:
             for silent in (near, late):
                 silent.settimeout(0.2)
                 with pytest.raises(TimeoutError):
@@ -98,40 +98,41 @@ def test_freeze_keeps_links_open_and_silent_and_resume_delivers(echo: str) -> No
                 silent.settimeout(2.0)
             relay.resume()
             assert near.recv(1024) == b"held up"
-            assert said(late, b"late") == b"late"
+            assert echoed(late, b"late") == b"late"
 
 
 def test_a_frozen_link_can_be_cut(echo: str) -> None:
-    with Relay(echo) as relay, dial(relay) as near:
-        said(near, b"hello")
+    with Relay(echo) as relay, connect(relay) as near:
+        echoed(near, b"hello")
         relay.freeze()
         relay.cut()
         with pytest.raises(ConnectionResetError):
             near.recv(1)
 
 
-def test_delay_holds_each_direction_back(echo: str) -> None:
-    with Relay(echo) as relay, dial(relay) as near:
-        said(near, b"hello")
+@pytest.mark.timing
+def test_delay_delays_each_direction(echo: str) -> None:
+    with Relay(echo) as relay, connect(relay) as near:
+        echoed(near, b"hello")
         relay.delay(0.1)
         began = time.monotonic()
-        assert said(near, b"slow") == b"slow"
+        assert echoed(near, b"slow") == b"slow"
         assert time.monotonic() - began >= 0.2
         relay.resume()
-        assert said(near, b"quick") == b"quick"
+        assert echoed(near, b"quick") == b"quick"
 
 
-def test_a_target_that_is_gone_resets_the_caller() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        target = f"127.0.0.1:{nobody.getsockname()[1]}"
-    with Relay(target) as relay, pytest.raises(ConnectionResetError), dial(relay) as near:
+def test_without_a_target_the_caller_is_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = f"127.0.0.1:{server.getsockname()[1]}"
+    with Relay(target) as relay, pytest.raises(ConnectionResetError), connect(relay) as near:
         near.recv(1)
 
 
 def test_close_ends_the_thread_and_may_be_called_twice(echo: str) -> None:
     relay = Relay(echo)
-    near = dial(relay)
-    said(near, b"hello")
+    near = connect(relay)
+    echoed(near, b"hello")
     relay.close()
     relay.close()
     with near, pytest.raises(ConnectionResetError):

@@ -1,4 +1,4 @@
-"""Waiting for what will be true soon, with an end."""
+"""Waiting for a condition, up to a time limit."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from tests.support.fair_time import fair_time
 
 Value = TypeVar("Value")
 
-# Between two looks: at first, at most, and what part of the time that was waited already. Some looks ask a whole server.
-_FIRST_PAUSE, _LONGEST_PAUSE, _PART = 0.01, 0.25, 0.05
+# Seconds between two looks: a part of the time waited so far, since some conditions query a server.
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _PAUSE_PART = 0.01, 0.25, 0.05
 
 
 def eventually(condition: Callable[[], Value], within: float = 5.0, message: str = "") -> Value:
-    """Return what `condition` returns as soon as that is true. An AssertionError in it counts as not yet.
+    """Return the value of `condition` as soon as it is true. An AssertionError in it counts as false.
 
     within: fair seconds after which the test fails, with `message`, the last value and the last AssertionError.
     """
@@ -30,13 +30,13 @@ def eventually(condition: Callable[[], Value], within: float = 5.0, message: str
         waited = fair_time() - began
         if waited > within:
             what = message or getattr(condition, "__name__", "the condition")
-            last = f"it said {reason}" if reason is not None else f"the last value was {value!r}"
+            last = f"the last error was {reason}" if reason is not None else f"the last value was {value!r}"
             raise AssertionError(f"not within {within:g} s: {what}; {last}") from reason
-        time.sleep(min(_LONGEST_PAUSE, max(_FIRST_PAUSE, waited * _PART)))
+        time.sleep(min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, waited * _PAUSE_PART)))
 
 
 def takes_less(seconds: float, act: Callable[[], object]) -> bool:
-    """Whether something takes less than that, at least once in three times: the machine may have other things to do."""
+    """Whether at least one of three runs takes less than that: the machine may be busy during one."""
     for _ in range(3):
         began = fair_time()
         act()

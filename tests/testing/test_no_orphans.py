@@ -1,4 +1,4 @@
-"""Members never outlive the process that started them, whatever ends it."""
+"""Members never outlive the process that started them, whatever ends that."""
 
 import contextlib
 import json
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def parent(way: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `tests/support/parent.py`, and end it and what it left behind."""
-    command = [sys.executable, "-m", "tests.support.parent", way, *arguments]
+def owner(scenario: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a scenario of `tests/support/cluster_owner.py` and end it."""
+    command = [sys.executable, "-m", "tests.support.cluster_owner", scenario, *arguments]
     process = subprocess.Popen(
         command, cwd=ROOT, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -36,7 +36,7 @@ def parent(way: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             stream.close()
 
 
-def reported(process: subprocess.Popen[str]) -> dict[str, Any]:
+def read_report(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     assert process.stderr is not None
     line = process.stdout.readline()
@@ -56,26 +56,26 @@ def assert_all_end(report: dict[str, Any]) -> None:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process does, dead ones aside that nobody has collected yet: not every container's init does."""
+    """Whether a process has not ended. A zombie has: not every container has an init that collects them."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-@pytest.mark.parametrize("way", ["runs", "frozen", "guard_lost"])
-def test_members_end_when_their_parent_is_killed(way: str) -> None:
-    with parent(way) as process:
-        report = reported(process)
+@pytest.mark.parametrize("scenario", ["waits", "frozen", "guard_lost"])
+def test_members_end_when_their_owner_is_killed(scenario: str) -> None:
+    with owner(scenario) as process:
+        report = read_report(process)
         assert all(map(runs, report["pids"]))
         process.kill()
         process.wait(10.0)
         assert_all_end(report)
 
 
-def test_members_end_when_their_parent_is_killed_though_a_forked_child_lives_on() -> None:
-    with parent("forked") as process:
-        report = reported(process)
+def test_members_end_though_a_forked_child_of_the_owner_lives_on() -> None:
+    with owner("forked") as process:
+        report = read_report(process)
         try:
             process.kill()
             process.wait(10.0)
@@ -86,27 +86,37 @@ def test_members_end_when_their_parent_is_killed_though_a_forked_child_lives_on(
 
 
 @pytest.mark.parametrize("members", [0, 1, 2])
-def test_members_end_when_their_parent_is_killed_while_it_starts_them(
+def test_members_end_when_their_owner_is_killed_while_starting_them(
     members: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with parent("starting") as process:
+    with owner("starting") as process:
         try:
             guard_and_members = 1 + members
-            eventually(lambda: len(children(process, tmp_path)) >= guard_and_members, 10.0, "it starts them")
+            eventually(
+                lambda: len(processes_of(process, tmp_path)) >= guard_and_members,
+                10.0,
+                "processes were started",
+            )
             process.kill()
             process.wait(10.0)
-            eventually(lambda: not children(process, tmp_path), 5.0, "no process is left")
-            eventually(lambda: not list(tmp_path.iterdir()), 5.0, "no file is left")
+            eventually(lambda: not processes_of(process, tmp_path), 5.0, "all processes ended")
+            eventually(lambda: not list(tmp_path.iterdir()), 5.0, "all files were deleted")
         finally:
-            for child in children(process, tmp_path):
+            for child in processes_of(process, tmp_path):
                 child.kill()
 
 
-def test_the_guard_acts_on_all_it_was_told_by_a_parent_that_died_before_it_was_up() -> None:
-    """Its input stays open, as it does when a child that the parent forked has a copy of the other end."""
+def test_the_guard_ends_members_of_an_owner_that_died_before_it_ran() -> None:
+    """Its input stays open, as it does when a forked child of the owner has a copy of the other end."""
     victim = subprocess.Popen(["sleep", "60"])
-    command = [sys.executable, "-I", "-S", _guard_process.__file__, str(victim.pid)]  # not its parent
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        _guard_process.__file__,
+        str(victim.pid),
+    ]  # not the parent of the guard
     guard = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         assert guard.stdin is not None
@@ -122,27 +132,29 @@ def test_the_guard_acts_on_all_it_was_told_by_a_parent_that_died_before_it_was_u
         guard.stdin.close()
 
 
-def children(parent: subprocess.Popen[str], directory: Path) -> list[psutil.Process]:
-    """Return the processes that use this directory for temporary files, their parent aside."""
+def processes_of(owner: subprocess.Popen[str], directory: Path) -> list[psutil.Process]:
+    """Return the other processes that use this directory for temporary files."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid != parent.pid and process.environ().get("TMPDIR") == str(directory):
+            if process.pid != owner.pid and process.environ().get("TMPDIR") == str(directory):
                 found.append(process)
     return found
 
 
-@pytest.mark.parametrize(("way", "status"), [("returns", 0), ("fails", 3), ("terminated", -signal.SIGTERM)])
-def test_members_end_with_a_parent_that_does_not_stop_them(way: str, status: int) -> None:
-    with parent(way) as process:
-        report = reported(process)
+@pytest.mark.parametrize(
+    ("scenario", "status"), [("returns", 0), ("fails", 3), ("terminated", -signal.SIGTERM)]
+)
+def test_members_end_with_an_owner_that_does_not_stop_them(scenario: str, status: int) -> None:
+    with owner(scenario) as process:
+        report = read_report(process)
         assert process.wait(10.0) == status
         assert_all_end(report)
 
 
-def test_the_end_of_a_forked_child_leaves_the_cluster_alone() -> None:
-    with parent("child_returns") as process:
-        report = reported(process)
+def test_the_end_of_a_forked_child_does_not_end_members() -> None:
+    with owner("child_returns") as process:
+        report = read_report(process)
         assert report["alive"] == 1
         assert process.wait(10.0) == 0
         assert process.stderr is not None
@@ -150,10 +162,10 @@ def test_the_end_of_a_forked_child_leaves_the_cluster_alone() -> None:
         assert_all_end(report)
 
 
-def test_a_forked_child_can_kill_a_member_and_is_told_that_it_cannot_start_one(tmp_path: Path) -> None:
+def test_a_forked_child_can_kill_a_member_but_not_start_one(tmp_path: Path) -> None:
     answer = tmp_path / "answer"
-    with parent("child_kills", str(answer)) as process:
-        report = reported(process)
+    with owner("child_kills", str(answer)) as process:
+        report = read_report(process)
         assert report["alive"] == 0
         assert process.wait(10.0) == 0
     alive, _, error = answer.read_text(encoding="utf-8").partition(" ")

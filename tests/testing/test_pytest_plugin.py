@@ -1,4 +1,4 @@
-"""The pytest plugin, used as a project uses it that has installed the package."""
+"""The pytest plugin in a project that has installed the package."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PROJECT = """
         assert hazelcast_cluster is hazelcast_clusters[0]
 
     @pytest.mark.hazelcast_faults
-    def test_the_shop_survives_the_death_of_blue(hazelcast_clusters):
+    def test_the_shop_survives_a_kill_of_blue(hazelcast_clusters):
         blue, green = hazelcast_clusters
         assert hazelcast_clusters is not seen[0]
         app = shop(blue, green)
@@ -48,13 +48,13 @@ PROJECT = """
             assert ext.client.status().current_cluster == "green"
             ext.client.shutdown()
 
-    def test_one_that_forgot_the_mark_breaks_no_other(hazelcast_cluster):
+    def test_a_test_without_the_marker_kills_a_shared_cluster(hazelcast_cluster):
         hazelcast_cluster.kill()
 
-    def test_the_next_has_running_clusters(hazelcast_clusters):
+    def test_the_next_test_has_running_clusters(hazelcast_clusters):
         assert all(member.state.name == "RUNNING" for cluster in hazelcast_clusters for member in cluster.members)
 
-    def test_without_hazelcast_the_client_is_swapped_out():
+    def test_without_hazelcast_the_client_is_substituted():
         class Stand:
             def get_map(self, name): return self
             def blocking(self): return self
@@ -77,18 +77,18 @@ def test_a_project_uses_the_fixtures_and_the_marker(project: pytest.Pytester) ->
     result.assert_outcomes(passed=6)
 
 
-def test_pytest_finds_the_plugin_by_itself_and_explains_the_marker(pytester: pytest.Pytester) -> None:
+def test_pytest_loads_the_plugin_and_explains_the_marker(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--markers", timeout=30)
     result.stdout.fnmatch_lines(["@pytest.mark.hazelcast_faults(members=1): *"])
 
 
-def test_a_project_whose_warnings_are_errors_can_be_tested(project: pytest.Pytester) -> None:
+def test_the_plugin_gives_no_warnings(project: pytest.Pytester) -> None:
     project.makeini("[pytest]\nfilterwarnings = error")
     project.makepyfile("def test_nothing(): pass")
     project.runpytest_subprocess(timeout=50).assert_outcomes(passed=1)
 
 
-def test_the_marker_says_how_many_members_and_nothing_else(project: pytest.Pytester) -> None:
+def test_the_marker_takes_the_number_of_members_only(project: pytest.Pytester) -> None:
     project.makepyfile("""
         import pytest
 
@@ -97,7 +97,7 @@ def test_the_marker_says_how_many_members_and_nothing_else(project: pytest.Pytes
             assert [len(cluster.members) for cluster in hazelcast_clusters] == [2, 2]
 
         @pytest.mark.hazelcast_faults(member=2)
-        def test_a_slip(hazelcast_clusters): pass
+        def test_misspelt(hazelcast_clusters): pass
     """)
     result = project.runpytest_subprocess(timeout=50)
     result.assert_outcomes(passed=1, errors=1)

@@ -9,7 +9,8 @@ from hazelcast.errors import IllegalMonitorStateError, IllegalStateError
 
 from flask_hazelcast_failover import ClusterChanged, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, start_together
-from tests.support.switching import QUICK, Outcome, client_on
+from tests.support.calls import BackgroundCall
+from tests.support.clients import QUICK, client_on
 
 LAST_WITH_CP = "5.3.8"
 CP = {
@@ -66,7 +67,7 @@ def test_a_latch_waits_beyond_operation_timeout_if_told_to(
         latch = client.cp_subsystem.get_count_down_latch("late").blocking()
         latch.try_set_count(1)
         assert latch.await_latch(1.8) is False
-        waiting = Outcome(lambda: latch.await_latch(20))
+        waiting = BackgroundCall(lambda: latch.await_latch(20))
         latch.count_down()
         assert waiting.wait().result is True
 
@@ -77,7 +78,7 @@ def test_a_lock_works_as_officially(client: Any) -> None:
     assert fence != lock.INVALID_FENCE
     assert lock.lock() == fence
     assert lock.is_locked_by_current_thread() and lock.get_lock_count() == 2
-    assert Outcome(lock.try_lock).wait().result == lock.INVALID_FENCE
+    assert BackgroundCall(lock.try_lock).wait().result == lock.INVALID_FENCE
     lock.unlock()
     lock.unlock()
     with pytest.raises(IllegalMonitorStateError):
@@ -164,7 +165,7 @@ def test_permits_that_were_given_back_are_no_bond(client: Any) -> None:
     permits = with_permits(client, "bound-given-back")
     permits.acquire(2)
     permits.release()
-    assert Outcome(permits.release).wait().error is None  # any thread may
+    assert BackgroundCall(permits.release).wait().error is None  # any thread may
     assert permits.try_acquire(4) is False
     client.switch_to("green")
     with pytest.raises(IllegalStateError):
@@ -185,7 +186,7 @@ def test_nobody_gives_back_what_another_thread_took_elsewhere(client: Any) -> No
     permits = with_permits(client, "free-threads")
     permits.acquire()
     client.switch_to("green")
-    Outcome(permits.acquire).wait()
+    BackgroundCall(permits.acquire).wait()
     with pytest.raises(ClusterChanged):
         permits.release()
     assert permits.available_permits() == 2
@@ -209,11 +210,11 @@ def test_permits_of_no_session_can_be_given_back_over_another_connection(
 @pytest.mark.parametrize("flavour", ["future", "blocking"])
 def test_destroyed_objects_are_forgotten(client: Any, flavour: str) -> None:
     def kept() -> list[int]:
-        official = [link.client.cp_subsystem._proxy_manager for link in client._engine.open_links()]
+        official = [link.client.cp_subsystem._proxy_manager for link in client._runtime.engine.links.all()]
         bonds = client._operations.affinity
         return [
-            len(client._proxies._followers),
-            sum(len(link.proxy_keys()) + len(link.locks) for link in client._engine.open_links()),
+            len(client._runtime.proxies._followers),
+            sum(len(link.proxy_keys()) + len(link.locks) for link in client._runtime.engine.links.all()),
             sum(len(one._lock_proxies) for one in official),
             len(bonds._locks) + len(bonds._permits._held),
         ]

@@ -16,7 +16,7 @@ from hazelcast.serialization.api import IdentifiedDataSerializable
 
 from flask_hazelcast_failover.client._operations.idempotency import TABLE, Idempotency, traits_of
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.switching import client_on
+from tests.support.clients import client_on
 
 Call = tuple[Any, ...]
 

@@ -10,9 +10,9 @@ import pytest
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.clients import QUICK
+from tests.support.clients import client_on as moving_client_on
 from tests.support.relay import Relay
-from tests.support.switching import QUICK
-from tests.support.switching import client_on as moving_client_on
 from tests.support.waiting import eventually
 
 TIMES = 100
@@ -99,17 +99,17 @@ USES: dict[str, Callable[[Any, str], Any]] = {
 
 def kept(client: Any) -> dict[str, int]:
     """How many of what may be kept of a structure there are, with us and with the official clients."""
-    links = client._engine.open_links()
+    links = client._runtime.engine.links.all()
     found: dict[str, Any] = {
-        "followers": client._proxies._followers,
-        "recipes": client._listeners._recipes,
-        "reliable": client._listeners._reliable,
+        "followers": client._runtime.proxies._followers,
+        "recipes": client._runtime.listeners._recipes,
+        "reliable": client._runtime.listeners._reliable,
         "locks": client._operations.affinity._locks,
         "sequences": client._operations.affinity._sequences,
         "known sequences": client._operations.affinity._known,
         "permits": client._operations.affinity._permits._held,
-        "waiting": client._proxies.creator._waiting,
-        "being made": client._proxies.creator._claims,
+        "waiting": client._runtime.proxies.creator._waiting,
+        "being made": client._runtime.proxies.creator._claims,
     }
     for link in links:
         official = link.client
@@ -141,9 +141,9 @@ def test_nothing_of_a_destroyed_structure_is_kept(client: Any, use: str) -> None
     before = kept(client)
     for number in range(3):
         doomed = USES[use](client, f"used {number}")
-        key = next(key for key in client._proxies._followers if key.name == doomed.name)
-        assert client._route.link.real(key) is not None
-        eventually(lambda: all(link.real(key) is not None for link in client._engine.open_links()))  # noqa: B023
+        key = next(key for key in client._runtime.proxies._followers if key.name == doomed.name)
+        assert client._runtime.route.link.real(key) is not None
+        eventually(lambda: all(link.real(key) is not None for link in client._runtime.engine.links.all()))  # noqa: B023
         assert doomed.destroy() is True
     eventually(lambda: keeps_only(client, before))
 
@@ -205,7 +205,9 @@ def test_what_is_made_on_a_standby_when_it_is_destroyed_is_not_kept_there(
             relay.delay(0.3)
             for kind in ("map", "near_cache", "reliable_topic"):
                 doomed = USES[kind](client, f"used {kind} 0".replace("near_cache ", ""))
-                standby = next(link for link in client._engine.open_links() if link.label == green.name)
+                standby = next(
+                    link for link in client._runtime.engine.links.all() if link.label == green.name
+                )
                 eventually(lambda: standby._creations)  # noqa: B023
                 doomed.destroy()
                 eventually(lambda: not standby._creations)  # noqa: B023
@@ -220,7 +222,7 @@ def test_a_real_proxy_is_made_once_for_all_who_ask_for_it_at_a_time(client: Any,
         thread.start()
     for thread in threads:
         thread.join()
-    official = client._route.link.client
+    official = client._runtime.route.link.client
     listeners = official._listener_service._active_registrations.values()
     heard = [one for one in listeners if b"near 1" in bytes(one.registration_request.buf)]
     assert len(heard) == 1
@@ -246,7 +248,7 @@ def test_nothing_of_a_listener_that_was_removed_is_kept(client: Any) -> None:
     for number in range(20):
         listener = entries.add_entry_listener(key=f"k{number}", added_func=id).result()
         assert entries.remove_entry_listener(listener).result()
-    link = client._route.link
+    link = client._runtime.route.link
     eventually(lambda: not link.registrations)
     eventually(lambda: gc.collect() >= 0 and not vars(entries_of(link, entries))["listener_templates"])
     entries.destroy()
@@ -258,7 +260,7 @@ def test_nothing_of_a_listener_that_is_refused_is_kept(client: Any) -> None:
     for _ in range(3):
         with pytest.raises(TypeError):
             entries.add_entry_listener(misspelt=1).result()
-    assert not client._route.link.registrations
+    assert not client._runtime.route.link.registrations
     entries.destroy()
 
 

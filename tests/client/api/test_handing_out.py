@@ -13,10 +13,9 @@ from hazelcast.core import DistributedObjectEventType
 
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster, free_port
-from tests.support.clients import client_threads
+from tests.support.clients import client_at, client_on, client_threads
 from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
-from tests.support.switching import client_at, client_on
 from tests.support.waiting import eventually
 
 CREATED, DESTROYED = DistributedObjectEventType.CREATED, DistributedObjectEventType.DESTROYED
@@ -56,7 +55,7 @@ def known_to_members(other: Any) -> set[str]:
 
 
 def waiting(client: Any) -> int:
-    return len(client._proxies.creator._waiting)
+    return len(client._runtime.proxies.creator._waiting)
 
 
 def test_who_listens_hears_of_a_structure_when_it_is_handed_out(blue: LocalCluster) -> None:
@@ -131,7 +130,7 @@ def test_nothing_is_made_after_a_destroy(blue: LocalCluster) -> None:
         assert not known_to_members(other) & set(names)
         last = {name: kind for name, kind in events if name in names}
         assert set(last.values()) == {DESTROYED}
-        assert not waiting(client) and not client._proxies.creator._claims
+        assert not waiting(client) and not client._runtime.proxies.creator._claims
         client.get_map(later).destroy()
 
 
@@ -142,9 +141,9 @@ def test_a_destroy_waits_for_a_making_that_is_under_way(blue: LocalCluster) -> N
             client.get_map("in use").blocking().size()
             relay.delay(0.2)
             structure = client.get_map(name)
-            eventually(lambda: client._proxies.creator._claims)
+            eventually(lambda: client._runtime.proxies.creator._claims)
             structure.destroy()
-            assert not client._proxies.creator._claims
+            assert not client._runtime.proxies.creator._claims
             relay.resume()
             client.get_map("in use").blocking().size()
             eventually(lambda: (name, DESTROYED) in events)
@@ -165,7 +164,7 @@ def test_many_are_made_in_nobodys_way(blue: LocalCluster, green: LocalCluster) -
             assert time.monotonic() - began < 1.0
             eventually(lambda: len(events) > 40)
             assert len(events) <= (time.monotonic() - began) * 200 + 5
-            assert sum(client._proxies.creator._in_flight.values()) <= 4
+            assert sum(client._runtime.proxies.creator._in_flight.values()) <= 4
             began = fair_time()
             client.switch_to("green")
             assert fair_time() - began < 1.0
@@ -187,13 +186,13 @@ def test_a_graceful_leave_does_not_wait_for_what_is_being_made(
         addresses = (blue.name, relay.address), (green.name, green.addresses[0])
         with client_at(*addresses, drain_timeout=5.0, standby="cold", health_check_interval=0) as client:
             client.get_map("used").blocking().size()
-            link = client._route.link
+            link = client._runtime.route.link
             relay.delay(1.0)
             handed_out = [client.get_map(name) for name in new_names(4)]
-            eventually(lambda: client._proxies.creator._in_flight)
+            eventually(lambda: client._runtime.proxies.creator._in_flight)
             assert link.is_idle and not link.remains
             client.switch_to("green")
-            eventually(lambda: link not in client._engine.open_links(), within=3.0)
+            eventually(lambda: link not in client._runtime.engine.links.all(), within=3.0)
             relay.resume()
             for structure in handed_out:
                 structure.destroy()

@@ -13,9 +13,10 @@ from hazelcast.predicate import true as any_entry
 
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_on
 from tests.support.fair_time import fair_time
 from tests.support.operations import reaches
-from tests.support.switching import Outcome, client_on
 from tests.support.waiting import eventually
 
 Add = Callable[[Any, Callable[[Any], None]], Any]
@@ -274,7 +275,7 @@ def test_listeners_added_during_switches_are_not_lost(blue: LocalCluster, green:
                 heard[number] = []
                 topic.add_listener(heard[number].append)
 
-        adding = Outcome(add_many)
+        adding = BackgroundCall(add_many)
         for label in ("green", "blue") * 5:
             client.switch_to(label)
         stop.set()
@@ -331,7 +332,7 @@ def test_what_waits_its_turn_is_not_delivered_after_a_switch_or_a_removal(
         topic.publish("held up")
         assert reached.wait(5)
         topic.publish("behind it")
-        eventually(lambda: len(client._listener_executor._tasks) >= 2)
+        eventually(lambda: len(client._runtime._listener_executor._tasks) >= 2)
         heard.clear()
         client.switch_to("green")
         release.set()
@@ -343,7 +344,7 @@ def test_what_waits_its_turn_is_not_delivered_after_a_switch_or_a_removal(
         topic.publish("held up again")
         assert reached.wait(5)
         topic.publish("behind it")
-        eventually(lambda: len(client._listener_executor._tasks) >= 2)
+        eventually(lambda: len(client._runtime._listener_executor._tasks) >= 2)
         heard.clear()
         assert topic.remove_listener(id_) is True
         release.set()
@@ -420,4 +421,4 @@ def test_a_listener_that_cannot_be_registered_is_not_carried_along(blue: LocalCl
     with client_on(blue) as client:
         with pytest.raises((HazelcastError, TypeError, AssertionError)):
             client.get_topic("t").blocking().add_listener()
-        assert client._listeners.is_empty()
+        assert client._runtime.listeners.is_empty()

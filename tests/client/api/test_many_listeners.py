@@ -18,10 +18,11 @@ from flask_hazelcast_failover.client._official import LightFuture
 from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, send_to_any
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import QUICK, client_on
 from tests.support.fair_time import fair_time
 from tests.support.operations import reaches
 from tests.support.relay import Relay
-from tests.support.switching import QUICK, Outcome, client_on
 from tests.support.waiting import eventually
 
 
@@ -50,7 +51,7 @@ class TestSilence:
                 time.sleep(0.15)
                 future.set_result(None)
 
-        answering = Outcome(answer)
+        answering = BackgroundCall(answer)
         answers.wait()
         assert answering.wait().error is None
         assert all(future.done() for future in asked)
@@ -67,7 +68,7 @@ class TestSilence:
             asked[0].set_result(None)
             at.append(time.monotonic())
 
-        Outcome(answer)
+        BackgroundCall(answer)
         with pytest.raises(TimeoutError, match=r"no answer for 0\.5 s, 2 are missing"):
             answers.wait()
         assert 0.49 <= time.monotonic() - at[0] < 1.5
@@ -85,7 +86,7 @@ class TestSilence:
         wanted = [True]
         answers = FutureBatch(60, lambda: wanted[0])
         answers.add(Future())
-        waiting = Outcome(answers.wait)
+        waiting = BackgroundCall(answers.wait)
         wanted[0] = False
         assert isinstance(waiting.wait().error, Cancelled)
         with pytest.raises(Cancelled):
@@ -101,7 +102,7 @@ class TestLightFuture:
         told: list[Any] = []
         future.add_done_callback(told.append)
         following = future.continue_with(lambda done: done.result() + 1)
-        waiting = Outcome(future.result)
+        waiting = BackgroundCall(future.result)
         assert not future.done()
         future.set_result(1)
         future.add_done_callback(told.append)
@@ -111,7 +112,7 @@ class TestLightFuture:
     def test_errors(self) -> None:
         """An error is passed on and waited for."""
         future, error = LightFuture(), ValueError("no")
-        waiting = Outcome(future.result)
+        waiting = BackgroundCall(future.result)
         future.set_exception(error)
         assert (waiting.wait().error, future.exception(), future.is_success()) == (error, error, False)
 
@@ -193,9 +194,9 @@ class TestSlowLinks:
             adding = [topic.add_listener(print) for _ in range(500)]
             for future in adding:
                 future.result()
-            link = next(link for link in client._engine._links if link.label == "green")
+            link = next(link for link in client._runtime.engine.links.all() if link.label == "green")
             relay.limit(up=5_000)
-            carrying = Outcome(lambda: client._listeners.carry_to(link, 1.0))
+            carrying = BackgroundCall(lambda: client._runtime.listeners.carry_to(link, 1.0))
             time.sleep(1.5)
             assert not carrying.is_over
             relay.freeze()
@@ -211,10 +212,12 @@ class TestSlowLinks:
         ):
             eventually(lambda: connected(client, "green"))
             client.get_topic("off").add_listener(print).result()
-            link = next(link for link in client._engine._links if link.label == "green")
+            link = next(link for link in client._runtime.engine.links.all() if link.label == "green")
             relay.freeze()
             wanted = [True]
-            carrying = Outcome(lambda: client._listeners.carry_to(link, 60.0, lambda: wanted[0]))
+            carrying = BackgroundCall(
+                lambda: client._runtime.listeners.carry_to(link, 60.0, lambda: wanted[0])
+            )
             wanted[0] = False
             assert isinstance(carrying.wait().error, Cancelled)
 

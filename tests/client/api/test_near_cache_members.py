@@ -10,8 +10,8 @@ from hazelcast.core import Address
 from hazelcast.protocol.codec import map_add_near_cache_invalidation_listener_codec as invalidation_codec
 
 from tests.conftest import StartCluster
+from tests.support.clients import client_on
 from tests.support.relay import Relay, _Link
-from tests.support.switching import client_on
 from tests.support.waiting import eventually
 
 CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}

@@ -7,7 +7,7 @@ import pytest
 from flask_hazelcast_failover import ClientOfflineException
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support.switching import client_on
+from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}

@@ -19,9 +19,9 @@ from flask_hazelcast_failover.client._api.proxies import following_class
 from flask_hazelcast_failover.client._operations.idempotency import TABLE
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.client.operations.test_idempotency import STRUCTURES
+from tests.support.clients import client_at, client_on
 from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
-from tests.support.switching import client_at, client_on
 from tests.support.waiting import eventually
 
 FOLLOWED = [name for name, rows in TABLE.items() if "blocking" in rows]

@@ -16,9 +16,9 @@ from flask_hazelcast_failover.client._api.listeners import Listeners
 from flask_hazelcast_failover.client._connect.link import Link
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.clients import client_at, client_on
 from tests.support.operations import reaches
 from tests.support.relay import Relay
-from tests.support.switching import client_at, client_on
 from tests.support.waiting import eventually
 
 

@@ -7,8 +7,8 @@ from hazelcast.lifecycle import LifecycleState
 
 from flask_hazelcast_failover import ClientConfig, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.support.clients import QUICK, client_on
 from tests.support.fair_time import fair_time
-from tests.support.switching import QUICK, client_on
 from tests.support.waiting import eventually
 
 

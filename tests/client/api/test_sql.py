@@ -13,8 +13,9 @@ from hazelcast.sql import HazelcastSqlError, SqlResult, SqlService
 
 from flask_hazelcast_failover import ClusterChanged, OperationOutcomeUnknown
 from flask_hazelcast_failover.testing import LocalCluster, start_together
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_at, client_on
 from tests.support.relay import Relay
-from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
 
 ROWS = 40
@@ -45,7 +46,7 @@ def query(client: Any, buffer: int = 4096) -> SqlResult:
 
 
 def waits_for_answer(client: Any) -> bool:
-    return client._route.link is not None and not client._route.link.is_idle
+    return client._runtime.route.link is not None and not client._runtime.route.link.is_idle
 
 
 def test_a_query_gives_its_rows_in_every_official_way(jets: tuple[LocalCluster, LocalCluster]) -> None:
@@ -131,7 +132,7 @@ def test_a_query_lost_before_its_first_row_is_repeated(
         addresses = [("blue", relay.address), ("green", jets[1].addresses[0])]
         with client_at(*addresses, health_check_interval=0) as client:
             relay.freeze()
-            executing = Outcome(lambda: list(client.sql.execute(statement).result()))
+            executing = BackgroundCall(lambda: list(client.sql.execute(statement).result()))
             eventually(lambda: waits_for_answer(client))
             relay.refuse()
             assert executing.wait(10).error is None
@@ -143,7 +144,9 @@ def test_a_statement_that_writes_is_not_repeated(jets: tuple[LocalCluster, Local
         addresses = [("blue", relay.address), ("green", jets[1].addresses[0])]
         with client_at(*addresses, health_check_interval=0) as client:
             relay.freeze()
-            executing = Outcome(lambda: client.sql.execute("INSERT INTO people VALUES (2000, 'x')").result())
+            executing = BackgroundCall(
+                lambda: client.sql.execute("INSERT INTO people VALUES (2000, 'x')").result()
+            )
             eventually(lambda: waits_for_answer(client))
             relay.refuse()
             assert isinstance(executing.wait(10).error, OperationOutcomeUnknown)
@@ -158,7 +161,7 @@ def test_a_fetch_that_is_lost_ends_the_cursor(jets: tuple[LocalCluster, LocalClu
                 "SELECT * FROM TABLE(generate_stream(1))", cursor_buffer_size=1
             ).result()
             rows = iter(result)
-            fetching = Outcome(lambda: [next(rows) for _ in range(1000)])
+            fetching = BackgroundCall(lambda: [next(rows) for _ in range(1000)])
             eventually(lambda: waits_for_answer(client))
             relay.refuse()
             assert isinstance(fetching.wait(5).error, ClusterChanged)
@@ -255,7 +258,9 @@ def test_the_time_of_a_statement_comes_on_top_for_its_execution(
     timeout: float, hurried: Any, jets: tuple[LocalCluster, LocalCluster]
 ) -> None:
     with silent(jets[0]):
-        executing = Outcome(lambda: hurried.sql.execute("SELECT * FROM people", timeout=timeout).result())
+        executing = BackgroundCall(
+            lambda: hurried.sql.execute("SELECT * FROM people", timeout=timeout).result()
+        )
         assert not executing.ends_within(2 * SHORT)
     assert len(list(executing.wait().result)) == ROWS
 
@@ -280,7 +285,7 @@ def test_a_fetch_of_a_statement_without_a_time_takes_no_longer_than_usual(way: W
 def test_both_times_have_an_end(way: Way, hurried: Any, jets: tuple[LocalCluster, LocalCluster]) -> None:
     fetch = way(slow(hurried, 1.5))
     with silent(jets[0]):
-        outcomes = [Outcome(fetch), Outcome(lambda: slow(hurried, 1.5))]
+        outcomes = [BackgroundCall(fetch), BackgroundCall(lambda: slow(hurried, 1.5))]
         for outcome in outcomes:
             assert isinstance(outcome.wait().error, OperationTimeoutError)
             assert "no answer for 2.5 s" in str(outcome.error)
@@ -307,8 +312,8 @@ def test_the_death_of_the_cluster_ends_a_statement_without_an_end(
         with client_at(*addresses, operation_timeout=0.2, health_check_interval=0) as client:
             fetch = way(slow(client, 0))
             relay.freeze()
-            fetching = Outcome(fetch)
-            executing = Outcome(lambda: slow(client, 0))
+            fetching = BackgroundCall(fetch)
+            executing = BackgroundCall(lambda: slow(client, 0))
             assert not fetching.ends_within(SHORT) and not executing.is_over
             relay.refuse()
             assert isinstance(fetching.wait(5).error, ClusterChanged)
@@ -322,7 +327,7 @@ def test_shutting_down_ends_a_statement_without_an_end(
 ) -> None:
     with client_on(jets[0], operation_timeout=0.2, drain_timeout=0.5) as client:
         fetch = way(slow(client, 0))
-        fetching = Outcome(lambda: [fetch() for _ in range(1000)])
+        fetching = BackgroundCall(lambda: [fetch() for _ in range(1000)])
         assert not fetching.ends_within(SHORT)
         client.shutdown()
         assert isinstance(fetching.wait(5).error, HazelcastClientNotActiveError)

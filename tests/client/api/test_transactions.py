@@ -22,9 +22,10 @@ from flask_hazelcast_failover import (
 )
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_at, client_on
 from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
-from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
 
 
@@ -73,7 +74,9 @@ def test_misuse_is_told_as_officially(blue: LocalCluster) -> None:
             transaction.begin()
         with pytest.raises(TransactionError, match="Nested"):
             client.new_transaction().begin()
-        assert isinstance(Outcome(transaction.commit).wait().error, TransactionError)  # another thread's
+        assert isinstance(
+            BackgroundCall(transaction.commit).wait().error, TransactionError
+        )  # another thread's
         transaction.rollback()
         with pytest.raises(TransactionError, match="not active"):
             transaction.commit()
@@ -160,9 +163,11 @@ def test_a_commit_that_is_lost_under_way_may_have_happened(relay: Relay, green: 
                 relay.freeze()
                 is_put.set()
 
-        committing = Outcome(commit)
+        committing = BackgroundCall(commit)
         assert is_put.wait(5)
-        eventually(lambda: client._route.link is not None and len(client._route.link.calls) == 2)
+        eventually(
+            lambda: client._runtime.route.link is not None and len(client._runtime.route.link.calls) == 2
+        )
         relay.refuse()
         error = committing.wait(5).error
         assert isinstance(error, OperationOutcomeUnknown)
@@ -180,7 +185,7 @@ def test_a_request_in_flight_ends_with_the_link(relay: Relay, green: LocalCluste
                 ready.set()
                 items.poll(30)
 
-        working = Outcome(work)
+        working = BackgroundCall(work)
         assert ready.wait(5)
         began = fair_time()
         relay.refuse()
@@ -238,9 +243,9 @@ def test_a_commit_under_way_when_the_client_is_shut_down_may_have_happened(relay
                 relay.freeze()
                 began.set()
 
-        working = Outcome(work)
+        working = BackgroundCall(work)
         assert began.wait(5)
-        eventually(lambda: len(client._route.link.calls) == 2, message="the commit is under way")
+        eventually(lambda: len(client._runtime.route.link.calls) == 2, message="the commit is under way")
         client.shutdown()
         assert isinstance(working.wait(5).error, OperationOutcomeUnknown)
 
@@ -274,8 +279,10 @@ def test_beginning_is_repeated_elsewhere(relay: Relay, green: LocalCluster) -> N
                 transaction.get_map("begun-again").put("k", "green")
             return client.get_map("begun-again").blocking().get("k")
 
-        working = Outcome(work)
-        eventually(lambda: client._route.link is not None and len(client._route.link.calls) >= 2)
+        working = BackgroundCall(work)
+        eventually(
+            lambda: client._runtime.route.link is not None and len(client._runtime.route.link.calls) >= 2
+        )
         relay.refuse()
         assert working.wait(5).error is None
         assert working.result == "green"
@@ -287,8 +294,8 @@ def test_one_that_nobody_ends_holds_up_no_switch(blue: LocalCluster, green: Loca
         def abandon() -> None:
             client.new_transaction().begin()
 
-        link = client._route.link
-        Outcome(abandon).wait()
+        link = client._runtime.route.link
+        BackgroundCall(abandon).wait()
         client.switch_to("green")
         gc.collect()
         eventually(lambda: link.is_idle, within=3)

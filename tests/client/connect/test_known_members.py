@@ -13,7 +13,7 @@ from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.dns import Failure, LoopbackDns, default_resolver
-from tests.support.faults import QUICK, Recorder, cluster_of
+from tests.support.faults import TOLERANT, Recorder, cluster_of
 from tests.support.waiting import eventually
 
 
@@ -24,7 +24,7 @@ def connected(*clusters: tuple[str, list[str]], **options: Any) -> Iterator[tupl
     known_members = options.pop("known_members", True)
     for label, addresses in clusters:
         failover.add_cluster(label, addresses[:1], smart_routing=False, known_members=known_members)
-    client = HazelcastClient(failover, **{**QUICK, **options})
+    client = HazelcastClient(failover, **{**TOLERANT, **options})
     told = Recorder(client)
     with client:
         if options.get("standby") != "cold":
@@ -114,7 +114,7 @@ def test_by_name(reply: Failure | None, two: LocalCluster) -> None:
     failover.add_cname_cluster("blue", name, two.members[0].port, smart_routing=False)
     with LoopbackDns() as dns, default_resolver(dns, lifetime=0.5):
         dns.answer(name, "127.0.0.1")
-        with HazelcastClient(failover, **QUICK) as client:
+        with HazelcastClient(failover, **TOLERANT) as client:
             eventually(lambda: cluster_of(client, "blue").members == 2)
             if reply is not None:
                 dns.reply(name, reply)

@@ -24,10 +24,10 @@ from flask_hazelcast_failover.client._operations.route import Route
 from flask_hazelcast_failover.client.options import Failback, Options, Standby
 from flask_hazelcast_failover.client.status import State
 from flask_hazelcast_failover.errors import ClientOfflineException
+from tests.support.calls import BackgroundCall
 from tests.support.harness import ControllerHarness, results_of
 from tests.support.scripted_clock import Task
 from tests.support.scripted_clusters import Mode
-from tests.support.switching import Outcome
 
 _EXAMPLES = int(os.environ.get("CONTROLLER_MODEL_EXAMPLES", "0"))
 
@@ -44,11 +44,11 @@ class Callers:
 
     def __init__(self, gate: Route) -> None:
         self._gate = gate
-        self._waiting: list[Outcome] = []
+        self._waiting: list[BackgroundCall] = []
 
     def call(self) -> None:
         """Have one more begin."""
-        self._waiting.append(Outcome(lambda: self._gate.active(deadline=float("inf"))))
+        self._waiting.append(BackgroundCall(lambda: self._gate.active(deadline=float("inf"))))
 
     def check_all_know(self) -> None:
         """Each of them has a link by now, or knows that there is none."""

@@ -15,11 +15,11 @@ import pytest
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.client.events import AddressesChanged, ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster, free_port, start_together
+from tests.support.calls import BackgroundCall
 from tests.support.dns import Addresses, Failure, LoopbackDns, default_resolver
 from tests.support.fair_time import fair_time
-from tests.support.faults import QUICK, Load, Recorder, cluster_of
+from tests.support.faults import TOLERANT, Load, Recorder, cluster_of
 from tests.support.relay import Relay
-from tests.support.switching import Outcome
 from tests.support.waiting import eventually
 
 NAME = "prod.test"
@@ -86,7 +86,7 @@ def followed(
 ) -> Iterator[tuple[HazelcastClient, Recorder]]:
     failover = FailoverConfig()
     failover.add_cname_cluster("prod", NAME, port=port, refresh_interval=refresh_interval)
-    client = HazelcastClient(failover, **{**QUICK, **options})
+    client = HazelcastClient(failover, **{**TOLERANT, **options})
     told = Recorder(client)
     with client:
         yield client, told
@@ -214,7 +214,7 @@ def test_a_client_in_use_is_there_once_a_name_has_its_first_answer(place: Place)
     place.dns.reply(NAME, Failure.NXDOMAIN)
     failover = FailoverConfig()
     failover.add_cname_cluster("prod", NAME, port=place.port, refresh_interval=60.0)
-    client: Any = HazelcastClient(failover, **QUICK)
+    client: Any = HazelcastClient(failover, **TOLERANT)
     try:
         with pytest.raises(ClientOfflineException, match=r"prod\.test"):
             client.get_map("dns-late").blocking().size()
@@ -227,7 +227,7 @@ def test_a_client_in_use_is_there_once_a_name_has_its_first_answer(place: Place)
 
 def test_answers_that_are_good_for_ever_keep_the_client_deciding(place: Place) -> None:
     with followed(place.port, refresh_interval=1e300) as (client, _):
-        assert Outcome(client.reset).wait(5.0).error is None
+        assert BackgroundCall(client.reset).wait(5.0).error is None
 
 
 def test_a_thousand_refreshes_leave_no_thread_and_no_socket(

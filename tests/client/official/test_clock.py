@@ -16,10 +16,11 @@ from flask_hazelcast_failover.client._official.transport.clock import monotonic_
 from flask_hazelcast_failover.client._official.versions import _CLIENT_PARTS
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_at, client_on
 from tests.support.clock import HOUR, set_clock
 from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
-from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
 
 # All official methods that read the wall clock.
@@ -157,7 +158,7 @@ def test_invocation_timeout(by: float, blue: LocalCluster, monkeypatch: pytest.M
         official = official_of(client)
         official._invocation_service._should_retry = lambda *_: True
         locks = official.get_map("clock-locks").blocking()
-        unlocking = Outcome(lambda: locks.unlock("nobody's"))
+        unlocking = BackgroundCall(lambda: locks.unlock("nobody's"))
         set_clock(monkeypatch, by)
         began = time.monotonic()
         assert isinstance(unlocking.wait().error, OperationTimeoutError)
@@ -175,7 +176,7 @@ def test_operation_backup_timeout(
         key = eventually(lambda: [n for n in range(1, 100) if is_at(client, n, cluster.addresses[0])])[0]
         numbers.set(key, 0)
         cluster.members[1].freeze()
-        setting = Outcome(lambda: numbers.set(key, 1))
+        setting = BackgroundCall(lambda: numbers.set(key, 1))
         pending = official_of(client)._invocation_service._pending
         eventually(lambda: any(invocation.pending_response for invocation in list(pending.values())))
         set_clock(monkeypatch, by)

@@ -14,8 +14,9 @@ from flask_hazelcast_failover import ClusterChanged, OperationOutcomeUnknown
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.client.api.test_cp import CP, LAST_WITH_CP
 from tests.conftest import StartCluster
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_on
 from tests.support.clock import HOUR, let_clock_leap, set_clock
-from tests.support.switching import Outcome, client_on
 from tests.support.waiting import eventually
 
 THREADS = 12
@@ -34,7 +35,7 @@ def client(consistent: LocalCluster) -> Iterator[Any]:
         yield connected
 
 
-def simultaneously(act: Callable[[int], object]) -> list[Outcome]:
+def simultaneously(act: Callable[[int], object]) -> list[BackgroundCall]:
     """Call a function on several threads at the same moment, with the number of the thread."""
     ready = threading.Barrier(THREADS)
 
@@ -42,7 +43,7 @@ def simultaneously(act: Callable[[int], object]) -> list[Outcome]:
         ready.wait()
         return act(number)
 
-    return [Outcome(partial(begin, number)) for number in range(THREADS)]
+    return [BackgroundCall(partial(begin, number)) for number in range(THREADS)]
 
 
 def sessions_of(client: Any) -> Any:
@@ -114,7 +115,7 @@ def test_an_unanswered_request_is_repeated(client: Any) -> None:
         return close(group, session)
 
     manager._request_new_session, manager._request_close_session = lambda _: first, closes
-    waiting = Outcome(lambda: (lock.lock(), lock.unlock()))
+    waiting = BackgroundCall(lambda: (lock.lock(), lock.unlock()))
     eventually(lambda: first._callbacks)
     over = time.monotonic() + 1.1
     eventually(lambda: time.monotonic() > over)
@@ -134,7 +135,7 @@ def test_a_refused_session_fails_those_who_wait_only(client: Any) -> None:
     manager = sessions_of(client)
     ask, refused = manager._request_new_session, Future[Any]()
     manager._request_new_session = lambda _: refused
-    waiting = [Outcome(lock.lock) for _ in range(2)]
+    waiting = [BackgroundCall(lock.lock) for _ in range(2)]
     eventually(lambda: len(refused._callbacks) == 1)
     refused.set_exception(ValueError("no session today"))
     assert [type(outcome.wait().error) for outcome in waiting] == [ValueError, ValueError]

@@ -16,8 +16,7 @@ from flask_hazelcast_failover import ClientOfflineException
 from flask_hazelcast_failover.client._official import versions
 from flask_hazelcast_failover.client._official.versions import missing_parts
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.clients import client_threads
-from tests.support.switching import client_on
+from tests.support.clients import client_on, client_threads
 from tests.support.waiting import eventually
 
 # Parts of objects and constants that cannot be checked in advance: other tests fail without them.

@@ -9,7 +9,8 @@ from hazelcast.errors import IllegalMonitorStateError
 
 from flask_hazelcast_failover import ClusterChanged
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.switching import Outcome, client_on
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 
@@ -63,7 +64,7 @@ def test_a_section_binds_its_thread_only_and_the_outermost_counts(
         numbers = client.get_map("threads").blocking()
         with client.same_cluster():
             client.switch_to("green")
-            assert Outcome(lambda: numbers.get("a")).wait().error is None
+            assert BackgroundCall(lambda: numbers.get("a")).wait().error is None
             with client.same_cluster(), pytest.raises(ClusterChanged):
                 numbers.get("a")
         assert numbers.get("a") is None
@@ -105,7 +106,7 @@ def test_a_lock_that_was_given_back_is_no_bond(blue: LocalCluster, green: LocalC
 def test_a_lock_that_was_not_got_is_no_bond(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         locks = client.get_map("not-got").blocking()
-        Outcome(lambda: locks.lock("k")).wait()
+        BackgroundCall(lambda: locks.lock("k")).wait()
         assert locks.try_lock("k") is False
         client.switch_to("green")
         with pytest.raises(IllegalMonitorStateError):
@@ -173,7 +174,7 @@ def test_what_another_thread_adds_elsewhere_makes_no_old_sequence_good(
                     errors.append(error)
             assert buffer.read_one(buffer.head_sequence()) == "x"
 
-        consumer = Outcome(consume)
+        consumer = BackgroundCall(consume)
         moved.wait(10)
         client.switch_to("green")
         buffer.add("x")

@@ -19,11 +19,12 @@ from flask_hazelcast_failover import (
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
 from tests.support import operations
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_at, client_on
 from tests.support.fair_time import fair_time
 from tests.support.fake_servers import Peer, silent
 from tests.support.operations import CLASSES, READ, waits_for_answer, warmed
 from tests.support.relay import Relay
-from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually, takes_less
 
 relayed = operations.relayed
@@ -36,7 +37,7 @@ def test_a_live_cluster_that_does_not_answer(first_use: bool, relayed: tuple[Rel
             warmed(client)
         relayed[0].freeze()
         began = fair_time()
-        outcomes = {name: Outcome(partial(call, client)) for name, call in CLASSES.items()}
+        outcomes = {name: BackgroundCall(partial(call, client)) for name, call in CLASSES.items()}
         for name, outcome in outcomes.items():
             outcome.wait(3)
             expected = OperationOutcomeUnknown if name == "ONCE" else OperationTimeoutError
@@ -75,7 +76,7 @@ def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None
         assert queue.poll(timeout=1.0) is None
         assert time.monotonic() - began > 0.9
         locks = client.get_map("own-timeout").blocking()
-        holder = Outcome(lambda: locks.lock("k")).wait()
+        holder = BackgroundCall(lambda: locks.lock("k")).wait()
         assert holder.error is None
         assert locks.try_lock("k", timeout=0.8) is False
         assert locks.try_put("k", 1, timeout=0.8) is False
@@ -85,7 +86,7 @@ def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None
 def test_a_take_waits_as_long_as_it_takes(blue: LocalCluster) -> None:
     with client_on(blue, operation_timeout=0.3) as client:
         queue = client.get_queue("endless")
-        taken = Outcome(lambda: queue.blocking().take())
+        taken = BackgroundCall(lambda: queue.blocking().take())
         time.sleep(0.8)  # well beyond operation_timeout: nothing may have happened
         assert not taken.is_over
         queue.blocking().offer("at last")
@@ -99,7 +100,7 @@ def test_a_ring_buffer_is_waited_for_only_if_items_are(relayed: tuple[Relay, Rel
         relayed[0].freeze()
         with pytest.raises(OperationTimeoutError):
             buffer.read_many(sequence, 0, 1)
-        waiting = Outcome(lambda: buffer.read_many(sequence, 1, 1))
+        waiting = BackgroundCall(lambda: buffer.read_many(sequence, 1, 1))
         time.sleep(1.6)  # beyond operation_timeout: it may wait for items as long as it takes
         assert not waiting.is_over
         relayed[0].resume()
@@ -217,7 +218,7 @@ def test_every_use_after_shutdown_raises_what_can_be_printed_and_pickled(
 
 def test_drain_timeout_ends_what_is_still_in_flight(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green, drain_timeout=0.3) as client:
-        taking = Outcome(lambda: client.get_queue("drained").blocking().take())
+        taking = BackgroundCall(lambda: client.get_queue("drained").blocking().take())
         eventually(lambda: waits_for_answer(client))
         client.switch_to("green")
         assert isinstance(taking.wait(3).error, OperationOutcomeUnknown)

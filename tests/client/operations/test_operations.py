@@ -12,9 +12,10 @@ from flask_hazelcast_failover import FailoverConfig, HazelcastClient, OperationO
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support import operations
+from tests.support.calls import BackgroundCall
+from tests.support.clients import client_at, client_on
 from tests.support.operations import CLASSES, ONCE, reaches, waits_for_answer, warmed
 from tests.support.relay import Relay
-from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
 
 relayed = operations.relayed
@@ -34,7 +35,7 @@ def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
         warmed(client)
         relayed[0].freeze()
         outcomes = {
-            name: [Outcome(partial(call, client)) for _ in range(2)] for name, call in CLASSES.items()
+            name: [BackgroundCall(partial(call, client)) for _ in range(2)] for name, call in CLASSES.items()
         }
         eventually(lambda: waits_for_answer(client, 8))
         relayed[0].refuse()
@@ -54,7 +55,7 @@ def test_on_the_same_cluster_only_what_does_not_tell_is_repeated(relayed: tuple[
     with client_at(("blue", relayed[0].address), health_check_interval=0) as client:
         warmed(client)
         relayed[0].freeze()
-        outcomes = {name: Outcome(partial(call, client)) for name, call in CLASSES.items()}
+        outcomes = {name: BackgroundCall(partial(call, client)) for name, call in CLASSES.items()}
         eventually(lambda: waits_for_answer(client, 4))
         relayed[0].cut()
         relayed[0].resume()
@@ -73,7 +74,7 @@ def test_the_error_names_structure_method_and_cluster(relayed: tuple[Relay, Rela
     with client_at(*addresses, health_check_interval=0) as client:
         warmed(client)
         relayed[0].freeze()
-        outcome = Outcome(lambda: ONCE(client))
+        outcome = BackgroundCall(lambda: ONCE(client))
         eventually(lambda: waits_for_answer(client))
         relayed[0].refuse()
         message = str(outcome.wait().error)
@@ -121,7 +122,7 @@ def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartClust
         numbers.put_all({number: number for number in range(100)})
         counter.add_and_get(1)
         takes = [queue.take() for queue in queues]
-        reads = [Outcome(lambda: [numbers.get(n) for n in range(100)]) for _ in range(4)]
+        reads = [BackgroundCall(lambda: [numbers.get(n) for n in range(100)]) for _ in range(4)]
         eventually(lambda: waits_for_answer(client, 12))
         cluster.kill(2)
         for outcome in reads:
@@ -139,7 +140,7 @@ def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_c
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         eventually(lambda: reaches(client, 3))
         locks = client.get_map("locks")
-        Outcome(lambda: [locks.blocking().lock(number) for number in range(20)]).wait()
+        BackgroundCall(lambda: [locks.blocking().lock(number) for number in range(20)]).wait()
         waiting = [locks.lock(number) for number in range(20)]
         eventually(lambda: waits_for_answer(client, 20))
         cluster.kill(2)
@@ -196,7 +197,7 @@ def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) ->
         relayed[0].resume()
         assert client.get_map("m").blocking().get("k") == 1
         assert len(calls) == 400
-        assert client._route.link is not None and client._route.link.is_idle
+        assert client._runtime.route.link is not None and client._runtime.route.link.is_idle
 
 
 def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, Relay]) -> None:
@@ -215,7 +216,7 @@ def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, 
         client.get_queue("q").offer(1).add_done_callback(ask_again)
         later = client.get_map("m").get("k")
         relayed[0].refuse()
-        assert Outcome(later.result).wait(5).error is None
+        assert BackgroundCall(later.result).wait(5).error is None
         eventually(lambda: seen or client.get_map("m").blocking().get("k") == 1)
 
 
@@ -233,9 +234,9 @@ def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
     client: Any = HazelcastClient(config)
     locks = client.get_map("future-locks")
     locks.lock("k").result()  # connects first, so it is sent by a thread of the client's own
-    assert Outcome(lambda: locks.blocking().try_lock("k")).wait().result is False
+    assert BackgroundCall(lambda: locks.blocking().try_lock("k")).wait().result is False
     locks.blocking().unlock("k")
-    assert Outcome(lambda: locks.blocking().try_lock("k")).wait().result is True
+    assert BackgroundCall(lambda: locks.blocking().try_lock("k")).wait().result is True
     client.shutdown()
 
 
@@ -250,5 +251,5 @@ def test_a_graceful_switch_lets_operations_finish_where_they_are(
         assert not taking.done()
         with client_on(blue) as other:
             other.get_queue("graceful").blocking().offer("on blue")
-        assert Outcome(taking.result).wait().result == "on blue"
+        assert BackgroundCall(taking.result).wait().result == "on blue"
         assert queue.blocking().poll() == "on green"

@@ -4,17 +4,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from flask_hazelcast_failover.client._operations.route import Route
-from tests.support.switching import Outcome
+from tests.support.calls import BackgroundCall
 
 
 def test_whoever_sees_where_the_client_is_finds_it_there() -> None:
     route = Route(lambda: None, lambda: "")
     route.offline("nothing is reachable")
     link: Any = SimpleNamespace(index=0)
-    asking: list[Outcome] = []
+    asking: list[BackgroundCall] = []
 
     def show() -> None:
-        asking.append(Outcome(lambda: route.active(deadline=float("inf"))))
+        asking.append(BackgroundCall(lambda: route.active(deadline=float("inf"))))
         assert not asking[0].ends_within(0.1), "it was told that nothing is reachable"
 
     route.publish(link, show)

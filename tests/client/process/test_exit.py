@@ -30,7 +30,7 @@ def test_a_process_exits_while_all_clusters_are_frozen(
         sys.stdin.readline()
         if "{busy}":
             threading.Thread(target=calls["{busy}"], daemon=True).start()
-            script.soon(lambda: client._route.link.calls)
+            script.soon(lambda: client._runtime.route.link.calls)
         print("exit")
         """
     with running(text, clusters_of(*pair)) as script:

@@ -1,4 +1,4 @@
-"""What an operator reads in the log: a line for each decision, with the figures it was made on, and no other."""
+"""The log for operators: one line for each decision, with the figures it was made on, and no other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.waiting import eventually
 
 
-def test_a_failover_and_the_way_back_are_a_line_for_each_decision_with_its_figures(
+def test_a_failover_and_a_failback_log_one_line_for_each_decision(
     pair: tuple[LocalCluster, LocalCluster], caplog: pytest.LogCaptureFixture
 ) -> None:
     blue, green = pair
@@ -24,21 +24,24 @@ def test_a_failover_and_the_way_back_are_a_line_for_each_decision_with_its_figur
         blue.freeze()
         eventually(lambda: client.status().current_cluster == "green")
         for _ in range(200):
-            client.get_map("story").blocking().size()
+            client.get_map("event-log").blocking().size()
         blue.thaw()
         eventually(lambda: client.status().current_cluster == "blue", within=15)
         green.kill()
         eventually(lambda: client.status().clusters[1].state == "down")
-    told = [
+    logged = [
         record.getMessage()
         for record in caplog.records
         if record.name.startswith("flask_hazelcast_failover") and record.levelname != "INFO"
     ]
-    lost, there, returned, back, standby = told
+    lost, switched, recovered, failed_back, standby = logged
     assert lost == "lost blue (active): 1 of 1 members failed 5 health checks"
-    assert there.startswith("switched from blue to green after ") and "ms: health-check (epoch 2)" in there
-    assert returned.startswith("blue is back after ")
     assert (
-        back.startswith("switched from green to blue after ") and ": failback, blue was healthy for " in back
+        switched.startswith("switched from blue to green after ") and "ms: health-check (epoch 2)" in switched
+    )
+    assert recovered.startswith("blue is back after ")
+    assert (
+        failed_back.startswith("switched from green to blue after ")
+        and ": failback, blue was healthy for " in failed_back
     )
     assert standby == "lost green (standby): the connection was lost"

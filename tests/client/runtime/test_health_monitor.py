@@ -1,4 +1,4 @@
-"""Loss seen by health checks, and no false alarm."""
+"""Losses that health checks detect, and no false alarms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -23,13 +23,13 @@ from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support import faults
 from tests.support.fair_time import fair_time
-from tests.support.faults import WATCHFUL, cluster_of
+from tests.support.faults import WATCHFUL, cluster_of, is_on
 from tests.support.operations import reaches
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
-# Three failed checks, one every 0.1 s with 0.8 s each, and what a busy machine adds.
-SEEN_WITHIN = 3.0
+# Three failed checks, one every 0.1 s with a time-out of 0.8 s, and a margin.
+DETECTED_WITHIN = 3.0
 
 
 relayed = partial(faults.relayed, **WATCHFUL)
@@ -41,56 +41,54 @@ def connected_to(
     return faults.connected_to(addresses, **{**WATCHFUL, **options})
 
 
-def is_on(client: HazelcastClient, label: str) -> Callable[[], bool]:
-    return lambda: client.status().current_cluster == label
-
-
-def are_owned(client: HazelcastClient) -> None:
-    """Wait until the members have shared the partitions out, and the client knows: they do it at the first use."""
+def wait_for_partitions(client: HazelcastClient) -> None:
+    """Wait until the client knows the owners of partitions, which members assign at their first use."""
     eventually(lambda: client.partition_service.get_partition_owner(0), 10.0)
 
 
-class TestAClusterThatNoLongerAnswers:
-    def test_a_half_open_connection_is_seen_and_left(self, blue: LocalCluster, green: LocalCluster) -> None:
-        with relayed(blue, green) as (client, told, relays):
-            are_owned(client)
+@pytest.mark.timing
+class TestFrozenClusters:
+    def test_a_half_open_connection_is_lost(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with relayed(blue, green) as (client, recorder, relays):
+            wait_for_partitions(client)
             relays[0].freeze()
-            eventually(is_on(client, "green"), SEEN_WITHIN)
-            lost = eventually(lambda: told.of(ClusterLost))
+            eventually(is_on(client, "green"), DETECTED_WITHIN)
+            lost = eventually(lambda: recorder.of(ClusterLost))
             assert (lost[0].cluster, lost[0].active, lost[0].reason) == ("blue", True, "health-check")
             assert client.status().history[-1].reason == "health-check"
             error = cluster_of(client, "blue").last_error
             assert error is not None
 
-    def test_failed_checks_were_the_tries_so_the_switch_follows_at_once(
+    def test_failed_checks_count_as_tries(
         self, blue: LocalCluster, green: LocalCluster, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with relayed(blue, green, try_count=9, retry_delay=1.0) as (client, told, relays):
-            are_owned(client)
+        """The switch follows at once, whatever try_count is."""
+        with relayed(blue, green, try_count=9, retry_delay=1.0) as (client, recorder, relays):
+            wait_for_partitions(client)
             relays[0].freeze()
-            eventually(is_on(client, "green"), SEEN_WITHIN)
-            switched = eventually(lambda: told.of(ClusterSwitched))
+            eventually(is_on(client, "green"), DETECTED_WITHIN)
+            switched = eventually(lambda: recorder.of(ClusterSwitched))
             assert switched[0].reason == "health-check"
         lost, gone = (
-            next(record.created for record in caplog.records if record.getMessage().startswith(said))
-            for said in ("lost blue", "switched from blue")
+            next(record.created for record in caplog.records if record.getMessage().startswith(start))
+            for start in ("lost blue", "switched from blue")
         )
         assert gone - lost < 0.3
 
     def test_an_outage_counts_from_its_first_sign(self, blue: LocalCluster, green: LocalCluster) -> None:
-        """A freeze lasts from when the first check that failed was sent, in each event."""
-        with relayed(blue, green) as (client, told, relays):
-            are_owned(client)
+        """The durations of events count from when the first failed check was sent."""
+        with relayed(blue, green) as (client, recorder, relays):
+            wait_for_partitions(client)
             relays[0].freeze()
-            switched = eventually(lambda: told.of(ClusterSwitched))
+            switched = eventually(lambda: recorder.of(ClusterSwitched))
             needed = WATCHFUL["health_check_timeout"] + 2 * 0.1
             assert switched[0].duration > 0.9 * needed
             assert client.status().history[-1].duration == pytest.approx(switched[0].duration, abs=0.001)
             relays[0].resume()
-            recovered = eventually(lambda: told.of(ClusterRecovered))
+            recovered = eventually(lambda: recorder.of(ClusterRecovered))
             assert recovered[0].downtime > switched[0].duration
 
-    def test_a_frozen_cluster_is_left_and_operations_in_flight_end_at_once(
+    def test_operations_in_flight_move_on_from_a_frozen_cluster(
         self, start_cluster: StartCluster, green: LocalCluster
     ) -> None:
         blue = start_cluster("blue")
@@ -98,62 +96,62 @@ class TestAClusterThatNoLongerAnswers:
         with connected_to(addresses, operation_timeout=30.0) as (client, _):
             numbers: Any = client.get_map("health").blocking()
             numbers.set("key", "of blue")
-            are_owned(client)
+            wait_for_partitions(client)
             blue.freeze()
             began = fair_time()
             assert numbers.get("key") is None  # of green
-            assert fair_time() - began < SEEN_WITHIN
+            assert fair_time() - began < DETECTED_WITHIN
 
-    def test_a_standby_that_no_longer_answers_is_lost_without_a_switch(
-        self, blue: LocalCluster, green: LocalCluster
-    ) -> None:
-        with relayed(blue, green) as (client, told, relays):
+    def test_a_frozen_standby_is_lost_without_a_switch(self, blue: LocalCluster, green: LocalCluster) -> None:
+        with relayed(blue, green) as (client, recorder, relays):
             eventually(lambda: cluster_of(client, "green").state == "standby")
             eventually(lambda: cluster_of(client, "green").latency_ms)
             relays[1].freeze()
-            lost = eventually(lambda: told.of(ClusterLost), SEEN_WITHIN)
+            lost = eventually(lambda: recorder.of(ClusterLost), DETECTED_WITHIN)
             assert (lost[0].cluster, lost[0].active) == ("green", False)
             eventually(lambda: cluster_of(client, "green").state == "down")
             assert client.status().current_cluster == "blue"
             assert client.status().epoch == 1
 
     def test_interval_zero_turns_the_checks_off(self, blue: LocalCluster, green: LocalCluster) -> None:
-        with relayed(blue, green, health_check_interval=0, operation_timeout=0.5) as (client, told, relays):
-            are_owned(client)
+        with relayed(blue, green, health_check_interval=0, operation_timeout=0.5) as (
+            client,
+            recorder,
+            relays,
+        ):
+            wait_for_partitions(client)
             relays[0].freeze()
             with pytest.raises(Exception, match="no answer"):
                 client.get_map("health").blocking().get("key")  # type: ignore[arg-type]
             assert client.status().current_cluster == "blue"
-            assert not told.of(ClusterLost)
+            assert not recorder.of(ClusterLost)
 
 
-class TestSomeMembersOfMany:
-    def test_less_than_half_of_the_members_make_it_impaired_and_half_of_them_lose_it(
+class TestSomeFrozenMembers:
+    def test_half_of_the_members_lose_a_cluster_and_fewer_impair_it(
         self, start_cluster: StartCluster, green: LocalCluster
     ) -> None:
         blue = start_cluster("blue", members=3)
-        with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, told):
-            are_owned(client)
-            for index in range(3):  # each of them is asked, wherever the client connected first
+        with connected_to({"blue": blue.addresses, "green": green.addresses}) as (client, recorder):
+            wait_for_partitions(client)
+            for index in range(3):  # each is checked, whichever the client connected to first
                 blue.freeze(index)
-                eventually(lambda: cluster_of(client, "blue").impaired, SEEN_WITHIN)
+                eventually(lambda: cluster_of(client, "blue").impaired)
                 blue.thaw(index)
-                eventually(lambda: not cluster_of(client, "blue").impaired, SEEN_WITHIN)
+                eventually(lambda: not cluster_of(client, "blue").impaired)
             blue.kill(0)
             eventually(lambda: cluster_of(client, "blue").members == 2, 10.0)
-            eventually(lambda: not cluster_of(client, "blue").impaired, SEEN_WITHIN)
+            eventually(lambda: not cluster_of(client, "blue").impaired)
             assert client.status().current_cluster == "blue"
-            assert not told.of(ClusterLost)
+            assert not recorder.of(ClusterLost)
             blue.freeze(1)
-            eventually(is_on(client, "green"), SEEN_WITHIN)
-            eventually(lambda: [event.reason for event in told.of(ClusterLost)] == ["health-check"])
+            eventually(is_on(client, "green"))
+            eventually(lambda: [event.reason for event in recorder.of(ClusterLost)] == ["health-check"])
 
-    def test_operations_on_the_other_members_are_answered_while_one_of_three_is_frozen(
-        self, start_cluster: StartCluster
-    ) -> None:
+    def test_other_members_answer_while_one_of_three_is_frozen(self, start_cluster: StartCluster) -> None:
         three = start_cluster("three", members=3)
-        with connected_to({"three": three.addresses}, operation_timeout=1.0) as (client, told):
-            are_owned(client)
+        with connected_to({"three": three.addresses}, operation_timeout=1.0) as (client, recorder):
+            wait_for_partitions(client)
             eventually(lambda: reaches(client, 3))
             numbers: Any = client.get_map("health-frozen")
             numbers.blocking().put_all({number: number for number in range(200)})
@@ -182,37 +180,36 @@ class TestSomeMembersOfMany:
                 items.offer(1).result()
             assert client.status().epoch == 1 and cluster_of(client, "three").impaired
             three.thaw(2)
-            eventually(lambda: not cluster_of(client, "three").impaired, SEEN_WITHIN)
+            eventually(lambda: not cluster_of(client, "three").impaired)
             assert numbers.get_all(there).result() == {number: number for number in there}
-            assert not told.of(ClusterLost)
+            assert not recorder.of(ClusterLost)
 
-    def test_a_lite_member_is_watched_by_its_connection_and_no_check_leaves_a_trace(
-        self, start_cluster: StartCluster
-    ) -> None:
+    def test_lite_members_are_not_checked(self, start_cluster: StartCluster) -> None:
+        """No check creates a structure."""
         blue = start_cluster("blue", lite_members=1)
-        with connected_to({"blue": blue.addresses}, health_check_timeout=2.0) as (client, told):
-            are_owned(client)
+        with connected_to({"blue": blue.addresses}, health_check_timeout=2.0) as (client, recorder):
+            wait_for_partitions(client)
             assert cluster_of(client, "blue").members == 2
-            # It owns no partition, so that no answer comes from it: frozen it is no failure.
+            # It owns no partition, so no check is sent to it: frozen it is no failure.
             blue.freeze(1)
             wait_for_checks(client)
             assert not cluster_of(client, "blue").impaired
-            assert not told.of(ClusterLost)
+            assert not recorder.of(ClusterLost)
             blue.thaw(1)
             assert client.get_distributed_objects() == []
 
-    def test_a_client_of_one_connection_does_not_miss_lite_members(self, start_cluster: StartCluster) -> None:
+    def test_a_client_of_one_connection_needs_none_to_lite_members(self, start_cluster: StartCluster) -> None:
         blue = start_cluster("blue", lite_members=1)
         addresses = {"blue": blue.addresses[:1]}
         options: Any = {"health_check_timeout": 2.0, "client_options": {"smart_routing": False}}
-        with connected_to(addresses, **options) as (client, told):
-            are_owned(client)
+        with connected_to(addresses, **options) as (client, recorder):
+            wait_for_partitions(client)
             assert cluster_of(client, "blue").members == 2
             wait_for_checks(client)
             assert not cluster_of(client, "blue").impaired
-            assert not told.of(ClusterLost)
+            assert not recorder.of(ClusterLost)
 
-    def test_members_that_come_are_shown_though_none_is_checked(self, start_cluster: StartCluster) -> None:
+    def test_the_number_of_members_is_shown_without_checks(self, start_cluster: StartCluster) -> None:
         blue = start_cluster("blue")
         with connected_to({"blue": blue.addresses}, health_check_interval=0) as (client, _):
             assert cluster_of(client, "blue").members == 1
@@ -221,7 +218,7 @@ class TestSomeMembersOfMany:
 
 
 def wait_for_checks(client: HazelcastClient) -> None:
-    """Wait until as many rounds have ended as would be needed to lose a cluster."""
+    """Wait for as many rounds as a loss would take."""
     seen = set()
 
     def enough() -> bool:
@@ -231,19 +228,21 @@ def wait_for_checks(client: HazelcastClient) -> None:
     eventually(enough, 10.0)
 
 
-class TestNoFalseAlarm:
+class TestNoFalseAlarms:
+    @pytest.mark.timing
     def test_a_pause_shorter_than_the_limit_is_no_loss(self, blue: LocalCluster, green: LocalCluster) -> None:
-        with relayed(blue, green, health_check_failures=8) as (client, told, relays):
+        with relayed(blue, green, health_check_failures=8) as (client, recorder, relays):
             for _ in range(2):
                 relays[0].freeze()
-                time.sleep(0.9)  # the pause itself: longer than a check and its timeout, shorter than eight
+                time.sleep(0.9)  # longer than a check with its time-out, shorter than eight
                 relays[0].resume()
                 wait_for_checks(client)
-            assert not told.of(ClusterLost)
+            assert not recorder.of(ClusterLost)
             assert client.status().epoch == 1
 
-    def test_a_process_that_was_stopped_blames_nobody(self, blue: LocalCluster, green: LocalCluster) -> None:
-        # Far enough away that there always is a check and an operation in flight.
+    @pytest.mark.timing
+    def test_a_stopped_process_loses_no_cluster(self, blue: LocalCluster, green: LocalCluster) -> None:
+        # With this delay a check and an operation always are in flight.
         with Relay(blue.addresses[0]) as near, Relay(green.addresses[0]) as far:
             near.delay(0.1)
             far.delay(0.1)
@@ -253,12 +252,12 @@ class TestNoFalseAlarm:
         with paused_script(near.address, far.address) as process:
             for pause in (1.5, 0.8):
                 os.kill(process.pid, signal.SIGSTOP)
-                time.sleep(pause)  # the pause itself
+                time.sleep(pause)
                 os.kill(process.pid, signal.SIGCONT)
                 assert report(process) == "blue 1 0 0", "on blue, in epoch 1, nothing lost, no call failed"
 
     @pytest.mark.parametrize(("frozen", "needed"), [((0,), 5), ((0, 1), 10)])
-    def test_two_clusters_that_fail_at_once_take_twice_as_many_failures(
+    def test_two_clusters_that_fail_at_once_need_twice_the_failures(
         self,
         blue: LocalCluster,
         green: LocalCluster,
@@ -266,17 +265,17 @@ class TestNoFalseAlarm:
         needed: int,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        with relayed(blue, green, health_check_failures=5) as (client, told, relays):
+        with relayed(blue, green, health_check_failures=5) as (client, recorder, relays):
             eventually(lambda: all(c.latency_ms for c in client.status().clusters))
             for index in frozen:
                 relays[index].freeze()
-            eventually(lambda: told.of(ClusterLost))
-        lost = next(said for record in caplog.records if (said := record.getMessage()).startswith("lost "))
+            eventually(lambda: recorder.of(ClusterLost))
+        lost = next(
+            message for record in caplog.records if (message := record.getMessage()).startswith("lost ")
+        )
         assert lost.endswith(f": 1 of 1 members failed {needed} health checks")
 
-    def test_all_clusters_frozen_at_once_are_lost_in_the_end(
-        self, blue: LocalCluster, green: LocalCluster
-    ) -> None:
+    def test_all_clusters_frozen_at_once_are_lost(self, blue: LocalCluster, green: LocalCluster) -> None:
         with relayed(blue, green) as (client, _, relays):
             eventually(lambda: all(c.latency_ms for c in client.status().clusters))
             for relay in relays:
@@ -339,6 +338,7 @@ def report(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.timing
 def test_the_latency_is_shown(blue: LocalCluster) -> None:
     with Relay(blue.addresses[0]) as relay, connected_to({"blue": [relay.address]}) as (client, _):
         eventually(lambda: cluster_of(client, "blue").latency_ms)

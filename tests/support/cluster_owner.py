@@ -1,7 +1,7 @@
-"""A program that starts a cluster and then ends in one of many ways: `python -m tests.support.parent WAY`.
+"""A program that starts a cluster and ends in some way: `python -m tests.support.cluster_owner SCENARIO`.
 
-It prints a line of JSON once it is ready: the ids of all processes that must not outlive it, and the directory that
-must not either. Then it waits for its end, or brings it about.
+It prints one line of JSON when it is ready: the ids of the processes and the directory that must not outlive it. Then
+it waits to be ended, or ends.
 """
 
 import json
@@ -20,21 +20,19 @@ from flask_hazelcast_failover.testing import LocalCluster
 
 def report(cluster: LocalCluster, **more: int) -> None:
     pids = [member.pid for member in cluster.members]
-    directory = psutil.Process(pids[0]).cwd()
-    say({"pids": pids, "directory": directory, **more})
+    print_report({"pids": pids, "directory": psutil.Process(pids[0]).cwd(), **more})
 
 
-def say(report: dict[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(report)}\n")
-    sys.stdout.flush()
+def print_report(report: dict[str, Any]) -> None:
+    print(json.dumps(report), flush=True)
 
 
 def wait_for_end() -> None:
     time.sleep(120)
 
 
-def runs() -> None:
-    report(LocalCluster("runs").start())
+def waits() -> None:
+    report(LocalCluster("waits").start())
     wait_for_end()
 
 
@@ -46,7 +44,7 @@ def frozen() -> None:
 
 
 def forked() -> None:
-    """The child has copies of everything that the parent had open, and goes on living."""
+    """The child has copies of all open files of its parent, and outlives it."""
     cluster = LocalCluster("forked").start()
     child = os.fork()
     if child:
@@ -66,7 +64,7 @@ def guard_lost() -> None:
 
 
 def starting() -> None:
-    """Is killed meanwhile; whoever does it finds the processes by their directory for temporary files."""
+    """Killed meanwhile by the test, which finds the processes by their directory for temporary files."""
     LocalCluster("starting", members=2).start()
     wait_for_end()
 
@@ -87,7 +85,7 @@ def terminated() -> None:
 
 
 def child_returns() -> None:
-    """A forked child that runs to its end, exit handlers included, takes nothing with it."""
+    """A forked child runs to its end, exit handlers included."""
     cluster = LocalCluster("child-returns").start()
     child = os.fork()
     if not child:
@@ -98,7 +96,7 @@ def child_returns() -> None:
 
 
 def child_kills() -> None:
-    """A forked child may kill a member, and is told that it cannot start one."""
+    """A forked child kills a member and tries to start one."""
     cluster = LocalCluster("child-kills").start()
     pid = cluster.members[0].pid
     child = os.fork()
@@ -113,24 +111,16 @@ def child_kills() -> None:
             Path(sys.argv[2]).write_text(f"{alive} {error}", encoding="utf-8")
         os._exit(0)
     os.waitpid(child, 0)
-    say({"pids": [pid], "alive": sum(member.alive for member in cluster.members)})
+    print_report({"pids": [pid], "alive": sum(member.alive for member in cluster.members)})
 
 
-WAYS: dict[str, Callable[[], None]] = {
-    way.__name__: way
-    for way in (
-        runs,
-        frozen,
-        forked,
-        guard_lost,
-        starting,
-        returns,
-        fails,
-        terminated,
-        child_returns,
-        child_kills,
+SCENARIOS: dict[str, Callable[[], None]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        *(waits, frozen, forked, guard_lost, starting),
+        *(returns, fails, terminated, child_returns, child_kills),
     )
 }
 
 if __name__ == "__main__":
-    WAYS[sys.argv[1]]()
+    SCENARIOS[sys.argv[1]]()

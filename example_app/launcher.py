@@ -1,6 +1,6 @@
-"""Everything that the shop needs to run on this machine: two clusters, gunicorn, and an end to both.
+"""Starts and stops the shop on this machine: two clusters and gunicorn.
 
-``open_shop()`` starts them and stops them. What is started here ends with this process, whatever ends it.
+All of them end with this process, whatever ends it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from example_app import gunicorn_conf
-from example_app.control import Channel, Order, listening
+from example_app.control import Channel, Command, command_server
 from flask_hazelcast_failover.testing import LocalCluster, start_together
 from flask_hazelcast_failover.testing._guard import guard
 
 __all__ = ["Buttons", "Shop", "ShopError", "open_shop"]
 
 _HOST = "127.0.0.1"
-_SECONDS_TO_OPEN = 20.0
-_SECONDS_TO_CLOSE = gunicorn_conf.graceful_timeout + 2.0
+_START_TIMEOUT = 20.0  # seconds
+_STOP_TIMEOUT = gunicorn_conf.graceful_timeout + 2.0
 _CONFIGURATION = Path(gunicorn_conf.__file__)
 
 
@@ -48,7 +48,7 @@ class Buttons(Enum):
 
 @dataclass(frozen=True)
 class Shop:
-    """A running shop. Clusters in order of priority: the primary first."""
+    """A running shop. The primary is the first of its clusters."""
 
     clusters: tuple[LocalCluster, ...]
     port: int
@@ -66,8 +66,8 @@ class Shop:
 def open_shop(preferred_port: int, buttons: Buttons, log: IO[bytes] | None = None) -> Iterator[Shop]:
     """Start two clusters and the shop on them; stop all when the block ends.
 
-    preferred_port: taken if it is free, else any other; 0 for any.
-    log: where gunicorn writes, this process's standard error if None.
+    preferred_port: any other is used if it is taken; 0 for any.
+    log: for the output of gunicorn; this process's standard error if None.
 
     Raises LocalClusterError if a cluster cannot be started, ShopError if gunicorn cannot.
     """
@@ -76,17 +76,17 @@ def open_shop(preferred_port: int, buttons: Buttons, log: IO[bytes] | None = Non
     with blue, green, _listening_socket(preferred_port) as listener:
         port = listener.getsockname()[1]
         token = secrets.token_urlsafe(12)
-        with listening(_orders(blue, green)) as channel, TemporaryDirectory() as metrics:
+        with command_server(_commands(blue, green)) as channel, TemporaryDirectory() as metrics:
             configuration = _configuration((blue, green), token)
-            extra = _control_of(channel) if buttons is Buttons.SHOWN else {}
-            extra["PROMETHEUS_MULTIPROC_DIR"] = metrics  # where the workers add their figures up
+            extra = _channel_settings(channel) if buttons is Buttons.SHOWN else {}
+            extra["PROMETHEUS_MULTIPROC_DIR"] = metrics  # shared by the workers
             with _gunicorn(listener, configuration | extra, log) as process:
                 _wait_until_open(process, port)
                 yield Shop((blue, green), port, token, process, configuration)
 
 
-def _orders(*clusters: LocalCluster) -> dict[str, Order]:
-    """What the buttons may ask for."""
+def _commands(*clusters: LocalCluster) -> dict[str, Command]:
+    """The commands of the buttons."""
 
     def kill(cluster: LocalCluster) -> str:
         cluster.kill()
@@ -103,15 +103,15 @@ def _orders(*clusters: LocalCluster) -> dict[str, Order]:
     def names_of_running() -> str:
         return " ".join(cluster.name for cluster in running())
 
-    orders: dict[str, Order] = {"running": names_of_running}
+    commands: dict[str, Command] = {"running": names_of_running}
     for cluster in clusters:
-        orders[f"kill {cluster.name}"] = partial(kill, cluster)
-        orders[f"restart {cluster.name}"] = partial(restart, cluster)
-    return orders
+        commands[f"kill {cluster.name}"] = partial(kill, cluster)
+        commands[f"restart {cluster.name}"] = partial(restart, cluster)
+    return commands
 
 
 def _configuration(clusters: tuple[LocalCluster, ...], admin_token: str) -> dict[str, str]:
-    """The shop's configuration, given as one would give it on a server."""
+    """The shop's configuration, as environment variables like on a server."""
     return {
         "FLASK_APP": "example_app",
         "FLASK_SECRET_KEY": secrets.token_urlsafe(32),
@@ -120,12 +120,12 @@ def _configuration(clusters: tuple[LocalCluster, ...], admin_token: str) -> dict
             for priority, cluster in enumerate(clusters)
         ),
         "FLASK_HAZELCAST_FAILOVER_ADMIN_TOKEN": admin_token,
-        # A name, so that `flask hazelcast` in a shell speaks for the processes that serve the shop.
+        # A name, so that `flask hazelcast` in a shell controls the processes that serve the shop.
         "FLASK_HAZELCAST_FAILOVER_FLEET": f"shop-{os.getpid()}",
     }
 
 
-def _control_of(channel: Channel) -> dict[str, str]:
+def _channel_settings(channel: Channel) -> dict[str, str]:
     return {"FLASK_SHOP_CONTROL_PORT": str(channel.port), "FLASK_SHOP_CONTROL_SECRET": channel.secret}
 
 
@@ -140,7 +140,7 @@ def _listening_socket(preferred_port: int) -> socket.socket:
 def _gunicorn(
     listener: socket.socket, environment: Mapping[str, str], log: IO[bytes] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    # The socket is handed over open: nobody can take the port in between, and early visitors wait instead of failing.
+    # gunicorn inherits the open socket: the port cannot be taken meanwhile, and early visitors wait instead of failing.
     listener.set_inheritable(True)
     process = subprocess.Popen(
         [
@@ -152,7 +152,7 @@ def _gunicorn(
         stdout=log,
         stderr=log,
         pass_fds=[listener.fileno()],
-        start_new_session=True,  # Ctrl-C in a terminal is for us, and we end it
+        start_new_session=True,  # Ctrl-C in a terminal does not reach it
     )
     listener.close()
     guard.watch(process.pid)
@@ -166,14 +166,14 @@ def _gunicorn(
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(_SECONDS_TO_CLOSE)
+        process.wait(_STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # a session of its own: gunicorn and its workers, nobody else
+        os.killpg(process.pid, signal.SIGKILL)  # gunicorn and its workers
         process.wait()
 
 
 def _wait_until_open(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + _SECONDS_TO_OPEN
+    deadline = time.monotonic() + _START_TIMEOUT
     while process.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection(_HOST, port, timeout=1.0)
         try:
@@ -184,4 +184,4 @@ def _wait_until_open(process: subprocess.Popen[bytes], port: int) -> None:
             pass
         finally:
             connection.close()
-    raise ShopError(f"the shop did not open within {_SECONDS_TO_OPEN:g} s; gunicorn's log says why")
+    raise ShopError(f"the shop did not open within {_START_TIMEOUT:g} s; gunicorn's log says why")

@@ -1,4 +1,4 @@
-"""How the two commands end: on Ctrl-C, SIGTERM and a closed terminal alike, after tidying up, and only once."""
+"""Ctrl-C, SIGTERM and SIGHUP end the two commands in the same way: once, and after the clean-up."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """Somebody wants an end. No Exception, so that nothing on the way takes it for a failure."""
+    """A signal ended the command. Not an Exception, so that no handler takes it for a failure."""
 
 
 def stop_on_signals() -> None:
-    """Have the first of these signals raise ``Stopped`` in the main thread, and ignore all later ones."""
+    """Let the first signal raise ``Stopped`` in the main thread, and ignore later ones."""
     for number in _STOPPING:
         signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # A second, impatient Ctrl-C must not interrupt the tidying up, which takes a few seconds at most.
+    # A second Ctrl-C must not interrupt the clean-up, which takes a few seconds.
     for each in _STOPPING:
         signal.signal(each, signal.SIG_IGN)
     raise Stopped
