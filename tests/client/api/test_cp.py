@@ -210,9 +210,9 @@ def test_permits_of_no_session_can_be_given_back_over_another_connection(
 def test_destroyed_objects_are_forgotten(client: Any, flavour: str) -> None:
     def kept() -> list[int]:
         official = [link.client.cp_subsystem._proxy_manager for link in client._engine.open_links()]
-        bonds = client._operations.affinity
+        bonds = client._operations.policy.affinity
         return [
-            len(client._proxies._followers),
+            len(client._proxies._proxies),
             sum(len(link.proxy_keys()) + len(link.locks) for link in client._engine.open_links()),
             sum(len(one._lock_proxies) for one in official),
             len(bonds._locks) + len(bonds._permits._held),

@@ -101,15 +101,15 @@ def kept(client: Any) -> dict[str, int]:
     """How many of what may be kept of a structure there are, with us and with the official clients."""
     links = client._engine.open_links()
     found: dict[str, Any] = {
-        "followers": client._proxies._followers,
-        "recipes": client._listeners._recipes,
+        "proxies": client._proxies._proxies,
+        "listeners": client._listeners._registrations._specs,
         "reliable": client._listeners._reliable,
-        "locks": client._operations.affinity._locks,
-        "sequences": client._operations.affinity._sequences,
-        "known sequences": client._operations.affinity._known,
-        "permits": client._operations.affinity._permits._held,
+        "locks": client._operations.policy.affinity._locks,
+        "sequences": client._operations.policy.affinity._latest_sequences,
+        "known sequences": client._operations.policy.affinity._thread_sequences,
+        "permits": client._operations.policy.affinity._permits._held,
         "waiting": client._proxies.creator._waiting,
-        "being made": client._proxies.creator._claims,
+        "being made": client._proxies.creator._creating,
     }
     for link in links:
         official = link.client
@@ -141,7 +141,7 @@ def test_nothing_of_a_destroyed_structure_is_kept(client: Any, use: str) -> None
     before = kept(client)
     for number in range(3):
         doomed = USES[use](client, f"used {number}")
-        key = next(key for key in client._proxies._followers if key.name == doomed.name)
+        key = next(key for key in client._proxies._proxies if key.name == doomed.name)
         assert client._route.link.real(key) is not None
         eventually(lambda: all(link.real(key) is not None for link in client._engine.open_links()))  # noqa: B023
         assert doomed.destroy() is True

@@ -131,7 +131,7 @@ def test_nothing_is_made_after_a_destroy(blue: LocalCluster) -> None:
         assert not known_to_members(other) & set(names)
         last = {name: kind for name, kind in events if name in names}
         assert set(last.values()) == {DESTROYED}
-        assert not waiting(client) and not client._proxies.creator._claims
+        assert not waiting(client) and not client._proxies.creator._creating
         client.get_map(later).destroy()
 
 
@@ -142,9 +142,9 @@ def test_a_destroy_waits_for_a_making_that_is_under_way(blue: LocalCluster) -> N
             client.get_map("in use").blocking().size()
             relay.delay(0.2)
             structure = client.get_map(name)
-            eventually(lambda: client._proxies.creator._claims)
+            eventually(lambda: client._proxies.creator._creating)
             structure.destroy()
-            assert not client._proxies.creator._claims
+            assert not client._proxies.creator._creating
             relay.resume()
             client.get_map("in use").blocking().size()
             eventually(lambda: (name, DESTROYED) in events)
@@ -208,7 +208,7 @@ def test_what_members_refuse_harms_nobody(blue: LocalCluster, caplog: pytest.Log
             made = client.get_map(second)
             eventually(lambda: (second, CREATED) in events)
             made.destroy()
-        eventually(lambda: f"VectorCollection '{first}' is not made on blue beforehand" in caplog.text)
+        eventually(lambda: f"VectorCollection '{first}' is not created on blue beforehand" in caplog.text)
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 

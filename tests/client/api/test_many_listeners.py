@@ -195,7 +195,7 @@ class TestSlowLinks:
                 future.result()
             link = next(link for link in client._engine._links if link.label == "green")
             relay.limit(up=5_000)
-            carrying = Outcome(lambda: client._listeners.carry_to(link, 1.0))
+            carrying = Outcome(lambda: client._listeners.register_on(link, 1.0))
             time.sleep(1.5)
             assert not carrying.is_over
             relay.freeze()
@@ -214,7 +214,7 @@ class TestSlowLinks:
             link = next(link for link in client._engine._links if link.label == "green")
             relay.freeze()
             wanted = [True]
-            carrying = Outcome(lambda: client._listeners.carry_to(link, 60.0, lambda: wanted[0]))
+            carrying = Outcome(lambda: client._listeners.register_on(link, 60.0, lambda: wanted[0]))
             wanted[0] = False
             assert isinstance(carrying.wait().error, Cancelled)
 

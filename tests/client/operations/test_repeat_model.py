@@ -13,7 +13,7 @@ from hazelcast.errors import ClientOfflineError, TargetDisconnectedError
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client._connect.link import Link, LinkEnded, ProxyKey
-from flask_hazelcast_failover.client._operations import operations as operations_module
+from flask_hazelcast_failover.client._operations import repeat_policy
 from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits, traits_of
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client._operations.route import Route
@@ -149,7 +149,7 @@ def outcome(call: Callable[[], object]) -> object:
 
 @pytest.fixture(autouse=True)
 def without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations_module, "_PAUSE", 0.0)
+    monkeypatch.setattr(repeat_policy, "_PAUSE", 0.0)
 
 
 @pytest.fixture
