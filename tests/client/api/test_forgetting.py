@@ -137,7 +137,7 @@ def keeps_only(client: Any, before: dict[str, int]) -> bool:
 
 
 @pytest.mark.parametrize("use", USES)
-def test_nothing_of_a_destroyed_structure_is_kept(client: Any, use: str) -> None:
+def test_destroyed_structure_is_forgotten(client: Any, use: str) -> None:
     before = kept(client)
     for number in range(3):
         doomed = USES[use](client, f"used {number}")
@@ -148,7 +148,7 @@ def test_nothing_of_a_destroyed_structure_is_kept(client: Any, use: str) -> None
     eventually(lambda: keeps_only(client, before))
 
 
-def test_nothing_is_kept_of_it_on_clusters_that_the_client_was_on(client: Any) -> None:
+def test_destroyed_structure_is_forgotten_on_standbys(client: Any) -> None:
     before = kept(client)
     doomed = [use(client, f"used {kind}") for kind, use in USES.items()]
     for label in ("green", "blue"):
@@ -182,7 +182,7 @@ def test_structures_that_come_and_go_take_no_memory(client: Any, use: str) -> No
         tracemalloc.stop()
 
 
-def test_a_structure_is_not_destroyed_on_a_cluster_that_stands_by(client: Any, green: LocalCluster) -> None:
+def test_destroy_concerns_the_active_cluster_only(client: Any, green: LocalCluster) -> None:
     with moving_client_on(green) as other:
         other.get_map("near 0").blocking().set("k", "of green")
         use_near_cache(client, "used 0").destroy()
@@ -192,9 +192,8 @@ def test_a_structure_is_not_destroyed_on_a_cluster_that_stands_by(client: Any, g
         client.get_map("near 0").destroy()
 
 
-def test_what_is_made_on_a_standby_when_it_is_destroyed_is_not_kept_there(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_destroy_while_a_standby_makes_the_proxy(blue: LocalCluster, green: LocalCluster) -> None:
+    """The proxy that is being made on the standby is not kept there."""
     with Relay(green.addresses[0]) as relay:
         config = FailoverConfig()
         config.add_cluster(blue.name, blue.addresses)
@@ -213,7 +212,7 @@ def test_what_is_made_on_a_standby_when_it_is_destroyed_is_not_kept_there(
             eventually(lambda: keeps_only(client, before))
 
 
-def test_a_real_proxy_is_made_once_for_all_who_ask_for_it_at_a_time(client: Any, blue: LocalCluster) -> None:
+def test_concurrent_first_uses_make_one_proxy(client: Any, blue: LocalCluster) -> None:
     entries = client.get_map("near 1").blocking()
     threads = [threading.Thread(target=entries.size) for _ in range(20)]
     for thread in threads:
@@ -227,7 +226,8 @@ def test_a_real_proxy_is_made_once_for_all_who_ask_for_it_at_a_time(client: Any,
     entries.destroy()
 
 
-def test_a_structure_has_one_proxy_for_as_long_as_somebody_holds_it(client: Any) -> None:
+def test_one_proxy_while_it_is_referenced(client: Any) -> None:
+    """A destroyed structure gets the same proxy again while the app still references it."""
     held = client.get_map("held")
     held.blocking().set("k", 1)
     held.destroy()
@@ -240,7 +240,7 @@ def test_a_structure_has_one_proxy_for_as_long_as_somebody_holds_it(client: Any)
     held.destroy()
 
 
-def test_nothing_of_a_listener_that_was_removed_is_kept(client: Any) -> None:
+def test_removed_listener_is_forgotten(client: Any) -> None:
     """Listeners with keys of their own come and go on a map that stays, and leave nothing with it."""
     entries = client.get_map("used for removed listeners")
     for number in range(20):
@@ -252,7 +252,7 @@ def test_nothing_of_a_listener_that_was_removed_is_kept(client: Any) -> None:
     entries.destroy()
 
 
-def test_nothing_of_a_listener_that_is_refused_is_kept(client: Any) -> None:
+def test_refused_listener_is_forgotten(client: Any) -> None:
     """A listener whose arguments the official method refuses is registered nowhere."""
     entries = client.get_map("used for refused listeners")
     for _ in range(3):

@@ -21,9 +21,8 @@ relayed = operations.relayed
 
 
 @pytest.mark.parametrize("repeat", ["repeatable", "reads", "none"])
-def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
-    repeat: str, relayed: tuple[Relay, Relay]
-) -> None:
+def test_loss_of_a_cluster(repeat: str, relayed: tuple[Relay, Relay]) -> None:
+    """Operations in flight are repeated on the next cluster by their idempotency and the option repeat."""
     repeated = {
         "repeatable": {"READ", "REPEATABLE", "REPEATABLE_ELSEWHERE"},
         "reads": {"READ"},
@@ -50,7 +49,8 @@ def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
         assert client.operation_counts().unknown == 8 - 2 * len(repeated)
 
 
-def test_on_the_same_cluster_only_what_does_not_tell_is_repeated(relayed: tuple[Relay, Relay]) -> None:
+def test_loss_of_a_connection(relayed: tuple[Relay, Relay]) -> None:
+    """On the same data, only what has the same answer twice is repeated."""
     with client_at(("blue", relayed[0].address), health_check_interval=0) as client:
         warmed(client)
         relayed[0].freeze()
@@ -68,7 +68,7 @@ def test_on_the_same_cluster_only_what_does_not_tell_is_repeated(relayed: tuple[
         }
 
 
-def test_the_error_names_structure_method_and_cluster(relayed: tuple[Relay, Relay]) -> None:
+def test_error_names_method_and_cluster(relayed: tuple[Relay, Relay]) -> None:
     addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
     with client_at(*addresses, health_check_interval=0) as client:
         warmed(client)
@@ -80,7 +80,7 @@ def test_the_error_names_structure_method_and_cluster(relayed: tuple[Relay, Rela
         assert all(part in message for part in ("Queue.offer", "'q'", "blue", "ONCE")), message
 
 
-def test_operations_are_kept_through_a_switch_of_eight_threads(
+def test_no_operation_fails_in_a_switch(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     blue, green = pair
@@ -111,7 +111,7 @@ def test_operations_are_kept_through_a_switch_of_eight_threads(
         assert not failures
 
 
-def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartCluster) -> None:
+def test_loss_of_a_member(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         eventually(lambda: reaches(client, 3))
@@ -134,7 +134,8 @@ def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartClust
         assert all(take.result() == "still there" for take in takes if take not in lost)
 
 
-def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_cluster: StartCluster) -> None:
+def test_official_retries_follow_the_table(start_cluster: StartCluster) -> None:
+    """What the official client would send again by itself is repeated by the method table only."""
     cluster = start_cluster("three", 3)
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         eventually(lambda: reaches(client, 3))
@@ -147,7 +148,7 @@ def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_c
         assert all(isinstance(lock.exception(), OperationOutcomeUnknown) for lock in lost)
 
 
-def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: StartCluster) -> None:
+def test_counter_does_not_count_twice(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue", 2)
     with client_on(cluster) as client:
         eventually(lambda: reaches(client, 2))  # or the other member would be asked to pass the call on
@@ -169,7 +170,7 @@ def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: Sta
         assert counter.blocking().get() in (0, 1, 10, 11)
 
 
-def test_what_surely_did_not_run_is_done_whatever_its_class(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_not_run_is_repeated_by_any_policy(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green, repeat="none") as client:
         warmed(client)
@@ -179,7 +180,7 @@ def test_what_surely_did_not_run_is_done_whatever_its_class(pair: tuple[LocalClu
         assert client.get_map("m").blocking().put_if_absent("new", 1) is None
 
 
-def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) -> None:
+def test_future_ends_once(relayed: tuple[Relay, Relay]) -> None:
     addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
     with client_at(*addresses, health_check_interval=0) as client:
         warmed(client)
@@ -199,7 +200,8 @@ def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) ->
         assert client._route.link is not None and client._route.link.is_idle
 
 
-def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, Relay]) -> None:
+def test_callback_that_waits_after_a_loss(relayed: tuple[Relay, Relay]) -> None:
+    """A callback that waits for another operation blocks nobody else for ever."""
     addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
     with client_at(*addresses, health_check_interval=0) as client:
         warmed(client)
@@ -219,7 +221,7 @@ def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, 
         eventually(lambda: seen or client.get_map("m").blocking().get("k") == 1)
 
 
-def test_a_future_of_a_first_use_connects_by_itself(blue: LocalCluster) -> None:
+def test_future_connects_at_first_use(blue: LocalCluster) -> None:
     config = FailoverConfig()
     config.add_cluster(blue.name, blue.addresses)
     client: Any = HazelcastClient(config)
@@ -227,7 +229,7 @@ def test_a_future_of_a_first_use_connects_by_itself(blue: LocalCluster) -> None:
     client.shutdown()
 
 
-def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
+def test_future_locks_for_its_caller(blue: LocalCluster) -> None:
     config = FailoverConfig()
     config.add_cluster(blue.name, blue.addresses)
     client: Any = HazelcastClient(config)
@@ -239,9 +241,7 @@ def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
     client.shutdown()
 
 
-def test_a_graceful_switch_lets_operations_finish_where_they_are(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_graceful_switch_drains(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         queue = client.get_queue("graceful")
         taking = queue.take()

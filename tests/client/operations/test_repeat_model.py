@@ -172,7 +172,7 @@ def _running(name: str) -> Iterator[SerialExecutor]:
 @pytest.mark.parametrize("way", ["run", "submit"])
 @pytest.mark.parametrize("policy", Repeat)
 @pytest.mark.parametrize("kind", _KINDS)
-def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
+def test_every_sequence_of_losses(
     kind: Idempotency, policy: Repeat, way: str, runner: SerialExecutor, waiter: SerialExecutor
 ) -> None:
     for steps in stories():
@@ -193,9 +193,8 @@ def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
 
 
 @pytest.mark.parametrize("way", ["run", "submit"])
-def test_what_is_made_of_several_requests_may_have_run_when_one_of_them_is_refused(
-    way: str, runner: SerialExecutor, waiter: SerialExecutor
-) -> None:
+def test_refused_request_of_several(way: str, runner: SerialExecutor, waiter: SerialExecutor) -> None:
+    """A method of several requests may have run although the official client refused to send one."""
     route = Route(lambda: None, lambda: "")
     script = Script((Step(Lost.REFUSED, Then.B),), route)
     operations = Operations(route, Options(), runner, waiter)

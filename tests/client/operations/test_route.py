@@ -7,7 +7,7 @@ from flask_hazelcast_failover.client._operations.route import Route
 from tests.support.switching import Outcome
 
 
-def test_whoever_sees_where_the_client_is_finds_it_there() -> None:
+def test_status_and_link_change_together() -> None:
     route = Route(lambda: None, lambda: "")
     route.offline("nothing is reachable")
     link: Any = SimpleNamespace(index=0)

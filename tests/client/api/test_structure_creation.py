@@ -59,7 +59,7 @@ def waiting(client: Any) -> int:
     return len(client._proxies.creator._waiting)
 
 
-def test_who_listens_hears_of_a_structure_when_it_is_handed_out(blue: LocalCluster) -> None:
+def test_listeners_hear_of_a_structure_before_its_first_use(blue: LocalCluster) -> None:
     (name,) = new_names(1)
     with client_on(blue) as client, told(client) as events:
         handed_out = client.get_map(name)
@@ -69,7 +69,7 @@ def test_who_listens_hears_of_a_structure_when_it_is_handed_out(blue: LocalClust
 
 
 @pytest.mark.parametrize("getter", GETTERS)
-def test_members_make_structures_of_each_kind(blue: LocalCluster, getter: str) -> None:
+def test_members_create_structures_of_each_kind(blue: LocalCluster, getter: str) -> None:
     (name,) = new_names(1)
     with client_on(blue) as other, told(other) as events, client_on(blue) as client:
         handed_out = getattr(client, getter)(name)
@@ -79,9 +79,8 @@ def test_members_make_structures_of_each_kind(blue: LocalCluster, getter: str) -
         handed_out.destroy()
 
 
-def test_what_was_handed_out_before_it_is_made_once_connected_and_on_each_cluster_that_follows(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_structures_are_created_on_each_cluster(blue: LocalCluster, green: LocalCluster) -> None:
+    """Those got by name before the client connects are created once it does, and after each switch."""
     names = new_names(30)
     config = FailoverConfig()
     for cluster in blue, green:
@@ -98,7 +97,7 @@ def test_what_was_handed_out_before_it_is_made_once_connected_and_on_each_cluste
                 structure.destroy()
 
 
-def test_nothing_is_made_after_a_destroy(blue: LocalCluster) -> None:
+def test_nothing_is_created_after_a_destroy(blue: LocalCluster) -> None:
     names = new_names(150)
     with client_on(blue) as client, client_on(blue) as other, told(other) as events:
 
@@ -135,7 +134,7 @@ def test_nothing_is_made_after_a_destroy(blue: LocalCluster) -> None:
         client.get_map(later).destroy()
 
 
-def test_a_destroy_waits_for_a_making_that_is_under_way(blue: LocalCluster) -> None:
+def test_destroy_waits_for_a_creation_under_way(blue: LocalCluster) -> None:
     (name,) = new_names(1)
     with Relay(blue.addresses[0]) as relay, client_at((blue.name, relay.address)) as client:
         with client_on(blue) as other, told(other) as events:
@@ -152,7 +151,7 @@ def test_a_destroy_waits_for_a_making_that_is_under_way(blue: LocalCluster) -> N
             assert name not in known_to_members(other)
 
 
-def test_many_are_made_in_nobodys_way(blue: LocalCluster, green: LocalCluster) -> None:
+def test_many_creations_are_paced(blue: LocalCluster, green: LocalCluster) -> None:
     """At most 200 a second, four at a time; a switch neither waits for them nor has them go on behind."""
     names = new_names(250)
     with client_on(blue, green) as client, client_on(blue) as on_blue, client_on(green) as on_green:
@@ -180,9 +179,7 @@ def test_many_are_made_in_nobodys_way(blue: LocalCluster, green: LocalCluster) -
             on_blue.get_map(name).destroy()
 
 
-def test_a_graceful_leave_does_not_wait_for_what_is_being_made(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_graceful_switch_does_not_wait_for_creations(blue: LocalCluster, green: LocalCluster) -> None:
     with Relay(blue.addresses[0]) as relay:
         addresses = (blue.name, relay.address), (green.name, green.addresses[0])
         with client_at(*addresses, drain_timeout=5.0, standby="cold", health_check_interval=0) as client:
@@ -199,7 +196,7 @@ def test_a_graceful_leave_does_not_wait_for_what_is_being_made(
                 structure.destroy()
 
 
-def test_what_members_refuse_harms_nobody(blue: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_creation_is_logged_only(blue: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:
     """Open-source members have no vector collections."""
     first, second = new_names(2)
     with caplog.at_level(logging.DEBUG, "flask_hazelcast_failover"), client_on(blue) as client:
@@ -223,7 +220,7 @@ def test_the_thread_ends_with_the_client(blue: LocalCluster) -> None:
         eventually(lambda: client_threads() == [])
 
 
-def test_without_a_cluster_nothing_is_begun() -> None:
+def test_no_thread_without_a_cluster() -> None:
     config = FailoverConfig(try_count=1)
     config.add_cluster("nowhere", [f"127.0.0.1:{free_port()}"])
     client = HazelcastClient(config)
@@ -236,7 +233,8 @@ def test_without_a_cluster_nothing_is_begun() -> None:
     client.shutdown()
 
 
-def test_what_somebody_else_destroys_is_listed_no_more_and_not_made_again(blue: LocalCluster) -> None:
+def test_structure_destroyed_by_another_client(blue: LocalCluster) -> None:
+    """It is not listed any more, and not created again before its next use."""
     (name,) = new_names(1)
     with client_on(blue) as client, client_on(blue) as other:
         structure = client.get_map(name)
@@ -249,7 +247,7 @@ def test_what_somebody_else_destroys_is_listed_no_more_and_not_made_again(blue: 
         structure.destroy()
 
 
-def test_what_members_list_is_not_kept_nor_made_elsewhere(blue: LocalCluster, green: LocalCluster) -> None:
+def test_listed_structure_is_not_created_elsewhere(blue: LocalCluster, green: LocalCluster) -> None:
     (name,) = new_names(1)
     with client_on(blue, green) as client, client_on(blue) as other, client_on(green) as on_green:
         made = other.get_map(name)
@@ -261,7 +259,7 @@ def test_what_members_list_is_not_kept_nor_made_elsewhere(blue: LocalCluster, gr
         made.destroy()
 
 
-def test_who_listens_later_does_not_hear_of_what_was_handed_out_before(blue: LocalCluster) -> None:
+def test_later_listener_hears_of_later_structures_only(blue: LocalCluster) -> None:
     """A listener hears of structures that are handed out after it was added, and of no earlier one."""
     with client_on(blue) as client:
         before, after = new_names(3), new_names(1)
@@ -273,7 +271,7 @@ def test_who_listens_later_does_not_hear_of_what_was_handed_out_before(blue: Loc
             assert [name for name, _ in events if name in before] == []
 
 
-def test_a_near_cache_is_there_from_when_its_map_is_handed_out(blue: LocalCluster) -> None:
+def test_near_cache_exists_before_the_first_use(blue: LocalCluster) -> None:
     """The official statistics know a near cache before its first use."""
     (name,) = new_names(1)
     with client_on(blue, client_options={"near_caches": {name: {}}}) as client:
