@@ -33,13 +33,13 @@ def warmed(client: Any) -> Any:
 
 
 def waits_for_answer(client: Any, how_many: int = 1) -> bool:
-    link = client._route.link
+    link = client._runtime.route.link
     return link is not None and len(link.calls) >= how_many
 
 
 def reaches(client: Any, members: int, without: UUID | None = None) -> bool:
     """Whether the client is connected to every member of the active cluster, and they are so many, `without` one."""
-    link = client._route.link
+    link = client._runtime.route.link
     if link is None:
         return False
     connected = link.client.connected_members()

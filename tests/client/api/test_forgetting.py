@@ -99,17 +99,17 @@ USES: dict[str, Callable[[Any, str], Any]] = {
 
 def kept(client: Any) -> dict[str, int]:
     """How many of what may be kept of a structure there are, with us and with the official clients."""
-    links = client._engine.open_links()
+    links = client._runtime.engine.links.all()
     found: dict[str, Any] = {
-        "proxies": client._proxies._proxies,
-        "listeners": client._listeners._registrations._specs,
-        "reliable": client._listeners._reliable,
-        "locks": client._operations.policy.affinity._locks,
-        "sequences": client._operations.policy.affinity._latest_sequences,
-        "known sequences": client._operations.policy.affinity._thread_sequences,
-        "permits": client._operations.policy.affinity._permits._held,
-        "waiting": client._proxies.creator._waiting,
-        "being made": client._proxies.creator._creating,
+        "proxies": client._runtime.proxies._proxies,
+        "listeners": client._runtime.listeners._registrations._specs,
+        "reliable": client._runtime.listeners._reliable,
+        "locks": client._runtime.operations.policy.affinity._locks,
+        "sequences": client._runtime.operations.policy.affinity._latest_sequences,
+        "known sequences": client._runtime.operations.policy.affinity._thread_sequences,
+        "permits": client._runtime.operations.policy.affinity._permits._held,
+        "waiting": client._runtime.proxies.creator._waiting,
+        "being made": client._runtime.proxies.creator._creating,
     }
     for link in links:
         official = link.client
@@ -141,9 +141,9 @@ def test_destroyed_structure_is_forgotten(client: Any, use: str) -> None:
     before = kept(client)
     for number in range(3):
         doomed = USES[use](client, f"used {number}")
-        key = next(key for key in client._proxies._proxies if key.name == doomed.name)
-        assert client._route.link.real(key) is not None
-        eventually(lambda: all(link.real(key) is not None for link in client._engine.open_links()))  # noqa: B023
+        key = next(key for key in client._runtime.proxies._proxies if key.name == doomed.name)
+        assert client._runtime.route.link.real(key) is not None
+        eventually(lambda: all(link.real(key) is not None for link in client._runtime.engine.links.all()))  # noqa: B023
         assert doomed.destroy() is True
     eventually(lambda: keeps_only(client, before))
 
@@ -204,7 +204,9 @@ def test_destroy_while_a_standby_makes_the_proxy(blue: LocalCluster, green: Loca
             relay.delay(0.3)
             for kind in ("map", "near_cache", "reliable_topic"):
                 doomed = USES[kind](client, f"used {kind} 0".replace("near_cache ", ""))
-                standby = next(link for link in client._engine.open_links() if link.label == green.name)
+                standby = next(
+                    link for link in client._runtime.engine.links.all() if link.label == green.name
+                )
                 eventually(lambda: standby._makings)  # noqa: B023
                 doomed.destroy()
                 eventually(lambda: not standby._makings)  # noqa: B023
@@ -219,7 +221,7 @@ def test_concurrent_first_uses_make_one_proxy(client: Any, blue: LocalCluster) -
         thread.start()
     for thread in threads:
         thread.join()
-    official = client._route.link.client
+    official = client._runtime.route.link.client
     listeners = official._listener_service._active_registrations.values()
     heard = [one for one in listeners if b"near 1" in bytes(one.registration_request.buf)]
     assert len(heard) == 1
@@ -246,7 +248,7 @@ def test_removed_listener_is_forgotten(client: Any) -> None:
     for number in range(20):
         listener = entries.add_entry_listener(key=f"k{number}", added_func=id).result()
         assert entries.remove_entry_listener(listener).result()
-    link = client._route.link
+    link = client._runtime.route.link
     eventually(lambda: not link.registrations)
     eventually(lambda: gc.collect() >= 0 and not vars(entries_of(link, entries))["forms_of_listeners"])
     entries.destroy()
@@ -258,7 +260,7 @@ def test_refused_listener_is_forgotten(client: Any) -> None:
     for _ in range(3):
         with pytest.raises(TypeError):
             entries.add_entry_listener(misspelt=1).result()
-    assert not client._route.link.registrations
+    assert not client._runtime.route.link.registrations
     entries.destroy()
 
 

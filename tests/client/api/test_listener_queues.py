@@ -199,7 +199,7 @@ def test_lifecycle_listeners(blue: LocalCluster, slow: Slow, caplog: pytest.LogC
     with client_on(blue, listener_queue_events=2) as client:
         client.lifecycle_service.add_listener(slow)
         for number in range(6):
-            client._lifecycle.fire(f"state {number}")
+            client._runtime.lifecycle.fire(f"state {number}")
             eventually(lambda: slow.events)
         assert dropped(client) == 3
         slow.release()

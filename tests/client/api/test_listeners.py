@@ -322,7 +322,7 @@ def test_queued_events_are_dropped(blue: LocalCluster, green: LocalCluster) -> N
         topic.publish("held up")
         assert reached.wait(5)
         topic.publish("behind it")
-        eventually(lambda: len(client._listener_executor._tasks) >= 2)
+        eventually(lambda: len(client._runtime._listener_executor._tasks) >= 2)
         heard.clear()
         client.switch_to("green")
         release.set()
@@ -334,7 +334,7 @@ def test_queued_events_are_dropped(blue: LocalCluster, green: LocalCluster) -> N
         topic.publish("held up again")
         assert reached.wait(5)
         topic.publish("behind it")
-        eventually(lambda: len(client._listener_executor._tasks) >= 2)
+        eventually(lambda: len(client._runtime._listener_executor._tasks) >= 2)
         heard.clear()
         assert topic.remove_listener(id_) is True
         release.set()
@@ -411,4 +411,4 @@ def test_failed_listener_is_not_registered_elsewhere(blue: LocalCluster) -> None
     with client_on(blue) as client:
         with pytest.raises((HazelcastError, TypeError, AssertionError)):
             client.get_topic("t").blocking().add_listener()
-        assert client._listeners.is_empty()
+        assert client._runtime.listeners.is_empty()

@@ -193,9 +193,9 @@ class TestSlowLinks:
             adding = [topic.add_listener(print) for _ in range(500)]
             for future in adding:
                 future.result()
-            link = next(link for link in client._engine._links if link.label == "green")
+            link = next(link for link in client._runtime.engine.links.all() if link.label == "green")
             relay.limit(up=5_000)
-            carrying = Outcome(lambda: client._listeners.register_on(link, 1.0))
+            carrying = Outcome(lambda: client._runtime.listeners.register_on(link, 1.0))
             time.sleep(1.5)
             assert not carrying.is_over
             relay.freeze()
@@ -211,10 +211,10 @@ class TestSlowLinks:
         ):
             eventually(lambda: connected(client, "green"))
             client.get_topic("off").add_listener(print).result()
-            link = next(link for link in client._engine._links if link.label == "green")
+            link = next(link for link in client._runtime.engine.links.all() if link.label == "green")
             relay.freeze()
             wanted = [True]
-            carrying = Outcome(lambda: client._listeners.register_on(link, 60.0, lambda: wanted[0]))
+            carrying = Outcome(lambda: client._runtime.listeners.register_on(link, 60.0, lambda: wanted[0]))
             wanted[0] = False
             assert isinstance(carrying.wait().error, Cancelled)
 

@@ -45,7 +45,7 @@ def query(client: Any, buffer: int = 4096) -> SqlResult:
 
 
 def waits_for_answer(client: Any) -> bool:
-    return client._route.link is not None and not client._route.link.is_idle
+    return client._runtime.route.link is not None and not client._runtime.route.link.is_idle
 
 
 def test_rows_in_every_official_way(jets: tuple[LocalCluster, LocalCluster]) -> None:

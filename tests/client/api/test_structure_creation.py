@@ -56,7 +56,7 @@ def known_to_members(other: Any) -> set[str]:
 
 
 def waiting(client: Any) -> int:
-    return len(client._proxies.creator._waiting)
+    return len(client._runtime.proxies.creator._waiting)
 
 
 def test_listeners_hear_of_a_structure_before_its_first_use(blue: LocalCluster) -> None:
@@ -130,7 +130,7 @@ def test_nothing_is_created_after_a_destroy(blue: LocalCluster) -> None:
         assert not known_to_members(other) & set(names)
         last = {name: kind for name, kind in events if name in names}
         assert set(last.values()) == {DESTROYED}
-        assert not waiting(client) and not client._proxies.creator._creating
+        assert not waiting(client) and not client._runtime.proxies.creator._creating
         client.get_map(later).destroy()
 
 
@@ -141,9 +141,9 @@ def test_destroy_waits_for_a_creation_under_way(blue: LocalCluster) -> None:
             client.get_map("in use").blocking().size()
             relay.delay(0.2)
             structure = client.get_map(name)
-            eventually(lambda: client._proxies.creator._creating)
+            eventually(lambda: client._runtime.proxies.creator._creating)
             structure.destroy()
-            assert not client._proxies.creator._creating
+            assert not client._runtime.proxies.creator._creating
             relay.resume()
             client.get_map("in use").blocking().size()
             eventually(lambda: (name, DESTROYED) in events)
@@ -164,7 +164,7 @@ def test_many_creations_are_paced(blue: LocalCluster, green: LocalCluster) -> No
             assert time.monotonic() - began < 1.0
             eventually(lambda: len(events) > 40)
             assert len(events) <= (time.monotonic() - began) * 200 + 5
-            assert sum(client._proxies.creator._in_flight.values()) <= 4
+            assert sum(client._runtime.proxies.creator._in_flight.values()) <= 4
             began = fair_time()
             client.switch_to("green")
             assert fair_time() - began < 1.0
@@ -184,13 +184,13 @@ def test_graceful_switch_does_not_wait_for_creations(blue: LocalCluster, green: 
         addresses = (blue.name, relay.address), (green.name, green.addresses[0])
         with client_at(*addresses, drain_timeout=5.0, standby="cold", health_check_interval=0) as client:
             client.get_map("used").blocking().size()
-            link = client._route.link
+            link = client._runtime.route.link
             relay.delay(1.0)
             handed_out = [client.get_map(name) for name in new_names(4)]
-            eventually(lambda: client._proxies.creator._in_flight)
+            eventually(lambda: client._runtime.proxies.creator._in_flight)
             assert link.is_idle and not link.remains
             client.switch_to("green")
-            eventually(lambda: link not in client._engine.open_links(), within=3.0)
+            eventually(lambda: link not in client._runtime.engine.links.all(), within=3.0)
             relay.resume()
             for structure in handed_out:
                 structure.destroy()

@@ -161,7 +161,9 @@ def test_lost_commit_has_an_unknown_outcome(relay: Relay, green: LocalCluster) -
 
         committing = Outcome(commit)
         assert is_put.wait(5)
-        eventually(lambda: client._route.link is not None and len(client._route.link.calls) == 2)
+        eventually(
+            lambda: client._runtime.route.link is not None and len(client._runtime.route.link.calls) == 2
+        )
         relay.refuse()
         error = committing.wait(5).error
         assert isinstance(error, OperationOutcomeUnknown)
@@ -239,7 +241,7 @@ def test_commit_during_shutdown_has_an_unknown_outcome(relay: Relay) -> None:
 
         working = Outcome(work)
         assert began.wait(5)
-        eventually(lambda: len(client._route.link.calls) == 2, message="the commit is under way")
+        eventually(lambda: len(client._runtime.route.link.calls) == 2, message="the commit is under way")
         client.shutdown()
         assert isinstance(working.wait(5).error, OperationOutcomeUnknown)
 
@@ -272,7 +274,9 @@ def test_begin_is_repeated_elsewhere(relay: Relay, green: LocalCluster) -> None:
             return client.get_map("begun-again").blocking().get("k")
 
         working = Outcome(work)
-        eventually(lambda: client._route.link is not None and len(client._route.link.calls) >= 2)
+        eventually(
+            lambda: client._runtime.route.link is not None and len(client._runtime.route.link.calls) >= 2
+        )
         relay.refuse()
         assert working.wait(5).error is None
         assert working.result == "green"
@@ -284,7 +288,7 @@ def test_abandoned_transaction_does_not_delay_a_switch(blue: LocalCluster, green
         def abandon() -> None:
             client.new_transaction().begin()
 
-        link = client._route.link
+        link = client._runtime.route.link
         Outcome(abandon).wait()
         client.switch_to("green")
         gc.collect()

@@ -197,7 +197,7 @@ def test_future_ends_once(relayed: tuple[Relay, Relay]) -> None:
         relayed[0].resume()
         assert client.get_map("m").blocking().get("k") == 1
         assert len(calls) == 400
-        assert client._route.link is not None and client._route.link.is_idle
+        assert client._runtime.route.link is not None and client._runtime.route.link.is_idle
 
 
 def test_callback_that_waits_after_a_loss(relayed: tuple[Relay, Relay]) -> None:
