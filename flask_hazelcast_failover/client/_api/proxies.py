@@ -248,7 +248,7 @@ def _destroy(name: str, traits: MethodTraits) -> _Method:
         with self._owner.creator.destroying(self._key) as wait_for_creations:
 
             def start(real: Any, link: Link) -> Future[bool]:
-                # From now on nobody on this link gets the real proxy that is destroyed.
+                # First: an operation that starts meanwhile must not get the proxy that is being destroyed.
                 link.take_back(self._key)
 
                 def destroy() -> bool:

@@ -129,8 +129,8 @@ class FollowingClusterService(ClusterService):
             left = {id_: member for id_, member in left.items() if self._members.pop(id_, None)}
             new = {id_: member for id_, member in present.items() if id_ not in self._members}
             self._members.update(new)
-            # Queued under the lock, so that listeners hear of the changes of several threads in the order in which
-            # they were made here. put() does not wait, and calls no listener.
+            # Queued under the lock, so that each listener gets the changes of several threads in the order in which
+            # they were made above. put() neither waits nor calls a listener.
             for (added, removed), queue in self._listeners.all():
                 for listener, members in ((removed, left), (added, new)):
                     if listener is not None:

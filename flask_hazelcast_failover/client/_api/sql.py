@@ -114,6 +114,16 @@ class _Cursor(SqlResult):
             raise AttributeError(name)
         return getattr(self._real, name)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # What is set on a result is meant for the official one.
+        if "_real" not in self.__dict__ or name in self.__dict__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._real, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._real, name)
+
     def fetch(self, row: Future[Any]) -> Any:
         """The row that is being fetched, waited for."""
         return self._result_of(self._counted(row, self._own_timeout))
@@ -127,16 +137,6 @@ class _Cursor(SqlResult):
         if self._operations.route.link is not self._link:
             self._real.close()  # does not wait
             raise self._changed(None)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # What is set on a result is meant for the official one.
-        if "_real" not in self.__dict__ or name in self.__dict__:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._real, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self._real, name)
 
     def _counted(self, future: Future[Any], own_timeout: float) -> Future[Any]:
         """Count a request in flight, so that it ends with the link or in time."""

@@ -98,7 +98,7 @@ class _LinkTransaction(MonotonicTransaction):
                 f" the transaction may or may not have been committed there ({error.args[0]})"
             ) from error
         finally:
-            self._ended()
+            self._end_call()
 
     def get_queue(self, name: str) -> transactional_queue.TransactionalQueue[Any]:
         """Returns the transactional queue instance with the specified name."""
@@ -110,7 +110,7 @@ class _LinkTransaction(MonotonicTransaction):
         try:
             super().rollback()
         finally:
-            self._ended()
+            self._end_call()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -149,7 +149,7 @@ class _LinkTransaction(MonotonicTransaction):
     def _was_shut_down(self) -> bool:
         return self._operations.route.state is State.CLOSED
 
-    def _ended(self) -> None:
+    def _end_call(self) -> None:
         if self._call is not None:
             self._call.end()
             self._call = None

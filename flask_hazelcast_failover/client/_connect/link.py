@@ -63,7 +63,7 @@ STARTING = Call(ImmediateFuture(None), float("inf"))
 
 
 class CallInFlight:
-    """One operation in flight, counted in on a link until it ends. Of the thread that runs the operation."""
+    """One operation in flight, counted in on a link until it ends. Each method is one atomic step of a dict."""
 
     __slots__ = ("_number", "link")
 

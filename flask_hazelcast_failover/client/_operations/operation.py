@@ -26,7 +26,7 @@ __all__ = [
     "with_holder",
 ]
 
-# What a real proxy raises when its link, or the member it sent to, is gone or too slow.
+# What a real proxy raises when the connection to a member or the whole link is lost, or no answer comes in time.
 LOSS_ERRORS = (
     ClientOfflineError,
     HazelcastClientNotActiveError,

@@ -23,16 +23,7 @@ class Route:
     def __init__(self, connect: Callable[[], None], describe: Callable[[], str]) -> None:
         self._connect = connect
         self._describe = describe
-        self._reset()
-
-    def _reset(self) -> None:
-        self._changed = threading.Condition()
-        # Written under _changed, by the controller and by closing. Read without it: begin_call() notices a stale value.
-        self.link: Link | None = None
-        self.state = State.IDLE
-        self.last_index = 0  # of the last active cluster
-        self._why = ""
-        self._failed_starts = 0
+        self._init_state(State.IDLE)
 
     def publish(self, link: Link, show: Callable[[], None] = lambda: None) -> None:
         """Send new operations to ``link`` and wake those that wait.
@@ -62,17 +53,15 @@ class Route:
         self._set(State.CLOSED, None)
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child. A closed route stays closed."""
-        was_closed = self.state is State.CLOSED
-        self._reset()
-        if was_closed:
-            self.close()
+        """Start without a link in a forked child. A closed route stays closed."""
+        self._init_state(State.CLOSED if self.state is State.CLOSED else State.IDLE)
 
     def begin_call(self, link: Link) -> CallInFlight | None:
         """Count an operation in on ``link``; ``None`` if that is not the active link any more.
 
-        The order matters: a switch first publishes the next link and then waits for the calls counted in on the former
-        one. Who counts in first and checks afterwards is either seen by the switch or sees it.
+        The order matters. A switch publishes the next link first and looks at the calls counted in on the former one
+        afterwards: an operation that counts itself in first and checks afterwards is either seen there or sees the
+        switch.
         """
         call = CallInFlight(link)
         if self.link is link:
@@ -106,6 +95,15 @@ class Route:
         raise ClientOfflineException(
             f"no cluster within wait_timeout, the client still is {self.state}: {self._describe()}"
         )
+
+    def _init_state(self, state: State) -> None:
+        self._changed = threading.Condition()
+        # Written under _changed, by the controller and by closing. Read without it: begin_call() notices a stale value.
+        self.link: Link | None = None
+        self.state = state
+        self.last_index = 0  # of the last active cluster
+        self._why = ""
+        self._failed_starts = 0
 
     def _set(self, state: State, link: Link | None, why: str = "") -> None:
         with self._changed:

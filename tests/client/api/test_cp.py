@@ -211,12 +211,12 @@ def test_sessionless_permits_outlive_a_connection(
 def test_destroyed_objects_are_forgotten(client: Any, flavour: str) -> None:
     def kept() -> list[int]:
         official = [link.client.cp_subsystem._proxy_manager for link in client._runtime.engine.links.all()]
-        bonds = client._runtime.operations.policy.affinity
+        affinity = client._runtime.operations.policy.affinity
         return [
             len(client._runtime.proxies._proxies),
             sum(len(link.proxy_keys()) + len(link.locks) for link in client._runtime.engine.links.all()),
             sum(len(one._lock_proxies) for one in official),
-            len(bonds._locks) + len(bonds._permits._held),
+            len(affinity._locks) + len(affinity._permits._held),
         ]
 
     before = kept()

@@ -1,4 +1,4 @@
-"""What was destroyed is forgotten: nothing of it stays, on the active link or on those that stand by."""
+"""Nothing of a destroyed structure or a removed listener is kept, on the active link or on standbys."""
 
 import gc
 import threading
@@ -11,8 +11,7 @@ import pytest
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.relay import Relay
-from tests.support.switching import QUICK
-from tests.support.switching import client_on as moving_client_on
+from tests.support.switching import QUICK, client_on
 from tests.support.waiting import eventually
 
 TIMES = 100
@@ -27,7 +26,7 @@ def standing_by(client: Any) -> bool:
 
 @pytest.fixture
 def client(blue: LocalCluster, green: LocalCluster) -> Iterator[Any]:
-    with moving_client_on(blue, green, client_options=NEAR) as connected:
+    with client_on(blue, green, client_options=NEAR) as connected:
         eventually(lambda: standing_by(connected))
         yield connected
 
@@ -98,7 +97,7 @@ USES: dict[str, Callable[[Any, str], Any]] = {
 
 
 def kept(client: Any) -> dict[str, int]:
-    """How many of what may be kept of a structure there are, with us and with the official clients."""
+    """The sizes of all that may keep something of a structure, ours and those of the official clients."""
     links = client._runtime.engine.links.all()
     found: dict[str, Any] = {
         "proxies": client._runtime.proxies._proxies,
@@ -106,10 +105,10 @@ def kept(client: Any) -> dict[str, int]:
         "reliable": client._runtime.listeners._reliable,
         "locks": client._runtime.operations.policy.affinity._locks,
         "sequences": client._runtime.operations.policy.affinity._latest_sequences,
-        "known sequences": client._runtime.operations.policy.affinity._thread_sequences,
+        "sequences of threads": client._runtime.operations.policy.affinity._thread_sequences,
         "permits": client._runtime.operations.policy.affinity._permits._held,
         "waiting": client._runtime.proxies.creator._waiting,
-        "being made": client._runtime.proxies.creator._creating,
+        "being created": client._runtime.proxies.creator._creating,
     }
     for link in links:
         official = link.client
@@ -140,21 +139,21 @@ def keeps_only(client: Any, before: dict[str, int]) -> bool:
 def test_destroyed_structure_is_forgotten(client: Any, use: str) -> None:
     before = kept(client)
     for number in range(3):
-        doomed = USES[use](client, f"used {number}")
-        key = next(key for key in client._runtime.proxies._proxies if key.name == doomed.name)
+        structure = USES[use](client, f"used {number}")
+        key = next(key for key in client._runtime.proxies._proxies if key.name == structure.name)
         assert client._runtime.route.link.real(key) is not None
         eventually(lambda: all(link.real(key) is not None for link in client._runtime.engine.links.all()))  # noqa: B023
-        assert doomed.destroy() is True
+        assert structure.destroy() is True
     eventually(lambda: keeps_only(client, before))
 
 
 def test_destroyed_structure_is_forgotten_on_standbys(client: Any) -> None:
     before = kept(client)
-    doomed = [use(client, f"used {kind}") for kind, use in USES.items()]
+    structures = [use(client, f"used {kind}") for kind, use in USES.items()]
     for label in ("green", "blue"):
         client.switch_to(label)
         eventually(lambda: standing_by(client))
-    for structure in doomed:
+    for structure in structures:
         structure.destroy()
     eventually(lambda: keeps_only(client, before))
 
@@ -183,7 +182,7 @@ def test_structures_that_come_and_go_take_no_memory(client: Any, use: str) -> No
 
 
 def test_destroy_concerns_the_active_cluster_only(client: Any, green: LocalCluster) -> None:
-    with moving_client_on(green) as other:
+    with client_on(green) as other:
         other.get_map("near 0").blocking().set("k", "of green")
         use_near_cache(client, "used 0").destroy()
         assert other.get_map("near 0").blocking().get("k") == "of green"
@@ -203,12 +202,12 @@ def test_destroy_while_a_standby_makes_the_proxy(blue: LocalCluster, green: Loca
             before = kept(client)
             relay.delay(0.3)
             for kind in ("map", "near_cache", "reliable_topic"):
-                doomed = USES[kind](client, f"used {kind} 0".replace("near_cache ", ""))
+                structure = USES[kind](client, f"used {kind} 0".replace("near_cache ", ""))
                 standby = next(
                     link for link in client._runtime.engine.links.all() if link.label == green.name
                 )
                 eventually(lambda: standby._makings)  # noqa: B023
-                doomed.destroy()
+                structure.destroy()
                 eventually(lambda: not standby._makings)  # noqa: B023
             relay.resume()
             eventually(lambda: keeps_only(client, before))

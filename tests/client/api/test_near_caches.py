@@ -54,10 +54,10 @@ def test_invalidations_after_a_destroy(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue", properties=AT_ONCE)
     with client_on(cluster, client_options=CACHED) as client, client_on(cluster) as other:
         cached: Any = client.get_map("cached")
-        for doomed in (cached, cached.blocking()):
+        for structure in (cached, cached.blocking()):
             cached.blocking().set("k", "old")
             assert cached.blocking().get("k") == cached.blocking().get("k") == "old"
-            doomed.destroy()
+            structure.destroy()
             cached.blocking().set("k", "anew")
             assert cached.blocking().get("k") == cached.blocking().get("k") == "anew"
             other.get_map("cached").blocking().set("k", "newer")

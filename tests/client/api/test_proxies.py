@@ -62,8 +62,8 @@ def test_proxy_methods_look_official(name: str, method: str) -> None:
     if method == "blocking":
         return  # its own test below
     official = STRUCTURES[name]
-    follower = following_class(official)
-    for ours, theirs in ((follower, official), (follower._blocking_class, blocking_version(official))):
+    following = following_class(official)
+    for ours, theirs in ((following, official), (following._blocking_class, blocking_version(official))):
         assert inspect.signature(getattr(ours, method)) == inspect.signature(getattr(theirs, method))
         assert getattr(ours, method).__annotations__ == getattr(theirs, method).__annotations__
         assert getattr(ours, method).__doc__ == getattr(theirs, method).__doc__
@@ -214,8 +214,8 @@ def test_errors_of_members_are_raised_unchanged(client: Any) -> None:
 
 
 def test_structures_in_use_are_listed(client: Any) -> None:
-    handed_out = [client.get_set("listed"), client.get_list("listed"), client.get_map("listed")]
-    assert all(any(found is one for found in client.get_distributed_objects()) for one in handed_out)
+    structures = [client.get_set("listed"), client.get_list("listed"), client.get_map("listed")]
+    assert all(any(found is one for found in client.get_distributed_objects()) for one in structures)
 
 
 def test_listing_on_a_frozen_cluster(
@@ -244,29 +244,29 @@ FLAVOURS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("getter", [name for name in GETTERS if name != "get_vector_collection"])
 def test_destroy_blocks_in_either_flavour(client: Any, getter: str, flavour: str) -> None:
-    assert FLAVOURS[flavour](getattr(client, getter)(f"doomed-{flavour}")).destroy() is True
+    assert FLAVOURS[flavour](getattr(client, getter)(f"structure-{flavour}")).destroy() is True
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_destroyed_structure_can_be_used_anew(client: Any, flavour: str) -> None:
-    doomed = client.get_map("doomed")
-    doomed.blocking().set("a", 1)
-    assert FLAVOURS[flavour](doomed).destroy() is True
-    assert doomed.blocking().get("a") is None
-    assert client.get_map("doomed").blocking().get("a") is None
+    structure = client.get_map("structure")
+    structure.blocking().set("a", 1)
+    assert FLAVOURS[flavour](structure).destroy() is True
+    assert structure.blocking().get("a") is None
+    assert client.get_map("structure").blocking().get("a") is None
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_listeners_end_with_their_structure(blue: LocalCluster, green: LocalCluster, flavour: str) -> None:
     with client_on(blue, green) as client, client_on(green) as other:
         heard: list[Any] = []
-        doomed = client.get_map("doomed-heard")
-        doomed.blocking().add_entry_listener(added_func=heard.append)
-        FLAVOURS[flavour](doomed).destroy()
+        structure = client.get_map("structure-heard")
+        structure.blocking().add_entry_listener(added_func=heard.append)
+        FLAVOURS[flavour](structure).destroy()
         kept: Any = client.get_map("kept-heard").blocking()
         kept.add_entry_listener(added_func=heard.append)
         client.switch_to("green")
-        for name in ("doomed-heard", "kept-heard"):
+        for name in ("structure-heard", "kept-heard"):
             other.get_map(name).blocking().put((name, flavour, time.monotonic()), 1)
         eventually(lambda: heard)
         assert {event.key[0] for event in heard} == {"kept-heard"}

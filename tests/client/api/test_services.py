@@ -1,4 +1,4 @@
-"""Listeners of lifecycle and membership hear of one client, wherever it is."""
+"""Lifecycle and membership listeners get the events of one client, whatever its cluster."""
 
 import threading
 from typing import Any
@@ -63,19 +63,19 @@ def test_offline_client(
 
 
 def test_listener_that_blocks_at_start(blue: LocalCluster) -> None:
-    let_go = threading.Event()
+    release = threading.Event()
     config = ClientConfig.from_dict(
         {
             "cluster_name": "blue",
             "cluster_members": blue.addresses,
-            "membership_listeners": [(lambda _: let_go.wait(30), None)],
+            "membership_listeners": [(lambda _: release.wait(30), None)],
         }
     )
     began = fair_time()
     with HazelcastClient(config) as client:
         assert client.get_map("started").blocking().size() == 0
         assert fair_time() - began < 5
-        let_go.set()
+        release.set()
 
 
 def test_listeners_of_a_client_config(blue: LocalCluster) -> None:

@@ -1,4 +1,4 @@
-"""A proxy is handed out at once; members make its structure in the background, and never after a destroy."""
+"""Members create structures in the background once the app has got them by name, and never after a destroy."""
 
 import logging
 import threading
@@ -37,12 +37,12 @@ GETTERS = [
 
 
 def new_names(count: int) -> list[str]:
-    return [f"handed-out-{uuid4()}" for _ in range(count)]
+    return [f"created-{uuid4()}" for _ in range(count)]
 
 
 @contextmanager
-def told(client: Any) -> Iterator[list[tuple[str, str]]]:
-    """What members tell of structures that come and go."""
+def structure_events(client: Any) -> Iterator[list[tuple[str, str]]]:
+    """What members report of structures that are created and destroyed."""
     events: list[tuple[str, str]] = []
     listener = client.add_distributed_object_listener(
         lambda event: events.append((event.name, event.event_type))
@@ -61,22 +61,22 @@ def waiting(client: Any) -> int:
 
 def test_listeners_hear_of_a_structure_before_its_first_use(blue: LocalCluster) -> None:
     (name,) = new_names(1)
-    with client_on(blue) as client, told(client) as events:
-        handed_out = client.get_map(name)
+    with client_on(blue) as client, structure_events(client) as events:
+        structures = client.get_map(name)
         eventually(lambda: events == [(name, CREATED)])
-        handed_out.destroy()
+        structures.destroy()
         eventually(lambda: events == [(name, CREATED), (name, DESTROYED)])
 
 
 @pytest.mark.parametrize("getter", GETTERS)
 def test_members_create_structures_of_each_kind(blue: LocalCluster, getter: str) -> None:
     (name,) = new_names(1)
-    with client_on(blue) as other, told(other) as events, client_on(blue) as client:
-        handed_out = getattr(client, getter)(name)
+    with client_on(blue) as other, structure_events(other) as events, client_on(blue) as client:
+        structures = getattr(client, getter)(name)
         eventually(lambda: (name, CREATED) in events)
         ring = (f"_hz_rb_{name}", CREATED)
         assert (getter != "get_reliable_topic") or eventually(lambda: ring in events)
-        handed_out.destroy()
+        structures.destroy()
 
 
 def test_structures_are_created_on_each_cluster(blue: LocalCluster, green: LocalCluster) -> None:
@@ -87,19 +87,19 @@ def test_structures_are_created_on_each_cluster(blue: LocalCluster, green: Local
         config.add_cluster(cluster.name, cluster.addresses)
     with client_on(blue) as on_blue, client_on(green) as on_green:
         client: Any = HazelcastClient(config, standby="cold")
-        handed_out = [client.get_map(name) for name in names]
+        structures = [client.get_map(name) for name in names]
         with client:
             eventually(lambda: known_to_members(on_blue) >= set(names))
             assert not known_to_members(on_green) & set(names)
             client.switch_to("green")
             eventually(lambda: known_to_members(on_green) >= set(names))
-            for structure in handed_out:
+            for structure in structures:
                 structure.destroy()
 
 
 def test_nothing_is_created_after_a_destroy(blue: LocalCluster) -> None:
     names = new_names(150)
-    with client_on(blue) as client, client_on(blue) as other, told(other) as events:
+    with client_on(blue) as client, client_on(blue) as other, structure_events(other) as events:
 
         def come_and_go(number: int, name: str) -> None:
             structure = client.get_map(name)
@@ -137,7 +137,7 @@ def test_nothing_is_created_after_a_destroy(blue: LocalCluster) -> None:
 def test_destroy_waits_for_a_creation_under_way(blue: LocalCluster) -> None:
     (name,) = new_names(1)
     with Relay(blue.addresses[0]) as relay, client_at((blue.name, relay.address)) as client:
-        with client_on(blue) as other, told(other) as events:
+        with client_on(blue) as other, structure_events(other) as events:
             client.get_map("in use").blocking().size()
             relay.delay(0.2)
             structure = client.get_map(name)
@@ -152,15 +152,15 @@ def test_destroy_waits_for_a_creation_under_way(blue: LocalCluster) -> None:
 
 
 def test_many_creations_are_paced(blue: LocalCluster, green: LocalCluster) -> None:
-    """At most 200 a second, four at a time; a switch neither waits for them nor has them go on behind."""
+    """At most 200 a second, four at a time; a switch does not wait for them, and ends those on the former cluster."""
     names = new_names(250)
     with client_on(blue, green) as client, client_on(blue) as on_blue, client_on(green) as on_green:
         used = client.get_map("used").blocking()
         used.size()
         eventually(lambda: all(one.state in ("active", "standby") for one in client.status().clusters))
-        with told(on_blue) as events:
+        with structure_events(on_blue) as events:
             began = time.monotonic()
-            handed_out = [client.get_map(name) for name in names]
+            structures = [client.get_map(name) for name in names]
             assert time.monotonic() - began < 1.0
             eventually(lambda: len(events) > 40)
             assert len(events) <= (time.monotonic() - began) * 200 + 5
@@ -173,7 +173,7 @@ def test_many_creations_are_paced(blue: LocalCluster, green: LocalCluster) -> No
             assert len({name for name, _ in events}) < len(names)
         assert not waiting(client)
         assert client_threads().count("hazelcast-failover-creator") == 1
-        for structure in handed_out:
+        for structure in structures:
             structure.destroy()
         for name in known_to_members(on_blue) & set(names):
             on_blue.get_map(name).destroy()
@@ -186,13 +186,13 @@ def test_graceful_switch_does_not_wait_for_creations(blue: LocalCluster, green: 
             client.get_map("used").blocking().size()
             link = client._runtime.route.link
             relay.delay(1.0)
-            handed_out = [client.get_map(name) for name in new_names(4)]
+            structures = [client.get_map(name) for name in new_names(4)]
             eventually(lambda: client._runtime.proxies.creator._in_flight)
             assert link.is_idle and not link.remains
             client.switch_to("green")
             eventually(lambda: link not in client._runtime.engine.links.all(), within=3.0)
             relay.resume()
-            for structure in handed_out:
+            for structure in structures:
                 structure.destroy()
 
 
@@ -200,7 +200,7 @@ def test_refused_creation_is_logged_only(blue: LocalCluster, caplog: pytest.LogC
     """Open-source members have no vector collections."""
     first, second = new_names(2)
     with caplog.at_level(logging.DEBUG, "flask_hazelcast_failover"), client_on(blue) as client:
-        with told(client) as events:
+        with structure_events(client) as events:
             client.get_vector_collection(first)
             made = client.get_map(second)
             eventually(lambda: (second, CREATED) in events)
@@ -260,12 +260,12 @@ def test_listed_structure_is_not_created_elsewhere(blue: LocalCluster, green: Lo
 
 
 def test_later_listener_hears_of_later_structures_only(blue: LocalCluster) -> None:
-    """A listener hears of structures that are handed out after it was added, and of no earlier one."""
+    """A listener gets no event of structures that were got by name before it was added."""
     with client_on(blue) as client:
         before, after = new_names(3), new_names(1)
         for name in before:
             client.get_map(name)
-        with told(client) as events:
+        with structure_events(client) as events:
             client.get_map(after[0])
             eventually(lambda: (after[0], CREATED) in events)
             assert [name for name, _ in events if name in before] == []

@@ -1,4 +1,4 @@
-"""What belongs to a cluster that was left fails clearly: sections, held locks, ring buffer sequences."""
+"""Sections, locks and sequences of a cluster that was left fail with ClusterChanged."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every public method of the official client has a row that says what a loss means for it."""
+"""Every public method of the official client has a row in the method table."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""How long operations wait for an answer, for a switch or for items, and that each wait has an end."""
+"""How long operations wait for an answer, for a switch or for items."""
 
 import pickle
 import time
@@ -18,15 +18,12 @@ from flask_hazelcast_failover import (
 )
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
-from tests.support import operations
 from tests.support.fair_time import fair_time
 from tests.support.fake_servers import Peer, silent
-from tests.support.operations import CLASSES, READ, waits_for_answer, warmed
+from tests.support.operations import CALLS, READ, waits_for_answer, warmed
 from tests.support.relay import Relay
 from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually, takes_less
-
-relayed = operations.relayed
 
 
 @pytest.mark.parametrize("first_use", [False, True])
@@ -36,7 +33,7 @@ def test_frozen_cluster(first_use: bool, relayed: tuple[Relay, Relay]) -> None:
             warmed(client)
         relayed[0].freeze()
         began = fair_time()
-        outcomes = {name: Outcome(partial(call, client)) for name, call in CLASSES.items()}
+        outcomes = {name: Outcome(partial(call, client)) for name, call in CALLS.items()}
         for name, outcome in outcomes.items():
             outcome.wait(3)
             expected = OperationOutcomeUnknown if name == "ONCE" else OperationTimeoutError
@@ -60,11 +57,11 @@ def test_futures_of_a_frozen_cluster(relayed: tuple[Relay, Relay]) -> None:
 def test_destroy_on_a_frozen_cluster(flavour: str, relayed: tuple[Relay, Relay]) -> None:
     with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
         warmed(client)
-        doomed: Any = client.get_map("m")
+        structure: Any = client.get_map("m")
         relayed[0].freeze()
         began = fair_time()
         with pytest.raises(OperationTimeoutError):
-            (doomed if flavour == "future" else doomed.blocking()).destroy()
+            (structure if flavour == "future" else structure.blocking()).destroy()
         assert fair_time() - began < 2.0
 
 
@@ -119,7 +116,7 @@ def test_offline_fails_in_milliseconds(start_cluster: StartCluster) -> None:
             with pytest.raises(ClientOfflineException, match="blue"):
                 call(client)
 
-        for call in CLASSES.values():
+        for call in CALLS.values():
             assert takes_less(0.1, partial(fail, call))
         future = client.get_map("m").get("k")
         with pytest.raises(ClientOfflineException):

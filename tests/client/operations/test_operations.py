@@ -1,4 +1,4 @@
-"""What becomes of operations in flight: repeated, told unknown, and never left hanging."""
+"""Operations in flight are repeated, or end with an unknown outcome, and never hang."""
 
 import threading
 import time
@@ -11,13 +11,10 @@ from hazelcast.future import Future
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient, OperationOutcomeUnknown
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support import operations
-from tests.support.operations import CLASSES, ONCE, reaches, waits_for_answer, warmed
+from tests.support.operations import CALLS, ONCE, reaches, waits_for_answer, warmed
 from tests.support.relay import Relay
 from tests.support.switching import Outcome, client_at, client_on
 from tests.support.waiting import eventually
-
-relayed = operations.relayed
 
 
 @pytest.mark.parametrize("repeat", ["repeatable", "reads", "none"])
@@ -32,9 +29,7 @@ def test_loss_of_a_cluster(repeat: str, relayed: tuple[Relay, Relay]) -> None:
     with client_at(*addresses, repeat=repeat, health_check_interval=0) as client:
         warmed(client)
         relayed[0].freeze()
-        outcomes = {
-            name: [Outcome(partial(call, client)) for _ in range(2)] for name, call in CLASSES.items()
-        }
+        outcomes = {name: [Outcome(partial(call, client)) for _ in range(2)] for name, call in CALLS.items()}
         eventually(lambda: waits_for_answer(client, 8))
         relayed[0].refuse()
         for name, both in outcomes.items():
@@ -54,7 +49,7 @@ def test_loss_of_a_connection(relayed: tuple[Relay, Relay]) -> None:
     with client_at(("blue", relayed[0].address), health_check_interval=0) as client:
         warmed(client)
         relayed[0].freeze()
-        outcomes = {name: Outcome(partial(call, client)) for name, call in CLASSES.items()}
+        outcomes = {name: Outcome(partial(call, client)) for name, call in CALLS.items()}
         eventually(lambda: waits_for_answer(client, 4))
         relayed[0].cut()
         relayed[0].resume()
