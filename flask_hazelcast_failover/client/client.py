@@ -20,7 +20,7 @@ from flask_hazelcast_failover.client._api.transactions import Transactions
 from flask_hazelcast_failover.client._connect.link import CLIENT, Link, on_thread
 from flask_hazelcast_failover.client._official import ClientFacade
 from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
-from flask_hazelcast_failover.client._operations.operations import Counters
+from flask_hazelcast_failover.client._operations.repeat_policy import Counters
 from flask_hazelcast_failover.client._process.environment import check_environment
 from flask_hazelcast_failover.client._runtime.client_runtime import ClientRuntime
 from flask_hazelcast_failover.client._runtime.event_log import Receiver
@@ -135,7 +135,7 @@ class HazelcastClient(ClientFacade):
 
         And how many events were dropped, since listeners did not keep up.
         """
-        return replace(self._operations.counters)
+        return replace(self._operations.policy.counters)
 
     @mirrors(ClientFacade.add_distributed_object_listener)
     def add_distributed_object_listener(

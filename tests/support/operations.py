@@ -1,13 +1,8 @@
-"""One operation of each class, and relays that leave it without an answer."""
+"""One operation of each idempotency, and what is known of those in flight."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
-
-import pytest
-
-from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.relay import Relay
 
 Call = Callable[[Any], Any]
 
@@ -15,30 +10,25 @@ READ: Call = lambda client: client.get_map("m").blocking().get("k")
 REPEATABLE: Call = lambda client: client.get_map("m").blocking().set("k", 1)
 ELSEWHERE: Call = lambda client: client.get_map("m").blocking().put("k", 1)
 ONCE: Call = lambda client: client.get_queue("q").blocking().offer(1)
-CLASSES = {"READ": READ, "REPEATABLE": REPEATABLE, "REPEATABLE_ELSEWHERE": ELSEWHERE, "ONCE": ONCE}
-
-
-@pytest.fixture
-def relayed(blue: LocalCluster, green: LocalCluster) -> Iterator[tuple[Relay, Relay]]:
-    """Relays to `blue` and `green`: frozen, requests are surely sent and surely not answered."""
-    with Relay(blue.addresses[0]) as first, Relay(green.addresses[0]) as second:
-        yield first, second
+CALLS = {"READ": READ, "REPEATABLE": REPEATABLE, "REPEATABLE_ELSEWHERE": ELSEWHERE, "ONCE": ONCE}
 
 
 def warmed(client: Any) -> Any:
-    for call in CLASSES.values():
+    """The client, once it has made each call: the real proxies exist."""
+    for call in CALLS.values():
         call(client)
     client.get_queue("q").blocking().clear()
     return client
 
 
 def waits_for_answer(client: Any, how_many: int = 1) -> bool:
+    """Whether so many operations are in flight on the active link."""
     link = client._runtime.route.link
     return link is not None and len(link.calls) >= how_many
 
 
 def reaches(client: Any, members: int, without: UUID | None = None) -> bool:
-    """Whether the client is connected to every member of the active cluster, and they are so many, `without` one."""
+    """Whether the active cluster has so many members, `without` one, and the client is connected to each."""
     link = client._runtime.route.link
     if link is None:
         return False

@@ -12,12 +12,12 @@ __all__ = ["ReadOnlyFailover"]
 
 
 class ReadOnlyFailover(FailoverView):
-    """A live view of the clusters of a client: it follows the client, and only the client moves it.
+    """A live view of the clusters of a client. Only the client changes which of them is current.
 
     Args:
         config: the clusters.
-        current_index: is asked for the index of the cluster that the client is on.
-        describe: is asked how each cluster is, once the client is on none.
+        current_index: returns the index of the cluster that the client is on.
+        describe: describes each cluster, for the error when the client is on none.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class ReadOnlyFailover(FailoverView):
         return duplicate
 
     def add_cluster(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise ``TypeError``: a client's clusters are settled when it is made."""
+        """Raise ``TypeError``: the clusters of a client do not change."""
         self._refuse("add_cluster")
 
     def add_cname_cluster(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise ``TypeError``: a client's clusters are settled when it is made."""
+        """Raise ``TypeError``: the clusters of a client do not change."""
         self._refuse("add_cname_cluster")
 
     def switch_to_next_cluster(self) -> NoReturn:

@@ -1,140 +1,191 @@
-"""What waits for a listener: bounded for each, so that a slow one costs some memory and no more.
+"""The events that wait for each listener, bounded, so that a slow listener costs some memory and nothing else.
 
-Events are taken in on threads that must not wait and given out on the listeners' thread. What a listener cannot take in
-time is dropped, its newest events first, which is told once when it begins and once when it is over.
+Events are queued on threads that must not wait, and listeners are called on one thread of their own. What does not fit
+is dropped, the newest events first; the log says so once when it begins and once when it is over.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 from flask_hazelcast_failover.client.options import Options
 
-__all__ = ["ListenerQueue", "ListenerQueues", "title_of"]
+__all__ = ["ListenerQueue", "ListenerQueues", "QueuedListeners", "call_listener", "title_of"]
 
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
+_Listener = TypeVar("_Listener")
+
 
 class ListenerQueues:
-    """Makes an inbox for each listener.
+    """Makes a queue for each listener.
 
-    :param options: say how much may wait for each
+    :param options: the client's options, with the bounds of each queue
     :param executor: the thread that listeners are called on
     :param count_dropped: called for each event that is dropped
     """
 
     def __init__(self, options: Options, executor: SerialExecutor, count_dropped: Callable[[], None]) -> None:
         self.executor = executor
-        self.most_events = options.listener_queue_events
-        self.most_bytes = options.listener_queue_bytes
+        self.max_events = options.listener_queue_events
+        self.max_bytes = options.listener_queue_bytes
         self.count_dropped = count_dropped
 
     def new(self, title: str) -> ListenerQueue:
-        """An inbox for one listener.
+        """A queue for one listener.
 
         :param title: what to call the listener in the log
         """
         return ListenerQueue(self, title)
 
 
-class _Waiting(NamedTuple):
+class _QueuedCall(NamedTuple):
     size: int
     call: Callable[[], object]
 
 
 class ListenerQueue:
-    """What waits for one listener. Many threads may put something in."""
+    """The calls that wait for one listener. Many threads may put something in."""
 
-    __slots__ = ("_bytes", "_dropped", "_inboxes", "_is_open", "_lock", "_title", "_waiting")
+    __slots__ = ("_bytes", "_calls", "_dropped", "_is_open", "_lock", "_queues", "_title")
 
-    def __init__(self, inboxes: ListenerQueues, title: str) -> None:
-        self._inboxes = inboxes
+    def __init__(self, queues: ListenerQueues, title: str) -> None:
+        self._queues = queues
         self._title = title
         self._lock = threading.Lock()
-        self._waiting: deque[_Waiting] = deque()  # under _lock, as all that follows
+        self._calls: deque[_QueuedCall] = deque()  # under _lock, as all that follows
         self._bytes = 0
-        self._dropped = 0  # since the last time that all went in
+        self._dropped = 0  # since the listener last kept up
         self._is_open = True
 
     def put(self, call: Callable[[], object], size: int = 0) -> bool:
-        """Have ``call`` done in its turn on the listeners' thread, unless too much waits already.
+        """Queue a call for the listeners' thread, unless the queue is full.
 
-        An event that is larger than what may wait goes in where nothing else waits.
+        An event larger than ``listener_queue_bytes`` is taken while the queue is empty.
 
         :param size: of the event, bytes
         :returns: ``False`` if it was dropped
         """
         with self._lock:
             if not self._is_open:
-                return True  # nobody misses it
-            fits = not self._waiting or self._has_room_for(size)
+                return True  # the listener was removed
+            fits = not self._calls or self._has_room_for(size)
             if fits:
-                self._waiting.append(_Waiting(size, call))
+                self._calls.append(_QueuedCall(size, call))
                 self._bytes += size
             else:
                 self._dropped += 1
             is_first = not fits and self._dropped == 1
         if fits:
-            self._inboxes.executor.submit(self._give_out)
+            self._queues.executor.submit(self._call_next)
             return True
-        self._inboxes.count_dropped()
+        self._queues.count_dropped()
         if is_first:
             _logger.warning(
                 "%s does not keep up: more than %s events or %s bytes would wait for it"
                 " (listener_queue_events, listener_queue_bytes), so its newest events are dropped",
                 self._title,
-                self._inboxes.most_events,
-                self._inboxes.most_bytes,
+                self._queues.max_events,
+                self._queues.max_bytes,
             )
         return False
 
     def close(self) -> None:
-        """The listener was removed: let go of what waits for it."""
+        """Drop what waits: the listener was removed."""
         with self._lock:
             self._is_open = False
             dropped = self._clear()
-        self._tell_end(dropped)
+        self._log_dropped(dropped)
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child, where nothing waits."""
+        """Begin anew in a forked child, with an empty queue."""
         self._lock = threading.Lock()
         self._clear()
 
     def _has_room_for(self, size: int) -> bool:
-        inboxes = self._inboxes
-        return len(self._waiting) < inboxes.most_events and self._bytes + size <= inboxes.most_bytes
+        queues = self._queues
+        return len(self._calls) < queues.max_events and self._bytes + size <= queues.max_bytes
 
     def _clear(self) -> int:
         dropped, self._dropped = self._dropped, 0
-        self._waiting.clear()
+        self._calls.clear()
         self._bytes = 0
         return dropped
 
-    def _give_out(self) -> None:
+    def _call_next(self) -> None:
         dropped = 0
         with self._lock:
-            if not self._waiting:
-                return  # it was closed meanwhile
-            size, call = self._waiting.popleft()
+            if not self._calls:
+                return  # closed meanwhile
+            size, call = self._calls.popleft()
             self._bytes -= size
-            # Told as over only when half of it is free, or a queue that stays full would be told of at each event.
+            # Logged only when half of the queue is free, or one that stays full would be logged at each event.
             if self._dropped and self._is_half_empty():
                 dropped, self._dropped = self._dropped, 0
-        self._tell_end(dropped)
+        self._log_dropped(dropped)
         call()
 
     def _is_half_empty(self) -> bool:
-        inboxes = self._inboxes
-        return 2 * len(self._waiting) <= inboxes.most_events and 2 * self._bytes <= inboxes.most_bytes
+        queues = self._queues
+        return 2 * len(self._calls) <= queues.max_events and 2 * self._bytes <= queues.max_bytes
 
-    def _tell_end(self, dropped: int) -> None:
+    def _log_dropped(self, dropped: int) -> None:
         if dropped:
             _logger.warning("%s keeps up again: %s of its events were dropped", self._title, dropped)
+
+
+class QueuedListeners(Generic[_Listener]):
+    """Listeners of one kind by registration id, each with its queue.
+
+    :param queues: makes the queues
+    :param kind: what to call the kind in the log
+    """
+
+    def __init__(self, queues: ListenerQueues, kind: str) -> None:
+        self._queues = queues
+        self._kind = kind
+        self._lock = threading.Lock()
+        self._listeners: dict[str, tuple[_Listener, ListenerQueue]] = {}  # under _lock
+
+    def add(self, listener: _Listener, title: str) -> str:
+        """Add a listener and return its registration id."""
+        id_, queue = str(uuid.uuid4()), self._queues.new(f"{title} ({self._kind})")
+        with self._lock:
+            self._listeners[id_] = (listener, queue)
+        return id_
+
+    def remove(self, registration_id: str) -> bool:
+        """Remove a listener; ``False`` if there is none of this id."""
+        with self._lock:
+            _, queue = self._listeners.pop(registration_id, (None, None))
+        if queue is not None:
+            queue.close()
+        return queue is not None
+
+    def all(self) -> list[tuple[_Listener, ListenerQueue]]:
+        """The listeners, with their queues."""
+        with self._lock:
+            return list(self._listeners.values())
+
+    def reset_after_fork(self) -> None:
+        """Go on in a forked child, with the same listeners."""
+        self._lock = threading.Lock()
+        for _, queue in self._listeners.values():
+            queue.reset_after_fork()
+
+
+def call_listener(receive: Callable[..., object], *args: object) -> None:
+    """Call a listener's function; what it raises is logged."""
+    try:
+        receive(*args)
+    except Exception:
+        _logger.exception("a listener raised")
 
 
 def title_of(receive: object) -> str:

@@ -1,8 +1,8 @@
 """Proxies that follow the client: one generic mechanism over the official classes.
 
-A follower is a subclass of the official class, so that editors, mypy and ``isinstance`` see what
-they know. Each of its methods runs on the real proxy of the active link. While that link stays the
-active one, a blocking call costs a few dictionary steps more than the official one.
+A following proxy is a subclass of the official class, so that editors, mypy and ``isinstance`` see what they know. Each
+of its methods runs on the real proxy of the active link. While that link stays the active one, a blocking call costs a
+few dictionary steps more than the official one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from hazelcast.errors import IllegalMonitorStateError
 from hazelcast.future import Future
@@ -18,7 +18,14 @@ from hazelcast.proxy.base import Proxy
 
 from flask_hazelcast_failover.client._api.listeners import Listeners
 from flask_hazelcast_failover.client._api.signatures import mirrors
-from flask_hazelcast_failover.client._connect.link import STARTING, Link, ProxyKey, call_numbers, on_thread
+from flask_hazelcast_failover.client._api.structure_creator import StructureCreator
+from flask_hazelcast_failover.client._connect.link import (
+    STARTING,
+    Link,
+    ProxyKey,
+    next_call_number,
+    on_thread,
+)
 from flask_hazelcast_failover.client._identity import LockRequest
 from flask_hazelcast_failover.client._operations.idempotency import (
     Affinity,
@@ -30,40 +37,54 @@ from flask_hazelcast_failover.client._operations.idempotency import (
 from flask_hazelcast_failover.client._operations.operation import (
     LOSS_ERRORS,
     Operation,
-    own_timeout,
+    own_timeout_of,
     with_holder,
 )
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client._operations.route import Route
 
-if TYPE_CHECKING:
-    from flask_hazelcast_failover.client._api.proxy_source import ProxySource
+__all__ = ["FollowingProxy", "ProxyOwner", "clear_cache", "following_class", "real_proxy"]
 
-__all__ = ["FollowingProxy", "following_class", "real_proxy", "unbind"]
-
-_Call = Callable[..., Any]
-# The attributes of a follower that are not those of the real proxy.
-_OWN = frozenset({"_source", "_ops", "_listeners", "_key", "_bound", "_blocking"})
+_Method = Callable[..., Any]
+# The attributes of a following proxy that are not those of the real one.
+_OWN = frozenset({"_owner", "_ops", "_listeners", "_key", "_cached", "_blocking"})
 # Classes are hashable, which the type checker does not know of type[Any].
-_cached: Callable[[_Call], _Call] = functools.cache
-# What a blocking method uses while nothing happens: the link that it was last bound to, the calls counted in
-# there, the real proxy, and where it looks whether that still holds.
-_Bound = tuple[object, dict[int, Any], Any, Route, dict[int, int]]
-_NOWHERE = object()  # is never the active link
-_NOT_RUN, _UNKNOWN = Outcome.NOT_RUN, Outcome.UNKNOWN  # a step less on the way of every call
+_cache: Callable[[_Method], _Method] = functools.cache
+# What a blocking method needs while the link stays the same: that link, its calls in flight, the real proxy, and where
+# to see whether the link still is active and whether any thread is in a section.
+_Cached = tuple[object, dict[int, Any], Any, Route, dict[int, int]]
+_NO_LINK = object()  # is never the active link
+_NOT_RUN, _UNKNOWN = Outcome.NOT_RUN, Outcome.UNKNOWN  # saves every call an attribute access
+
+
+class ProxyOwner(Protocol):
+    """What a proxy needs of the source that it comes from."""
+
+    @property
+    def creator(self) -> StructureCreator:
+        """Has members create structures."""
+
+    def register(self, proxy: Any) -> None:
+        """Know a proxy that is used, also if its structure was destroyed before."""
+
+    def forget(self, key: ProxyKey) -> None:
+        """Forget a structure that was destroyed."""
+
+    def create_soon(self, key: ProxyKey) -> None:
+        """Have members create a structure if it is in use."""
 
 
 class FollowingProxy:
-    """What every proxy of ours has: its key, and what it was last bound to."""
+    """What every following proxy has: its key, and the real proxy it used last."""
 
     def __init__(
-        self, source: ProxySource, operations: Operations, listeners: Listeners, key: ProxyKey
+        self, owner: ProxyOwner, operations: Operations, listeners: Listeners, key: ProxyKey
     ) -> None:
-        self._source = source
+        self._owner = owner
         self._ops = operations
         self._listeners = listeners
         self._key = key
-        self._bound = _unbound(operations)  # replaced as a whole; a stale one is noticed by its link
+        self._cached = _empty_cache(operations)  # replaced as a whole; a stale one is noticed by its link
         self.name = key.name
         self.service_name = key.service
 
@@ -76,7 +97,7 @@ class FollowingProxy:
         return f'{type(self).__name__.removeprefix("Blocking")}(name="{self.name}")'
 
 
-class _FutureFollower(FollowingProxy):
+class _FutureProxy(FollowingProxy):
     _blocking_class: type[Any]
     _blocking: Any = None  # made once; two at the same time do no harm
 
@@ -86,8 +107,8 @@ class _FutureFollower(FollowingProxy):
             self._blocking = self._blocking_class(self)
         return self._blocking
 
-    # What the official proxy keeps private belongs to the real one of the moment. A blocking proxy keeps
-    # nothing, and would pay for a hook like these at each step.
+    # The official private attributes are those of the real proxy on the active link. An official blocking proxy has
+    # none, and hooks like these would slow down each of its calls.
 
     def __getattr__(self, name: str) -> Any:
         ops = self.__dict__.get("_ops")
@@ -102,9 +123,9 @@ class _FutureFollower(FollowingProxy):
             setattr(real_proxy(self), name, value)
 
 
-class _BlockingFollower(FollowingProxy):
+class _BlockingProxy(FollowingProxy):
     def __init__(self, wrapped: FollowingProxy) -> None:
-        FollowingProxy.__init__(self, wrapped._source, wrapped._ops, wrapped._listeners, wrapped._key)
+        FollowingProxy.__init__(self, wrapped._owner, wrapped._ops, wrapped._listeners, wrapped._key)
         self._wrapped = wrapped
 
     def blocking(self) -> Any:
@@ -112,137 +133,139 @@ class _BlockingFollower(FollowingProxy):
         return self
 
 
-@_cached
+@_cache
 def following_class(official: type[Any]) -> type[Any]:
     """The following version of an official proxy class such as ``hazelcast.proxy.map.Map``."""
     blocking_name = f"Blocking{official.__name__}"
     official_blocking = getattr(inspect.getmodule(official), blocking_name)
-    blocking = _subclass(official_blocking, _BlockingFollower, official.__name__, _blocking_method)
-    follower = _subclass(official, _FutureFollower, official.__name__, _future_method)
-    follower._blocking_class = blocking
-    return follower
+    blocking = _subclass(official_blocking, _BlockingProxy, official.__name__, _blocking_method)
+    following = _subclass(official, _FutureProxy, official.__name__, _future_method)
+    following._blocking_class = blocking
+    return following
 
 
-def unbind(follower: Any) -> None:
-    """Have both flavours of a follower look for the real proxy anew."""
-    follower.blocking()._bound = _unbound(follower._ops)
-
-
-def real_proxy(follower: Any) -> Any:
-    """The real proxy of the moment, asked for on the way of an operation that does nothing else."""
-    follower._source.keep(follower)
-    return follower._ops.run(
-        follower._ops.operation(follower._key, "get", MethodTraits(Idempotency.READ), lambda real, link: real)
+def real_proxy(proxy: Any) -> Any:
+    """The real proxy on the active link, obtained as any operation is."""
+    proxy._owner.register(proxy)
+    return proxy._ops.run(
+        proxy._ops.operation(proxy._key, "get", MethodTraits(Idempotency.READ), lambda real, link: real)
     )
 
 
+def clear_cache(proxy: Any) -> None:
+    """Have a proxy obtain the real one anew at its next use."""
+    proxy.blocking()._cached = _empty_cache(proxy._ops)
+
+
 def _subclass(
-    official: type[Any], base: type[Any], structure: str, make: Callable[[str, MethodTraits], _Call]
+    official: type[Any], base: type[Any], structure: str, make: Callable[[str, MethodTraits], _Method]
 ) -> type[Any]:
     methods: dict[str, Any] = {"__module__": official.__module__, "__doc__": official.__doc__}
     for name, function in inspect.getmembers(official, inspect.isfunction):
         if name.startswith("_") or name == "blocking":
             continue
-        method = traits_of(structure, name)
+        traits = traits_of(structure, name)
         if name != "destroy":
-            call = make(name, method)
+            method = make(name, traits)
         elif issubclass(official, Proxy):
-            call = _destroy(name, method)  # a blocking call in both flavours
+            method = _destroy(name, traits)  # a blocking call in both flavours
         else:
-            call = _forgotten_after(make(name, method))  # CP objects: an operation like any other
-        methods[name] = mirrors(function)(call)
+            method = _forget_after(make(name, traits))  # CP objects: an operation like any other
+        methods[name] = mirrors(function)(method)
     return type(official.__name__, (base, official), methods)
 
 
-def _blocking_method(name: str, method: MethodTraits) -> _Call:
-    if method.kind is Idempotency.LOCAL:
-        return _local(name)
-    if method.kind in (Idempotency.LISTEN, Idempotency.UNLISTEN):
-        future_method = _future_method(name, method)
+def _blocking_method(name: str, traits: MethodTraits) -> _Method:
+    if traits.idempotency is Idempotency.LOCAL:
+        return _local_method(name)
+    if traits.idempotency in (Idempotency.LISTEN, Idempotency.UNLISTEN):
+        future_method = _future_method(name, traits)
         return lambda self, *args, **kwargs: future_method(self, *args, **kwargs).result()
-    if method.waits or method.bond:
-        return lambda self, *args, **kwargs: self._ops.run(_operation(self, name, method, args, kwargs))
-    return _quick_method(name, method)
+    if traits.own_timeout or traits.affinity:
+        return lambda self, *args, **kwargs: self._ops.run(_operation(self, name, traits, args, kwargs))
+    return _quick_method(name, traits)
 
 
-def _quick_method(name: str, method: MethodTraits) -> _Call:
-    """A blocking method at little cost while nothing happens."""
+def _quick_method(name: str, traits: MethodTraits) -> _Method:
+    """A blocking method that describes an ``Operation`` only if its link is not the active one any more, or is lost."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        link, calls, real, route, sections = self._bound
+        link, calls, real, route, sections = self._cached
         if route.link is not link or sections:
-            result = self._ops.run(_operation(self, name, method, args, kwargs))
-            _bind(self)
+            result = self._ops.run(_operation(self, name, traits, args, kwargs))
+            _fill_cache(self)
             return result
-        number = call_numbers()
-        # Counted in first, then looked again: a link that is left waits for every call counted in.
+        # Route.begin_call(), CallInFlight and Operations.run() in short: every call pays for these lines, and calling
+        # those methods would cost more than all else here. Counted in first, then checked, as there.
+        number = next_call_number()
         calls[number] = STARTING
-        fate = _NOT_RUN
+        outcome = _NOT_RUN
         try:
             if route.link is link:
                 result = getattr(real, name)(*args, **kwargs)
-                fate = _UNKNOWN
+                outcome = _UNKNOWN
                 if isinstance(result, Future):
                     calls[number] = result
                     result = result.result()
                 return result
             lost = None
         except LOSS_ERRORS as error:
-            lost = self._ops.lost(_operation(self, name, method, args, kwargs), link, fate, error, None)
+            operation = _operation(self, name, traits, args, kwargs)
+            lost = self._ops.policy.classify_loss(operation, link, outcome, error, None)
         finally:
             del calls[number]
-        return self._ops.run(_operation(self, name, method, args, kwargs), lost)
+        return self._ops.run(_operation(self, name, traits, args, kwargs), lost)
 
     return call
 
 
-def _future_method(name: str, method: MethodTraits) -> _Call:
-    if method.kind is Idempotency.LOCAL:
-        return _local(name)
-    if method.kind is Idempotency.LISTEN:
+def _future_method(name: str, traits: MethodTraits) -> _Method:
+    if traits.idempotency is Idempotency.LOCAL:
+        return _local_method(name)
+    if traits.idempotency is Idempotency.LISTEN:
         return _listening_method(name)
-    if method.kind is Idempotency.UNLISTEN:
+    if traits.idempotency is Idempotency.UNLISTEN:
         return lambda self, registration_id: self._listeners.remove(registration_id)
-    return lambda self, *args, **kwargs: self._ops.submit(_operation(self, name, method, args, kwargs))
+    return lambda self, *args, **kwargs: self._ops.submit(_operation(self, name, traits, args, kwargs))
 
 
-def _listening_method(name: str) -> _Call:
+def _listening_method(name: str) -> _Method:
     def call(self: Any, *args: Any, **kwargs: Any) -> Future[str]:
-        self._source.keep(self)
+        self._owner.register(self)
         added: Future[str] = self._listeners.add(self._key, name, args, kwargs)
         return added
 
     return call
 
 
-def _local(name: str) -> _Call:
+def _local_method(name: str) -> _Method:
     return lambda self, *args, **kwargs: getattr(real_proxy(self), name)(*args, **kwargs)
 
 
-def _destroy(name: str, method: MethodTraits) -> _Call:
+def _destroy(name: str, traits: MethodTraits) -> _Method:
     def call(self: Any) -> bool:
         ops: Operations = self._ops
-        with self._source.creator.destroying(self._key) as wait_for_those_who_make_it:
+        with self._owner.creator.destroying(self._key) as wait_for_creations:
 
             def start(real: Any, link: Link) -> Future[bool]:
-                # So that neither this link nor anybody who asks meanwhile goes on with the real one.
+                # First: an operation that starts meanwhile must not get the proxy that is being destroyed.
                 link.take_back(self._key)
 
                 def destroy() -> bool:
-                    wait_for_those_who_make_it(ops.limit)
+                    wait_for_creations(ops.timeout)
                     return link.client.destroy(real)
 
                 return on_thread(destroy)
 
-            result: bool = ops.run(ops.operation(self._key, name, method, start))
-            self._source.forget(self._key)
-        self._source.tell_of(self._key)  # it may have been handed out anew meanwhile
+            result: bool = ops.run(ops.operation(self._key, name, traits, start))
+            self._owner.forget(self._key)
+        self._owner.create_soon(self._key)  # the app may have got it anew meanwhile
         return result
 
     return call
 
 
-def _forgotten_after(destroy: _Call) -> _Call:
+def _forget_after(destroy: _Method) -> _Method:
     def call(self: Any) -> Any:
         result = destroy(self)
         if isinstance(result, Future):
@@ -250,68 +273,70 @@ def _forgotten_after(destroy: _Call) -> _Call:
         return destroyed(self, result)
 
     def destroyed(self: Any, result: Any) -> Any:
-        self._source.forget(self._key)
+        self._owner.forget(self._key)
         return result
 
     return call
 
 
 def _operation(
-    self: Any, name: str, method: MethodTraits, args: tuple[Any, ...], kwargs: dict[str, Any]
+    self: Any, name: str, traits: MethodTraits, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Operation:
     ops: Operations = self._ops
-    self._source.keep(self)
-    position = _position(type(self), name, method.waits) if isinstance(method.waits, str) else 0
-    is_numbered = method.bond in (Affinity.LOCK, Affinity.UNLOCK) and bool(self._key.service)
-    start = _numbered(name, args, kwargs) if is_numbered else _plain(name, args, kwargs)
+    self._owner.register(self)
+    argument = traits.own_timeout
+    position = _position(type(self), name, argument) if isinstance(argument, str) else 0
+    has_request_id = traits.affinity in (Affinity.LOCKS, Affinity.UNLOCKS) and bool(self._key.service)
     operation = ops.operation(
         self._key,
         name,
-        method,
-        start,
-        waits=own_timeout(method, args, kwargs, position),
-        is_numbered=is_numbered,
+        traits,
+        (_start_with_request_id if has_request_id else _start)(name, args, kwargs),
+        own_timeout=own_timeout_of(traits, args, kwargs, position),
+        has_request_id=has_request_id,
     )
-    return with_holder(operation, args, kwargs) if method.bond else operation
+    return with_holder(operation, args, kwargs) if traits.affinity else operation
 
 
-def _plain(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any, Link], Any]:
+def _start(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any, Link], Any]:
     return lambda real, link: getattr(real, name)(*args, **kwargs)
 
 
-def _numbered(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any, Link], Any]:
+def _start_with_request_id(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[Any, Link], Any]:
     request = LockRequest()
 
     def start(real: Any, link: Link) -> Any:
-        is_again = request.counter is link.client.identity.lock_requests
+        is_resent = request.counter is link.client.identity.lock_requests
         sent = link.client.send_lock_request(request, lambda: getattr(real, name)(*args, **kwargs))
-        return sent.continue_with(_given_back) if is_again and name == "unlock" else sent
+        return sent.continue_with(_resent_unlock) if is_resent and name == "unlock" else sent
 
     return start
 
 
-def _given_back(unlocked: Future[Any]) -> None:
-    """A lock that is given back once more is not held any more: the first request was carried out."""
+def _resent_unlock(unlocked: Future[Any]) -> None:
+    """Accept that the lock is not held any more: the first request has released it."""
     if unlocked.is_success() or not isinstance(unlocked.exception(), IllegalMonitorStateError):
         unlocked.result()
 
 
-@_cached
-def _position(follower: type[Any], name: str, argument: str) -> int:
+@_cache
+def _position(proxy_class: type[Any], method: str, argument: str) -> int:
     """Where an argument stands among the positional ones of a method."""
-    return list(inspect.signature(getattr(follower, name)).parameters).index(argument) - 1
+    return list(inspect.signature(getattr(proxy_class, method)).parameters).index(argument) - 1
 
 
-def _bind(self: Any) -> None:
-    """Bind a blocking follower to the real proxy on the active link."""
+def _fill_cache(self: Any) -> None:
+    """Cache the real proxy on the active link in a blocking proxy."""
     link = self._ops.route.link
     real = link.real(self._key) if link is not None else None
     if link is None or real is None:
         return
-    self._bound = link, link.calls, real, self._ops.route, self._ops.sections
+    self._cached = link, link.calls, real, self._ops.route, self._ops.sections
     if link.real(self._key) is not real:
-        self._bound = _unbound(self._ops)  # it was destroyed right then
+        self._cached = _empty_cache(self._ops)  # it was destroyed meanwhile
 
 
-def _unbound(ops: Operations) -> _Bound:
-    return _NOWHERE, {}, None, ops.route, ops.sections
+def _empty_cache(ops: Operations) -> _Cached:
+    return _NO_LINK, {}, None, ops.route, ops.sections

@@ -1,4 +1,4 @@
-"""Where followers come from: one for each structure, until it is destroyed."""
+"""Where proxies come from: one for each structure, until it is destroyed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hazelcast import cp, proxy
+import hazelcast.proxy
+from hazelcast import cp
 from hazelcast.errors import HazelcastError, OperationTimeoutError
 from hazelcast.future import Future
 from hazelcast.proxy.cp.atomic_long import AtomicLong
@@ -29,7 +30,7 @@ from hazelcast.proxy.topic import Topic
 from hazelcast.proxy.vector_collection import VectorCollection
 
 from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._api.proxies import following_class, real_proxy, unbind
+from flask_hazelcast_failover.client._api.proxies import clear_cache, following_class, real_proxy
 from flask_hazelcast_failover.client._api.structure_creator import StructureCreator
 from flask_hazelcast_failover.client._connect.link import CLIENT, Link, ProxyKey, on_thread
 from flask_hazelcast_failover.client._official import proper_cp_name
@@ -42,19 +43,19 @@ from flask_hazelcast_failover.errors import ClientShutDown
 __all__ = ["ProxySource"]
 
 _STRUCTURES: dict[str, type[Any]] = {
-    proxy.EXECUTOR_SERVICE: Executor,
-    proxy.FLAKE_ID_GENERATOR_SERVICE: FlakeIdGenerator,
-    proxy.LIST_SERVICE: List,
-    proxy.MAP_SERVICE: Map,
-    proxy.MULTI_MAP_SERVICE: MultiMap,
-    proxy.PN_COUNTER_SERVICE: PNCounter,
-    proxy.QUEUE_SERVICE: Queue,
-    proxy.RELIABLE_TOPIC_SERVICE: ReliableTopic,
-    proxy.REPLICATED_MAP_SERVICE: ReplicatedMap,
-    proxy.RINGBUFFER_SERVICE: Ringbuffer,
-    proxy.SET_SERVICE: Set,
-    proxy.TOPIC_SERVICE: Topic,
-    proxy.VECTOR_SERVICE: VectorCollection,
+    hazelcast.proxy.EXECUTOR_SERVICE: Executor,
+    hazelcast.proxy.FLAKE_ID_GENERATOR_SERVICE: FlakeIdGenerator,
+    hazelcast.proxy.LIST_SERVICE: List,
+    hazelcast.proxy.MAP_SERVICE: Map,
+    hazelcast.proxy.MULTI_MAP_SERVICE: MultiMap,
+    hazelcast.proxy.PN_COUNTER_SERVICE: PNCounter,
+    hazelcast.proxy.QUEUE_SERVICE: Queue,
+    hazelcast.proxy.RELIABLE_TOPIC_SERVICE: ReliableTopic,
+    hazelcast.proxy.REPLICATED_MAP_SERVICE: ReplicatedMap,
+    hazelcast.proxy.RINGBUFFER_SERVICE: Ringbuffer,
+    hazelcast.proxy.SET_SERVICE: Set,
+    hazelcast.proxy.TOPIC_SERVICE: Topic,
+    hazelcast.proxy.VECTOR_SERVICE: VectorCollection,
 }
 _CP_STRUCTURES: dict[str, type[Any]] = {
     cp.ATOMIC_LONG_SERVICE: AtomicLong,
@@ -66,12 +67,12 @@ _CP_STRUCTURES: dict[str, type[Any]] = {
 
 
 class ProxySource:
-    """Hands out followers, the same one for the same name, without touching the network.
+    """Gives out proxies, the same one for the same name, without touching the network.
 
-    :param operations: carries out what followers are asked for
+    :param operations: runs the operations of the proxies
     :param listeners: those of the structures
-    :param executor: the thread on which members are told of structures that were handed out
-    :param links: the open links
+    :param executor: the thread on which members are made to create structures
+    :param links: returns the open links
     """
 
     def __init__(
@@ -84,123 +85,125 @@ class ProxySource:
         self._operations = operations
         self._listeners = listeners
         self._links = links
+        self._executor = executor
         self.creator = StructureCreator(operations.route, executor)
-        # Handed out or used, and not destroyed since; single steps of a dict.
-        self._followers: dict[ProxyKey, Any] = {}
-        # Destroyed or only listed, for as long as somebody holds them: a structure has one follower at a time.
-        self._loose: weakref.WeakValueDictionary[ProxyKey, Any] = weakref.WeakValueDictionary()
+        # Got by name or used, and not destroyed since; single steps of a dict.
+        self._proxies: dict[ProxyKey, Any] = {}
+        # Destroyed, or only listed, and still referenced: a structure has one proxy at a time.
+        self._detached: weakref.WeakValueDictionary[ProxyKey, Any] = weakref.WeakValueDictionary()
         self.cp = _CPProxySource(self)
 
     def get_or_create(self, service: str, name: str) -> Any:
-        """The follower of a structure, as the official client's proxy manager gives the proxy."""
-        return self.follower(_STRUCTURES[service], service, name)
+        """The proxy of a structure; has the signature of the official proxy manager's method."""
+        return self.proxy(_STRUCTURES[service], service, name)
 
-    def follower(self, official: type[Any], service: str, name: str) -> Any:
-        """The follower of an official class for a name.
+    def proxy(self, official: type[Any], service: str, name: str) -> Any:
+        """The proxy of an official class for a name.
 
-        :raises HazelcastClientNotActiveError: the client was shut down before it was asked for
+        :raises HazelcastClientNotActiveError: the client was shut down, and there is no such proxy yet
         """
         key = ProxyKey(official.__name__, service, name)
-        known = self._followers.get(key)
+        known = self._proxies.get(key)
         if known is None:
             if self._operations.route.state is State.CLOSED:
                 raise ClientShutDown
-            loose = self._loose.get(key)
-            known = self._followers.setdefault(key, self._new(official, key) if loose is None else loose)
-            self.tell_of(key)
+            detached = self._detached.get(key)
+            known = self._proxies.setdefault(key, self._new(official, key) if detached is None else detached)
+            self.create_soon(key)
         return known
 
-    def tell_of(self, key: ProxyKey) -> None:
-        """Have members make a structure if it is handed out. Waits for nothing."""
+    def create_soon(self, key: ProxyKey) -> None:
+        """Have members create a structure if it is in use. Does not wait."""
         if self.is_used(key) and self._operations.route.link is not None:
             self.creator.add([key])
 
-    def keep(self, follower: Any) -> None:
-        """Keep a follower that is used: it may have been destroyed before."""
-        if follower._key not in self._followers:
-            self._followers.setdefault(follower._key, follower.blocking()._wrapped)
+    def register(self, proxy: Any) -> None:
+        """Know a proxy that is used, also if its structure was destroyed before."""
+        if proxy._key not in self._proxies:
+            self._proxies.setdefault(proxy._key, proxy.blocking()._wrapped)
 
     def is_used(self, key: ProxyKey) -> bool:
-        """Whether a structure was handed out or used, and not destroyed since."""
-        return key in self._followers
+        """Whether a structure was got by name or used, and not destroyed since."""
+        return key in self._proxies
 
-    def complete(self, link: Link) -> None:
-        """Have members of the cluster that operations go to now make what was handed out. Waits for nothing."""
-        self.creator.add([key for key in list(self._followers) if link.real(key) is None])
+    def create_missing(self, link: Link) -> None:
+        """Have members of the cluster that became active create the structures in use. Does not wait."""
+        self.creator.add([key for key in list(self._proxies) if link.real(key) is None])
 
     def list_all(self) -> list[Any]:
-        """The followers of all structures that members know, those handed out among them."""
+        """The proxies of all structures that members know, among them those in use."""
         # They know of a structure once it is used.
-        self._make_all()
+        self._create_all()
         listed = self._operations.operation(
-            CLIENT, "get_distributed_objects", MethodTraits(Idempotency.READ), self._list_at
+            CLIENT, "get_distributed_objects", MethodTraits(Idempotency.READ), self._list_on
         )
         found: list[Any] = self._operations.run(listed)
         return found
 
     def forget(self, key: ProxyKey) -> None:
-        """Forget a structure that was destroyed, wherever something of it is known."""
-        self._let_go(key)
+        """Forget a structure that was destroyed, on every link."""
+        self._detach(key)
         links = list(self._links())
         self._listeners.forget(key, links)
-        self._operations.affinity.forget(key, links)
+        self._operations.policy.affinity.forget(key, links)
         for link in links:
             link.forget(key)
 
-    def look_after(self, link: Link) -> None:
-        """Have a link that was just opened keep only what is used."""
+    def adopt(self, link: Link) -> None:
+        """Have a link that was just opened keep the real proxies of structures in use only."""
         link.is_used = self.is_used
         for key in link.proxy_keys():
             if not self.is_used(key):
-                link.forget(key)  # destroyed since it was made there, while nobody looked at that link
+                link.forget(key)  # destroyed while the link was not among the open ones
 
     def reset_after_fork(self) -> None:
-        """Go on in a forked child, with the same followers."""
-        self.creator.reset_after_fork()
+        """Go on in a forked child, with the same proxies."""
+        self.creator = StructureCreator(self._operations.route, self._executor)
 
-    def _make_all(self) -> None:
-        for key, follower in list(self._followers.items()):
+    def _create_all(self) -> None:
+        for key, proxy in list(self._proxies.items()):
             if not key.service:
                 continue
-            with self.creator.making(key) as may:
-                # Members without vector collections refuse them.
+            with self.creator.creating(key) as is_allowed:
                 try:
-                    if may and key in self._followers:
-                        real_proxy(follower)
+                    if is_allowed and key in self._proxies:
+                        real_proxy(proxy)
                 except OperationTimeoutError:
-                    raise  # nor would they answer for the next one
+                    raise  # the next one would time out as well
                 except HazelcastError:
-                    pass  # who cannot be asked at all is told next
+                    pass  # refused, as vector collections are by old members; the listing itself fails if all do
 
-    def _list_at(self, client: Any, link: Link) -> Future[list[Any]]:
+    def _list_on(self, client: Any, link: Link) -> Future[list[Any]]:
         known = link.proxy_keys()
 
         def listed() -> list[Any]:
             found = {(real.service_name, real.name) for real in client.get_distributed_objects()}
             for key in known:
                 if key.service and (key.service, key.name) not in found:
-                    self._let_go(key)  # somebody else has destroyed it: officially, it is not made again
+                    self._detach(
+                        key
+                    )  # destroyed by another client: not created again, as in the official client
                     link.forget(key)
             return [self._listed(*one) for one in found]
 
         return on_thread(listed)
 
+    def _listed(self, service: str, name: str) -> Any:
+        # Members know it, so it need not be created.
+        key = ProxyKey(_STRUCTURES[service].__name__, service, name)
+        known = self._proxies.get(key)
+        if known is None:
+            known = self._detached.setdefault(key, self._new(_STRUCTURES[service], key))
+        return known
+
     def _new(self, official: type[Any], key: ProxyKey) -> Any:
         return following_class(official)(self, self._operations, self._listeners, key)
 
-    def _listed(self, service: str, name: str) -> Any:
-        # Members know of it: nobody need make it.
-        key = ProxyKey(_STRUCTURES[service].__name__, service, name)
-        known = self._followers.get(key)
-        if known is None:
-            known = self._loose.setdefault(key, self._new(_STRUCTURES[service], key))
-        return known
-
-    def _let_go(self, key: ProxyKey) -> None:
-        follower = self._followers.pop(key, None)
-        if follower is not None:
-            self._loose[key] = follower
-            unbind(follower)
+    def _detach(self, key: ProxyKey) -> None:
+        proxy = self._proxies.pop(key, None)
+        if proxy is not None:
+            self._detached[key] = proxy
+            clear_cache(proxy)
 
 
 class _CPProxySource:
@@ -208,5 +211,5 @@ class _CPProxySource:
         self._source = source
 
     def get_or_create(self, service: str, name: str) -> Any:
-        # CP objects belong to no service that a proxy could be created in beforehand.
-        return self._source.follower(_CP_STRUCTURES[service], "", proper_cp_name(name))
+        # A CP object belongs to no service that could create its proxy beforehand.
+        return self._source.proxy(_CP_STRUCTURES[service], "", proper_cp_name(name))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import uuid
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from hazelcast.cluster import ClusterService
@@ -15,7 +13,12 @@ from hazelcast.core import MemberInfo
 from hazelcast.lifecycle import LifecycleService, LifecycleState
 from hazelcast.partition import PartitionService
 
-from flask_hazelcast_failover.client._api.listener_queue import ListenerQueue, ListenerQueues, title_of
+from flask_hazelcast_failover.client._api.listener_queue import (
+    ListenerQueues,
+    QueuedListeners,
+    call_listener,
+    title_of,
+)
 from flask_hazelcast_failover.client._api.signatures import mirrors
 from flask_hazelcast_failover.client._connect.link import CLIENT, Link
 from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
@@ -27,40 +30,31 @@ from flask_hazelcast_failover.failover import FailoverConfig
 
 __all__ = ["FollowingClusterService", "FollowingLifecycle", "FollowingPartitions", "configured"]
 
-_logger = logging.getLogger("flask_hazelcast_failover.listeners")
 _MemberListener = Callable[[MemberInfo], None]
-
-
-class _ToldOfMembers(NamedTuple):
-    added: _MemberListener | None
-    removed: _MemberListener | None
-    inbox: ListenerQueue
-
-
-class _ToldOfStates(NamedTuple):
-    receive: Callable[[str], None]
-    inbox: ListenerQueue
+_MemberListeners = tuple[_MemberListener | None, _MemberListener | None]  # for members added, and removed
 
 
 class FollowingClusterService(ClusterService):
-    """The members of the cluster that is active, and listeners for them.
+    """The members of the active cluster, and listeners for them.
 
-    A move to another cluster is told as its members leaving and the other's joining.
+    To listeners, a switch looks as if the members of the former cluster left and those of the next one joined.
+
+    :param configured_listeners: those that the configurations hold
     """
 
     def __init__(
         self,
         operations: Operations,
-        inboxes: ListenerQueues,
-        given: Iterable[tuple[_MemberListener | None, _MemberListener | None]] = (),
+        queues: ListenerQueues,
+        configured_listeners: Iterable[_MemberListeners] = (),
     ) -> None:
         self._operations = operations
-        self._inboxes = inboxes
+        self._listeners: QueuedListeners[_MemberListeners] = QueuedListeners(queues, "listener of members")
         self._lock = threading.Lock()
-        # Under _lock, with those of the configuration.
-        self._listeners = {str(uuid.uuid4()): self._told(added, removed) for added, removed in given}
-        self._members: dict[UUID, MemberInfo] = {}  # those told of; under _lock
+        self._members: dict[UUID, MemberInfo] = {}  # those that listeners know of; under _lock
         self._followed: Link | None = None  # under _lock
+        for added, removed in configured_listeners:
+            self._listeners.add((added, removed), title_of(added or removed))
 
     @mirrors(ClusterService.add_listener)
     def add_listener(
@@ -69,12 +63,13 @@ class FollowingClusterService(ClusterService):
         member_removed: _MemberListener | None = None,
         fire_for_existing: bool = False,
     ) -> str:
-        registration_id = str(uuid.uuid4())
         if fire_for_existing:
-            self.get_members()  # connects, so that there are members to tell of
-        with self._lock:
-            self._listeners[registration_id] = self._told(member_added, member_removed)
-            known = list(self._members.values())  # whoever comes later is told of as an event
+            self.get_members()  # connects, so that members are known
+        with self._lock:  # so that each member is either among the known ones or reported as added
+            registration_id = self._listeners.add(
+                (member_added, member_removed), title_of(member_added or member_removed)
+            )
+            known = list(self._members.values())
         if fire_for_existing and member_added is not None:
             for member in known:
                 member_added(member)
@@ -82,11 +77,7 @@ class FollowingClusterService(ClusterService):
 
     @mirrors(ClusterService.remove_listener)
     def remove_listener(self, registration_id: str) -> bool:
-        with self._lock:
-            told = self._listeners.pop(registration_id, None)
-        if told is not None:
-            told.inbox.close()
-        return told is not None
+        return self._listeners.remove(registration_id)
 
     @mirrors(ClusterService.get_members)
     def get_members(self, member_selector: Callable[[MemberInfo], bool] | None = None) -> list[MemberInfo]:
@@ -101,7 +92,7 @@ class FollowingClusterService(ClusterService):
         try:
             members: list[MemberInfo] = self._operations.run(operation)
         except ClientOfflineException:
-            # As in the official client: those last known.
+            # The last known ones, as in the official client.
             with self._lock:
                 members = list(self._members.values())
             if not members:
@@ -114,11 +105,10 @@ class FollowingClusterService(ClusterService):
         self._lock = threading.Lock()
         self._members = {}
         self._followed = None
-        for told in self._listeners.values():
-            told.inbox.reset_after_fork()
+        self._listeners.reset_after_fork()
 
     def follow(self, link: Link) -> None:
-        """Tell of a link that is about to become the active one. Called by the controller, waits for nothing."""
+        """Report the members of a link that is about to become the active one. For the controller; does not wait."""
         service = link.client.cluster_service
         if not link.follows_members:
             link.follows_members = True
@@ -132,48 +122,42 @@ class FollowingClusterService(ClusterService):
             known = dict(self._members)
         self._changed(link, now, {id_: member for id_, member in known.items() if id_ not in now})
 
-    def _changed(self, link: Link, here: dict[UUID, MemberInfo], gone: dict[UUID, MemberInfo]) -> None:
+    def _changed(self, link: Link, present: dict[UUID, MemberInfo], left: dict[UUID, MemberInfo]) -> None:
         with self._lock:
             if self._followed is not link:
                 return
-            gone = {id_: member for id_, member in gone.items() if self._members.pop(id_, None)}
-            new = {id_: member for id_, member in here.items() if id_ not in self._members}
+            left = {id_: member for id_, member in left.items() if self._members.pop(id_, None)}
+            new = {id_: member for id_, member in present.items() if id_ not in self._members}
             self._members.update(new)
-            listeners = list(self._listeners.values())
-            # In order also if two threads of official clients tell at the same time.
-            for added, removed, inbox in listeners:
-                if removed is not None:
-                    for member in gone.values():
-                        inbox.put(partial(_called, removed, member))
-                if added is not None:
-                    for member in new.values():
-                        inbox.put(partial(_called, added, member))
-
-    def _told(self, added: _MemberListener | None, removed: _MemberListener | None) -> _ToldOfMembers:
-        name = title_of(added or removed)
-        return _ToldOfMembers(added, removed, self._inboxes.new(f"{name} (listener of members)"))
+            # Queued under the lock, so that each listener gets the changes of several threads in the order in which
+            # they were made above. put() neither waits nor calls a listener.
+            for (added, removed), queue in self._listeners.all():
+                for listener, members in ((removed, left), (added, new)):
+                    if listener is not None:
+                        for member in members.values():
+                            queue.put(partial(call_listener, listener, member))
 
 
 class FollowingPartitions(PartitionService):
-    """The partitions of the cluster that is active."""
+    """The partitions of the active cluster."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
     @mirrors(PartitionService.get_partition_owner)
     def get_partition_owner(self, partition_id: int) -> UUID | None:
-        owner: UUID | None = self._ask("get_partition_owner", partition_id)
+        owner: UUID | None = self._run("get_partition_owner", partition_id)
         return owner
 
     @mirrors(PartitionService.get_partition_id)
     def get_partition_id(self, key: Any) -> int:
-        return int(self._ask("get_partition_id", key))
+        return int(self._run("get_partition_id", key))
 
     @mirrors(PartitionService.get_partition_count)
     def get_partition_count(self) -> int:
-        return int(self._ask("get_partition_count"))
+        return int(self._run("get_partition_count"))
 
-    def _ask(self, method: str, *args: Any) -> Any:
+    def _run(self, method: str, *args: Any) -> Any:
         def start(client: Any, _: Link) -> Any:
             return getattr(client.partition_service, method)(*args)
 
@@ -184,27 +168,31 @@ class FollowingPartitions(PartitionService):
 
 
 class FollowingLifecycle(LifecycleService):
-    """The state of this client, and listeners for it: the client outlives its connections."""
+    """The state of this client, which outlives its connections, and listeners for it.
+
+    :param configured_listeners: those that the configurations hold
+    """
 
     def __init__(
         self,
         is_running: Callable[[], bool],
-        inboxes: ListenerQueues,
-        given: Iterable[Callable[[str], None]] = (),
+        queues: ListenerQueues,
+        configured_listeners: Iterable[Callable[[str], None]] = (),
     ) -> None:
         self._is_running = is_running
-        self._inboxes = inboxes
+        self._listeners: QueuedListeners[Callable[[str], None]] = QueuedListeners(
+            queues, "lifecycle listener"
+        )
         self._lock = threading.Lock()
-        # Under _lock, with those of the configuration.
-        self._listeners = {str(uuid.uuid4()): self._told(listener) for listener in given}
-        self._connected = False  # as told; under _lock
+        self._is_connected = False  # by what was fired; under _lock
+        for listener in configured_listeners:
+            self._listeners.add(listener, title_of(listener))
 
     def reset_after_fork(self) -> None:
         """Go on in a forked child, with the same listeners."""
         self._lock = threading.Lock()
-        self._connected = False
-        for told in self._listeners.values():
-            told.inbox.reset_after_fork()
+        self._is_connected = False
+        self._listeners.reset_after_fork()
 
     @mirrors(LifecycleService.is_running)
     def is_running(self) -> bool:
@@ -212,46 +200,25 @@ class FollowingLifecycle(LifecycleService):
 
     @mirrors(LifecycleService.add_listener)
     def add_listener(self, on_state_change: Callable[[str], None]) -> str:
-        registration_id = str(uuid.uuid4())
-        with self._lock:
-            self._listeners[registration_id] = self._told(on_state_change)
-        return registration_id
+        return self._listeners.add(on_state_change, title_of(on_state_change))
 
     @mirrors(LifecycleService.remove_listener)
     def remove_listener(self, registration_id: str) -> bool:
-        with self._lock:
-            told = self._listeners.pop(registration_id, None)
-        if told is not None:
-            told.inbox.close()
-        return told is not None
+        return self._listeners.remove(registration_id)
 
     def fire(self, state: str) -> None:
-        """Tell the listeners, on the thread that listeners are called on.
+        """Queue a change of state for the listeners.
 
-        As by the official client, the end of a connection is told before the end of the client.
+        ``SHUTDOWN`` of a connected client comes after ``DISCONNECTED``, as in the official client.
         """
         with self._lock:
-            listeners = list(self._listeners.values())
-            leaves = state == LifecycleState.SHUTDOWN and self._connected
+            disconnects = state == LifecycleState.SHUTDOWN and self._is_connected
             if state in (LifecycleState.CONNECTED, LifecycleState.DISCONNECTED):
-                self._connected = state == LifecycleState.CONNECTED
-        for told in (LifecycleState.DISCONNECTED, state) if leaves else (state,):
-            for listener in listeners:
-                listener.inbox.put(partial(_called, listener.receive, told))
-
-    def _told(self, receive: Callable[[str], None]) -> _ToldOfStates:
-        return _ToldOfStates(receive, self._inboxes.new(f"{title_of(receive)} (lifecycle listener)"))
-
-
-def _called(listener: Callable[[Any], None], event: object) -> None:
-    try:
-        listener(event)
-    except Exception:
-        _logger.exception("a listener raised")
-
-
-def _by_id(*members: MemberInfo) -> dict[UUID, MemberInfo]:
-    return {member.uuid: member for member in members if member.uuid is not None}
+                self._is_connected = state == LifecycleState.CONNECTED
+        listeners = self._listeners.all()
+        for fired in (LifecycleState.DISCONNECTED, state) if disconnects else (state,):
+            for listener, queue in listeners:
+                queue.put(partial(call_listener, listener, fired))
 
 
 def configured(option: str, options: Options, clusters: FailoverConfig) -> list[Any]:
@@ -264,3 +231,7 @@ def configured(option: str, options: Options, clusters: FailoverConfig) -> list[
     for holder in holders:
         found += [listener for listener in holder.get(option) or () if listener not in found]
     return found
+
+
+def _by_id(*members: MemberInfo) -> dict[UUID, MemberInfo]:
+    return {member.uuid: member for member in members if member.uuid is not None}

@@ -1,4 +1,4 @@
-"""SQL: statements run on the active link; a cursor stays with the link that it was opened on."""
+"""SQL: statements run on the active link; a cursor belongs to the link that it was opened on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hazelcast.future import Future, ImmediateFuture
 from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 
 from flask_hazelcast_failover.client._api.signatures import mirrors
-from flask_hazelcast_failover.client._connect.link import CLIENT, Call, Link, LinkEnded, Overdue, call_numbers
+from flask_hazelcast_failover.client._connect.link import CLIENT, CallInFlight, Link, LinkEnded, Overdue
 from flask_hazelcast_failover.client._official import is_connection_problem, without_waiting
 from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits, traits_of
 from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS
@@ -25,23 +25,23 @@ _QUERIES = ("SELECT", "SHOW", "EXPLAIN", "VALUES")
 
 
 class FollowingSql(SqlService):
-    """The official service, over whatever link is active."""
+    """The official service, on the active link."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
     @mirrors(SqlService.execute)
     def execute(self, sql: str, *params: Any, **options: Any) -> Future[SqlResult]:
-        # A query that was lost before its first row is repeated, every other statement is not.
-        method = MethodTraits(Idempotency.READ) if _is_query(sql) else traits_of("SqlService", "execute")
-        waits = _own_time(options.get("timeout"))
+        # A query that is lost before its first row is repeated, no other statement is.
+        traits = MethodTraits(Idempotency.READ) if _is_query(sql) else traits_of("SqlService", "execute")
+        own_timeout = _own_timeout(options.get("timeout"))
 
         def start(client: Any, link: Link) -> Future[Any]:
             executed: Future[Any] = client.sql.execute(sql, *params, **options)
-            return executed.continue_with(lambda future: _result(self._operations, link, waits, future))
+            return executed.continue_with(lambda future: _result(self._operations, link, own_timeout, future))
 
         return self._operations.submit(
-            self._operations.operation(CLIENT, "sql.execute", method, start, waits=waits)
+            self._operations.operation(CLIENT, "sql.execute", traits, start, own_timeout=own_timeout)
         )
 
 
@@ -49,19 +49,19 @@ def _is_query(sql: object) -> bool:
     return isinstance(sql, str) and sql.lstrip("( \t\r\n").upper().startswith(_QUERIES)
 
 
-def _own_time(timeout: object) -> float:
+def _own_timeout(timeout: object) -> float:
     """How long each request of a statement may take on the member beyond the time for an answer, seconds.
 
-    :param timeout: the statement's own; 0 is none, and without one (officially -1) the member's ends what it runs
+    :param timeout: the statement's own, seconds; 0 means none, -1 (the official default) the member's
     """
     if not isinstance(timeout, (int, float)):
         return 0.0
     return math.inf if timeout == 0 else max(0.0, float(timeout))
 
 
-def _result(operations: Operations, link: Link, waits: float, executed: Future[Any]) -> SqlResult:
+def _result(operations: Operations, link: Link, own_timeout: float, executed: Future[Any]) -> SqlResult:
     try:
-        return _Cursor(operations, link, waits, executed.result())
+        return _Cursor(operations, link, own_timeout, executed.result())
     except HazelcastError as error:
         if is_connection_problem(error):
             raise TargetDisconnectedError(str(error.args[0])) from error
@@ -69,12 +69,12 @@ def _result(operations: Operations, link: Link, waits: float, executed: Future[A
 
 
 class _Cursor(SqlResult):
-    """A result whose rows are fetched from one link only."""
+    """A result whose rows are fetched over one link only."""
 
-    def __init__(self, operations: Operations, link: Link, waits: float, real: SqlResult) -> None:
+    def __init__(self, operations: Operations, link: Link, own_timeout: float, real: SqlResult) -> None:
         self._operations = operations
         self._link = link
-        self._waits = waits
+        self._own_timeout = own_timeout
         self._real = real
 
     def iterator(self) -> Iterator[Future[SqlRow]]:
@@ -93,7 +93,7 @@ class _Cursor(SqlResult):
         if not self._link.is_connected():
             return ImmediateFuture(None)  # closed with its connection
         closed = self._real.close()
-        return closed if closed.is_success() else self.handed_out(closed, 0.0)
+        return closed if closed.is_success() else self._for_caller(closed, 0.0)
 
     def __iter__(self) -> Iterator[SqlRow]:
         return _Rows(self, self._real.iterator())
@@ -104,23 +104,15 @@ class _Cursor(SqlResult):
     def __exit__(self, *error: object) -> None:
         if not self._link.is_connected():
             return
-        closed = self.counted(self._real.close(), 0.0)
-        # Nobody needs to know how closing goes on a cluster that was left.
+        closed = self._counted(self._real.close(), 0.0)
+        # On a cluster that was left, the block does not wait for the close, nor fail with it.
         if self._operations.route.link is self._link:
-            self.told(closed)
+            self._result_of(closed)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_real" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self._real, name)
-
-    def fetched(self, row: Future[Any]) -> Any:
-        """The row that is fetched, waited for."""
-        return self.told(self.counted(row, self._waits))
-
-    def fetching(self, row: Future[Any]) -> Future[Any]:
-        """The row that is fetched, for a caller who does not wait."""
-        return self.handed_out(row, self._waits)
 
     def __setattr__(self, name: str, value: object) -> None:
         # What is set on a result is meant for the official one.
@@ -132,45 +124,54 @@ class _Cursor(SqlResult):
     def __delattr__(self, name: str) -> None:
         delattr(self._real, name)
 
-    def counted(self, future: Future[Any], waits: float) -> Future[Any]:
-        """The future among those in flight, so that it ends with its link or in time.
+    def fetch(self, row: Future[Any]) -> Any:
+        """The row that is being fetched, waited for."""
+        return self._result_of(self._counted(row, self._own_timeout))
 
-        :param waits: seconds that it may take beyond the time for an answer
-        """
+    def fetch_async(self, row: Future[Any]) -> Future[Any]:
+        """A future of the row that is being fetched."""
+        return self._for_caller(row, self._own_timeout)
+
+    def check(self) -> None:
+        """Refuse to continue once the client has moved."""
+        if self._operations.route.link is not self._link:
+            self._real.close()  # does not wait
+            raise self._changed(None)
+
+    def _counted(self, future: Future[Any], own_timeout: float) -> Future[Any]:
+        """Count a request in flight, so that it ends with the link or in time."""
         if not future.done():
-            number = call_numbers()
-            self._link.calls[number] = Call(future, self._operations.limit + waits)
-            future.add_done_callback(lambda _: self._link.left(number))
+            self._link.count_until_done(future, self._operations.timeout + own_timeout)
         return future
 
-    def handed_out(self, future: Future[Any], waits: float) -> Future[Any]:
-        """The same for a caller who does not wait: it ends once, and calls back on no thread that decides."""
-        theirs: Future[Any] = Future()
-        number = call_numbers()
-        self._link.calls[number] = Call(future, self._operations.limit + waits)
+    def _for_caller(self, future: Future[Any], own_timeout: float) -> Future[Any]:
+        """A future that ends once, and whose callbacks hold up neither the controller nor the health monitor."""
+        caller_future: Future[Any] = Future()
+        call = CallInFlight(self._link)
+        call.expect(future, self._operations.timeout + own_timeout)
 
         def fail() -> None:
             try:
-                self.told(future)
+                self._result_of(future)
             except Exception as error:
                 with without_waiting():
-                    theirs.set_exception(error)
+                    caller_future.set_exception(error)
 
         def done(_: Future[Any]) -> None:
-            if self._link.calls.pop(number, None) is None:
-                return  # an answer after its future was ended
+            if not call.end():
+                return  # a late answer: the link has ended the future before
             if future.is_success():
-                theirs.set_result(future.result())
+                caller_future.set_result(future.result())
             elif isinstance(future.exception(), StopIteration):
-                theirs.set_exception(future.exception())  # type: ignore[arg-type]  # there are no more rows
+                caller_future.set_exception(future.exception())  # type: ignore[arg-type]  # there are no more rows
             else:
-                self._operations.later(fail)
+                self._operations.complete_soon(fail)
 
         future.add_done_callback(done)
-        return theirs
+        return caller_future
 
-    def told(self, future: Future[Any]) -> Any:
-        """What the future gives, or the error that says what became of the cursor."""
+    def _result_of(self, future: Future[Any]) -> Any:
+        """The result of a request, or the error that says what became of the cursor."""
         try:
             return future.result()
         except (Overdue, OperationTimeoutError) as error:
@@ -181,12 +182,6 @@ class _Cursor(SqlResult):
             if is_connection_problem(error):
                 raise self._changed(error) from error
             raise
-
-    def check(self) -> None:
-        """Refuse to go on once the client has moved."""
-        if self._operations.route.link is not self._link:
-            self._real.close()  # waits for nothing
-            raise self._changed(None)
 
     def _changed(self, error: Exception | None) -> ClusterChanged | ClientShutDown:
         if self._operations.route.state is State.CLOSED:
@@ -199,7 +194,7 @@ class _Cursor(SqlResult):
 
 
 class _Futures(Iterator[Future[SqlRow]]):
-    """The rows as futures. Goes on raising once it has raised, so that no row seems to be the last."""
+    """The rows as futures. Once it has raised it raises again, so that a lost row does not look like the end."""
 
     def __init__(self, cursor: _Cursor, real: Iterator[Future[SqlRow]]) -> None:
         self._cursor = cursor
@@ -207,11 +202,11 @@ class _Futures(Iterator[Future[SqlRow]]):
 
     def __next__(self) -> Future[SqlRow]:
         self._cursor.check()
-        return self._cursor.fetching(next(self._real))
+        return self._cursor.fetch_async(next(self._real))
 
 
 class _Rows(Iterator[SqlRow]):
-    """The rows, waited for. Goes on raising likewise."""
+    """The rows, waited for. Once it has raised it raises again."""
 
     def __init__(self, cursor: _Cursor, real: Iterator[Future[SqlRow]]) -> None:
         self._cursor = cursor
@@ -219,5 +214,5 @@ class _Rows(Iterator[SqlRow]):
 
     def __next__(self) -> SqlRow:
         self._cursor.check()
-        row: SqlRow = self._cursor.fetched(next(self._real))
+        row: SqlRow = self._cursor.fetch(next(self._real))
         return row

@@ -1,7 +1,7 @@
-"""Having members make the structures that were handed out, in the background.
+"""Has members create the structures that the app has got by name, in the background.
 
-The official client asks a member at once when a proxy is handed out. Ours waits for nobody there: members
-would hear of a structure only at its first use, and those who listen for new ones as late.
+The official client has a member create a structure before ``get_map()`` returns. Ours returns without waiting. Without
+this module members would create the structure at its first use, and notify listeners for new structures as late.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from flask_hazelcast_failover.client._process.serial_executor import SerialExecu
 
 __all__ = ["StructureCreator"]
 
-_Counted = TypeVar("_Counted")
+_Key = TypeVar("_Key")
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
-# How many members are asked for at the same time, and how long after one the next is, seconds.
-_IN_FLIGHT = 4
-_PACE = 0.005
-# How often it is looked whether there still is a cluster to ask, seconds.
-_LOOK = 0.05
+# How many structures are created at the same time, and the seconds from one to the next.
+_MAX_IN_FLIGHT = 4
+_INTERVAL = 0.005
+# How often it checks whether a cluster is active, while it waits for creations, seconds.
+_POLL_INTERVAL = 0.05
 
 
 class StructureCreator:
-    """Has members make structures: never after they were destroyed, and never in anybody's way.
+    """Has members create structures, slowly enough not to delay operations, and never after they were destroyed.
 
     :param route: where operations go
     :param executor: the thread to work on
@@ -44,76 +44,71 @@ class StructureCreator:
     def __init__(self, route: Route, executor: SerialExecutor) -> None:
         self._route = route
         self._executor = executor
-        self._init_state()
+        self._changed = threading.Condition()
+        self._waiting: dict[ProxyKey, None] = {}  # in order; under _changed
+        self._creating: dict[ProxyKey, int] = {}  # how often each is being created; under _changed
+        self._being_destroyed: dict[ProxyKey, int] = {}  # how often each is; under _changed
+        self._in_flight: dict[Link, int] = {}  # under _changed
+        self._is_working = False  # under _changed
 
     def add(self, keys: Iterable[ProxyKey]) -> None:
-        """Have structures made where operations go now, some time. Waits for nothing."""
+        """Have structures created on the active cluster soon. Does not wait."""
         with self._changed:
-            self._waiting.update((key, None) for key in keys if key.service and key not in self._doomed)
+            self._waiting.update(
+                (key, None) for key in keys if key.service and key not in self._being_destroyed
+            )
             starts = bool(self._waiting) and not self._is_working
             self._is_working |= starts
         if starts:
             try:
                 self._executor.submit(self._work)
-            except RuntimeError:  # no thread can be started: it is made when it is used
+            except RuntimeError:  # no thread can be started: they are created at their first use
                 self._stop_working()
 
     @contextmanager
-    def making(self, key: ProxyKey) -> Iterator[bool]:
-        """A block in which a structure may be made, if this gives ``True``: it is not being destroyed."""
+    def creating(self, key: ProxyKey) -> Iterator[bool]:
+        """A block in which a structure may be created if this gives ``True``, and must not while it is destroyed."""
         with self._changed:
-            may = key not in self._doomed
-            if may:
-                self._claims[key] = self._claims.get(key, 0) + 1
+            is_allowed = key not in self._being_destroyed
+            if is_allowed:
+                _count_up(self._creating, key)
         try:
-            yield may
+            yield is_allowed
         finally:
-            if may:
+            if is_allowed:
                 with self._changed:
-                    _count_down(self._claims, key)
+                    _count_down(self._creating, key)
                     self._changed.notify_all()
 
     @contextmanager
     def destroying(self, key: ProxyKey) -> Iterator[Callable[[float], None]]:
-        """A block in which a structure is made by nobody.
+        """A block in which no creation of a structure begins.
 
-        It gives what waits, so many seconds at most, for those who had begun.
+        It gives a function that waits, so many seconds at most, for those that had begun before.
         """
         with self._changed:
             self._waiting.pop(key, None)
-            self._doomed[key] = self._doomed.get(key, 0) + 1
+            _count_up(self._being_destroyed, key)
         try:
-            yield partial(self._wait_for_claims, key)
+            yield partial(self._wait_for_creations, key)
         finally:
             with self._changed:
-                _count_down(self._doomed, key)
+                _count_down(self._being_destroyed, key)
 
     def is_busy(self) -> bool:
-        """Whether something is to be made, or being made."""
-        return bool(self._waiting or self._claims)
+        """Whether a structure is to be created, or being created."""
+        return bool(self._waiting or self._creating)
 
     def wait_for_pending(self, seconds: float) -> None:
-        """Wait until what was handed out so far is made, so many seconds at most."""
+        """Wait until the structures added so far are created, so many seconds at most."""
         with self._changed:
-            before = {*self._waiting, *self._claims}
-            self._changed.wait_for(lambda: not before & {*self._waiting, *self._claims}, seconds)
+            before = {*self._waiting, *self._creating}
+            self._changed.wait_for(lambda: not before & {*self._waiting, *self._creating}, seconds)
 
-    def reset_after_fork(self) -> None:
-        """Drop what the parent has under way: a forked child does not have its thread."""
-        self._init_state()
-
-    def _init_state(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: dict[ProxyKey, None] = {}  # in order; under _changed
-        self._claims: dict[ProxyKey, int] = {}  # being made, by how many; under _changed
-        self._doomed: dict[ProxyKey, int] = {}  # being destroyed, by how many; under _changed
-        self._in_flight: dict[Link, int] = {}  # under _changed
-        self._is_working = False  # under _changed
-
-    def _wait_for_claims(self, key: ProxyKey, seconds: float) -> None:
+    def _wait_for_creations(self, key: ProxyKey, seconds: float) -> None:
         with self._changed:
-            if not self._changed.wait_for(lambda: key not in self._claims, seconds):
-                raise OperationTimeoutError(f"{key.name!r} still is being made after {seconds:g} s")
+            if not self._changed.wait_for(lambda: key not in self._creating, seconds):
+                raise OperationTimeoutError(f"{key.name!r} still is being created after {seconds:g} s")
 
     # On the executor's thread.
 
@@ -122,23 +117,23 @@ class StructureCreator:
             while (task := self._next()) is not None:
                 began = time.monotonic()
                 self._create(*task)
-                time.sleep(max(0.0, began + _PACE - time.monotonic()))
+                time.sleep(max(0.0, began + _INTERVAL - time.monotonic()))
         except BaseException:
             self._stop_working()
             raise
 
     def _next(self) -> tuple[ProxyKey, Link] | None:
-        """What to make and where, once not too much is in flight; nothing when there is nothing to do."""
+        """What to create and where, waited for while too many creations are in flight; ``None`` ends the work."""
         with self._changed:
             while (link := self._route.link) is not None and self._waiting:
-                if self._in_flight.get(link, 0) < _IN_FLIGHT:
+                if self._in_flight.get(link, 0) < _MAX_IN_FLIGHT:
                     key = next(iter(self._waiting))
                     del self._waiting[key]
-                    self._claims[key] = self._claims.get(key, 0) + 1
-                    self._in_flight[link] = self._in_flight.get(link, 0) + 1
+                    _count_up(self._creating, key)
+                    _count_up(self._in_flight, link)
                     return key, link
-                self._changed.wait(_LOOK)
-            self._is_working = False  # what is added from now on starts another one
+                self._changed.wait(_POLL_INTERVAL)
+            self._is_working = False  # what is added from now on starts _work again
             return None
 
     def _create(self, key: ProxyKey, link: Link) -> None:
@@ -146,10 +141,11 @@ class StructureCreator:
             self._ended(key, link)
             return
         try:
-            # A near cache, and what keeps books as it is made, is there from when it is handed out, as officially.
-            keeps_books = link.client.waits_in_constructor(key.service, key.name)
-            made = link.obtain(key) if keeps_books else link.client.create(key.service, key.name)
-            made.add_done_callback(partial(self._created, key, link))
+            # As in the official client, a map is cached near from get_map() on: its proxy is made now, and so are
+            # the others whose constructors send requests.
+            needs_proxy = link.client.waits_in_constructor(key.service, key.name)
+            created = link.obtain(key) if needs_proxy else link.client.create(key.service, key.name)
+            created.add_done_callback(partial(self._created, key, link))
         except Exception as failure:
             _log(key, link, failure)
             self._ended(key, link)
@@ -160,12 +156,12 @@ class StructureCreator:
             _log(key, link, error)
         self._ended(key, link)
         if isinstance(error, TargetDisconnectedError) and link is self._route.link and link.is_connected():
-            self.add([key])  # the member that was asked is gone, others are not
+            self.add([key])  # only the member that got the request is gone
 
     def _ended(self, key: ProxyKey, link: Link) -> None:
         with self._changed:
             _count_down(self._in_flight, link)
-            _count_down(self._claims, key)
+            _count_down(self._creating, key)
             self._changed.notify_all()
 
     def _stop_working(self) -> None:
@@ -174,10 +170,14 @@ class StructureCreator:
 
 
 def _log(key: ProxyKey, link: Link, failure: BaseException) -> None:
-    _logger.debug("%s %r is not made on %s beforehand: %s", key.structure, key.name, link.label, failure)
+    _logger.debug("%s %r is not created on %s beforehand: %s", key.structure, key.name, link.label, failure)
 
 
-def _count_down(counts: dict[_Counted, int], counted: _Counted) -> None:
-    counts[counted] -= 1
-    if not counts[counted]:
-        del counts[counted]
+def _count_up(counts: dict[_Key, int], key: _Key) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _count_down(counts: dict[_Key, int], key: _Key) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]

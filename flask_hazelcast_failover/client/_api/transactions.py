@@ -19,19 +19,19 @@ from hazelcast.future import Future
 from hazelcast.proxy import transactional_queue
 from hazelcast.transaction import Transaction
 
-from flask_hazelcast_failover.client._connect.link import CLIENT, Call, Link, Overdue, call_numbers
+from flask_hazelcast_failover.client._connect.link import CLIENT, CallInFlight, Link, Overdue
 from flask_hazelcast_failover.client._official import MonotonicTransaction
 from flask_hazelcast_failover.client._operations.idempotency import traits_of
-from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, own_timeout
+from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, own_timeout_of
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client.status import State
 from flask_hazelcast_failover.errors import ClientShutDown, ClusterChanged, OperationOutcomeUnknown
 
 __all__ = ["Transactions"]
 
-# What a request over the connection of a transaction fails with when that is gone.
+# What the official client raises for a request when the connection of its transaction is gone.
 _LOST = (*LOSS_ERRORS, OSError)
-# What such a request then raises.
+# What the request then raises here.
 _ENDED = (ClientShutDown, ClusterChanged, OperationTimeoutError)
 
 
@@ -47,9 +47,8 @@ class Transactions:
         def make(link: Link) -> Transaction:
             try:
                 made: Transaction = link.client.new_transaction(timeout, durability, transaction_type)
-            except (
-                IllegalStateError
-            ) as error:  # no connection is left, and the controller has not heard of it yet
+            except IllegalStateError as error:
+                # No connection is left, and the controller does not know yet.
                 raise ClientOfflineError from error
             return made
 
@@ -57,17 +56,17 @@ class Transactions:
 
 
 class _LinkTransaction(MonotonicTransaction):
-    """An official transaction whose requests end with its link, and say so clearly."""
+    """An official transaction whose requests end with its link, with an error that says so."""
 
     _link: Link
 
     def __init__(self, operations: Operations, make: Callable[[Link], Transaction]) -> None:
         self._operations = operations
         self._make = make
-        self._begins = True  # a loss is not told as such: beginning can be done again elsewhere
-        self._open: int | None = None  # its number among the operations in flight
-        self._waits = 0.0  # how long the method that is called may block on the member by itself, seconds
-        # Fails, as the official client does, when nothing can be reached.
+        self._is_beginning = True  # a loss is left to operations.run(), which begins it again elsewhere
+        self._call: CallInFlight | None = None  # from begin to commit or rollback
+        self._own_timeout = 0.0  # of the method that is being called, seconds
+        # Fails when no cluster can be reached, as the official client does.
         operation = operations.operation(
             CLIENT, "new_transaction", traits_of("Transaction", "begin"), lambda _, link: self._adopt(link)
         )
@@ -84,7 +83,7 @@ class _LinkTransaction(MonotonicTransaction):
             lambda _, link: self._begin_on(link),
         )
         self._operations.run(operation)
-        self._begins = False
+        self._is_beginning = False
 
     def commit(self) -> None:
         """Commits this transaction."""
@@ -99,7 +98,7 @@ class _LinkTransaction(MonotonicTransaction):
                 f" the transaction may or may not have been committed there ({error.args[0]})"
             ) from error
         finally:
-            self._ended()
+            self._end_call()
 
     def get_queue(self, name: str) -> transactional_queue.TransactionalQueue[Any]:
         """Returns the transactional queue instance with the specified name."""
@@ -111,7 +110,7 @@ class _LinkTransaction(MonotonicTransaction):
         try:
             super().rollback()
         finally:
-            self._ended()
+            self._end_call()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -119,7 +118,7 @@ class _LinkTransaction(MonotonicTransaction):
         try:
             super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
         except _ENDED:
-            # The members roll back what a connection that is gone had begun; the block's own error tells more.
+            # The members roll it back when its connection is gone; the block's own error says more.
             if error is None:
                 raise
 
@@ -131,19 +130,18 @@ class _LinkTransaction(MonotonicTransaction):
     def _begin_on(self, link: Link) -> None:
         if link is not self._link:
             self._adopt(link)
-        number = call_numbers()
-        link.calls[number] = Call(Future(), threading.TIMEOUT_MAX)
+        call = CallInFlight(link)
+        call.expect(Future(), threading.TIMEOUT_MAX)
         try:
             super().begin()
-        except OSError as error:
-            del link.calls[number]
-            raise TargetDisconnectedError(f"the connection to {link.label} is gone") from error
-        except BaseException:
-            del link.calls[number]
+        except BaseException as error:
+            call.end()
+            if isinstance(error, OSError):
+                raise TargetDisconnectedError(f"the connection to {link.label} is gone") from error
             raise
-        self._open = number
-        # One that nobody ends is not to hold up a switch for ever.
-        weakref.finalize(self, link.calls.pop, number, None)
+        self._call = call
+        # An abandoned transaction must not hold up switches for ever.
+        weakref.finalize(self, call.end)
 
     def _is_live(self) -> bool:
         return self._link.is_connected() and bool(self.connection.live)
@@ -151,24 +149,21 @@ class _LinkTransaction(MonotonicTransaction):
     def _was_shut_down(self) -> bool:
         return self._operations.route.state is State.CLOSED
 
-    def _ended(self) -> None:
-        if self._open is not None:
-            self._link.calls.pop(self._open, None)
-            self._open = None
+    def _end_call(self) -> None:
+        if self._call is not None:
+            self._call.end()
+            self._call = None
 
     def _future(self) -> Future[Any]:
         future: Future[Any] = (
-            Future() if self._begins else _TransactionFuture(self._link, self._was_shut_down)
+            Future() if self._is_beginning else _TransactionFuture(self._link, self._was_shut_down)
         )
-        number = call_numbers()
-        link = self._link
-        link.calls[number] = Call(future, self._operations.limit + self._waits)
-        future.add_done_callback(lambda _: link.left(number))
+        self._link.count_until_done(future, self._operations.timeout + self._own_timeout)
         return future
 
 
 class TransactionalQueue(transactional_queue.TransactionalQueue[Any]):
-    """The official one, whose own timeouts come on top of the time for an answer."""
+    """The official one, whose timeouts are added to the time for an answer."""
 
     def offer(self, item: Any, timeout: float = 0) -> bool:
         with self._waiting("offer", timeout):
@@ -189,15 +184,15 @@ class TransactionalQueue(transactional_queue.TransactionalQueue[Any]):
     @contextmanager
     def _waiting(self, name: str, *timeout: float) -> Iterator[None]:
         transaction: _LinkTransaction = self.transaction
-        transaction._waits = own_timeout(traits_of("TransactionalQueue", name), timeout, {}, 0)
+        transaction._own_timeout = own_timeout_of(traits_of("TransactionalQueue", name), timeout, {}, 0)
         try:
             yield
         finally:
-            transaction._waits = 0.0
+            transaction._own_timeout = 0.0
 
 
 class _TransactionFuture(Future[Any]):
-    """A future of a transaction, whose failure with the link is told as such."""
+    """The future of a request of a transaction, which fails with what became of the transaction."""
 
     def __init__(self, link: Link, was_shut_down: Callable[[], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -19,15 +19,16 @@ from flask_hazelcast_failover.client._official import OfficialClient
 __all__ = [
     "STARTING",
     "Call",
+    "CallInFlight",
     "Link",
     "LinkEnded",
     "Overdue",
     "ProxyKey",
-    "call_numbers",
+    "next_call_number",
     "on_thread",
 ]
 
-call_numbers = itertools.count(1).__next__
+next_call_number = itertools.count(1).__next__
 
 
 class LinkEnded(HazelcastError):
@@ -51,7 +52,7 @@ CLIENT = ProxyKey("HazelcastClient", "", "")
 
 
 class Call(NamedTuple):
-    """An operation in flight: what it waits for, and for how many seconds at most."""
+    """What an operation in flight waits for, and for how many seconds at most."""
 
     future: Future[Any]
     limit: float
@@ -59,6 +60,38 @@ class Call(NamedTuple):
 
 # An operation that was counted in and does not wait yet.
 STARTING = Call(ImmediateFuture(None), float("inf"))
+
+
+class CallInFlight:
+    """One operation in flight, counted in on a link until it ends. Each method is one atomic step of a dict."""
+
+    __slots__ = ("_number", "link")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._number = next_call_number()
+        link.calls[self._number] = STARTING
+
+    def expect(self, future: Future[Any], limit: float | None = None) -> None:
+        """Have ``future`` fail when the link ends or ``limit`` seconds are over.
+
+        :param limit: seconds; ``operation_timeout`` if ``None``
+        """
+        self.link.calls[self._number] = future if limit is None else Call(future, limit)
+
+    def wait_for_proxy(self, key: ProxyKey) -> Any:
+        """The real proxy on the link, made if need be."""
+        real = self.link.real(key)
+        if real is None:
+            obtained = self.link.obtain(key)
+            self.expect(obtained)
+            real = obtained.result()
+            self.link.calls[self._number] = STARTING
+        return real
+
+    def end(self) -> bool:
+        """Count the operation out; ``False`` if it was before."""
+        return self.link.calls.pop(self._number, None) is not None
 
 
 # How long requests for a proxy share one creation, seconds; then another is started, since its member may be frozen.
@@ -206,9 +239,15 @@ class Link:
             if call is not STARTING and not future.done():
                 future.set_exception(LinkEnded(f"the connection to {self.label} is gone"))
 
-    def left(self, number: int) -> None:
-        """Count an operation out, if it is not yet."""
-        self.calls.pop(number, None)
+    def count_until_done(self, future: Future[Any], limit: float) -> None:
+        """Count a request in flight until ``future`` is done, which is after ``limit`` seconds at most."""
+        call = CallInFlight(self)
+        call.expect(future, limit)
+
+        def done(_: Future[Any]) -> None:
+            call.end()
+
+        future.add_done_callback(done)
 
     @property
     def remains(self) -> int:

@@ -1,7 +1,7 @@
-"""What does not follow the client to another cluster: sections, held locks and permits, sequences.
+"""What stays behind when the client switches: sections, held locks and permits, sequences of ring buffers.
 
-Each is remembered with the link that it belongs to, so that using it after a move fails with
-``ClusterChanged`` and not with a wrong answer.
+Each is recorded with the link that it belongs to, so that using it after a switch fails with ``ClusterChanged`` and
+not with a wrong answer.
 """
 
 from __future__ import annotations
@@ -21,99 +21,99 @@ __all__ = ["ClusterAffinity", "Holder", "holder_of"]
 
 
 class Holder(NamedTuple):
-    """The structure, the thread that is bound, the key of its lock or how many permits it is about."""
+    """A thread, and the lock or permits of a structure that its call is about."""
 
     key: ProxyKey
     thread: int
-    lock: str = ""
+    lock: str = ""  # the key that is locked, if it is one of a map
     permits: int = 0
 
 
-# Locks taken with a lease end by themselves and are never given back, and threads end without a
-# word: the oldest are forgotten.
-_REMEMBERED = 10_000
+# How many locks and threads are recorded, the latest. Locks taken with a lease are never released by their holder,
+# and the end of a thread is not reported.
+_MAX_RECORDED = 10_000
 
 
-class _Lock(NamedTuple):
+class _HeldLock(NamedTuple):
     """Where a lock was taken."""
 
     link: ref[Link]
-    held: dict[Any, int]  # those of that link, and of links that have taken its place
+    link_locks: dict[Any, int]  # shared by that link and those that continue from it
     label: str
     epoch: int
 
-    def is_held_on(self, link: Link, holder: Holder) -> bool:
-        """Whether the lock can be given back over a link."""
+    def can_be_released_on(self, link: Link, holder: Holder) -> bool:
+        """Whether the members take its release over ``link``."""
         # A FencedLock belongs to a session, which ends with its connection; a map's lock belongs to the client.
-        return self.link() is link or (bool(holder.key.service) and self.held is link.locks)
+        return self.link() is link or (bool(holder.key.service) and self.link_locks is link.locks)
 
 
 class ClusterAffinity:
-    """Which threads are in a section, which locks they hold, which sequences they know."""
+    """Which threads are in a section, which locks and permits they hold, which sequences they know."""
 
     def __init__(self) -> None:
-        self.sections: dict[int, int] = {}  # thread -> stay of the link; each thread its own entry
+        self.sections: dict[int, int] = {}  # thread -> visit id of the link; each thread writes its own entry
         self._lock = threading.Lock()
-        self._locks: OrderedDict[Holder, _Lock] = OrderedDict()  # under _lock
+        self._locks: OrderedDict[Holder, _HeldLock] = OrderedDict()  # under _lock
         self._permits = Permits()  # under _lock
-        # On which data the sequences are of use that a thread knows, and those handed out last; under _lock.
-        self._known: OrderedDict[tuple[ProxyKey, int], int] = OrderedDict()
-        self._sequences: dict[ProxyKey, int] = {}
+        # The data ids that sequences belong to: those a thread knows, and the latest of any thread; under _lock.
+        self._thread_sequences: OrderedDict[tuple[ProxyKey, int], int] = OrderedDict()
+        self._latest_sequences: dict[ProxyKey, int] = {}
 
-    def check_section(self, link: Link, stay: int | None) -> None:
+    def check_section(self, link: Link, visit_id: int | None) -> None:
         """Refuse an operation of a section that was entered before the client has moved."""
-        if stay is not None and link.visit_id != stay:
+        if visit_id is not None and link.visit_id != visit_id:
             raise ClusterChanged(
                 f"the client has moved (now on {link.label}, in epoch {link.epoch}) since this"
                 " same_cluster() section began: begin it again"
             )
 
-    def before(self, bond: Affinity, holder: Holder, link: Link) -> None:
+    def check(self, affinity: Affinity, holder: Holder, link: Link) -> None:
         """Refuse an operation on what belongs to a cluster that was left."""
-        if bond is Affinity.UNLOCK:
+        if affinity is Affinity.UNLOCKS:
             self._check_lock(holder, link)
-        elif bond is Affinity.GIVES_PERMITS:
+        elif affinity is Affinity.RELEASES_PERMITS:
             self._check_permits(holder, link)
-        elif bond is Affinity.TAKES_SEQUENCE:
+        elif affinity is Affinity.USES_SEQUENCE:
             self._check_sequence(holder, link)
 
-    def after(self, bond: Affinity, holder: Holder, link: Link, result: object) -> None:
-        """Remember what an operation has tied to ``link``."""
+    def record(self, affinity: Affinity, holder: Holder, link: Link, result: object) -> None:
+        """Record what an operation has tied to ``link``, or released there."""
         with self._lock:
-            if bond is Affinity.GIVES_SEQUENCE:
-                self._know_sequence(holder, link)
-            elif bond is Affinity.UNLOCK:
-                self._gave_back(holder, link)
-            elif bond is Affinity.LOCK and (result is None or result):
-                self._took(holder, link)
-            elif bond is Affinity.TAKES_PERMITS and (result is None or result):
-                self._permits.take(holder.key, holder.thread, link, holder.permits)
-            elif bond is Affinity.DRAINS_PERMITS and isinstance(result, int) and result:
-                self._permits.take(holder.key, holder.thread, link, result)
-            elif bond is Affinity.GIVES_PERMITS:
-                self._permits.give_back(holder.key, holder.thread, link, holder.permits)
+            if affinity is Affinity.RETURNS_SEQUENCE:
+                self._record_sequence(holder, link)
+            elif affinity is Affinity.UNLOCKS:
+                self._record_unlock(holder, link)
+            elif affinity is Affinity.LOCKS and (result is None or result):
+                self._record_lock(holder, link)
+            elif affinity is Affinity.ACQUIRES_PERMITS and (result is None or result):
+                self._permits.acquire(holder.key, holder.thread, link, holder.permits)
+            elif affinity is Affinity.DRAINS_PERMITS and isinstance(result, int) and result:
+                self._permits.acquire(holder.key, holder.thread, link, result)
+            elif affinity is Affinity.RELEASES_PERMITS:
+                self._permits.release(holder.key, holder.thread, link, holder.permits)
 
     def forget(self, key: ProxyKey, links: Iterable[Link]) -> None:
         """Forget what belongs to a structure that was destroyed."""
         with self._lock:
             for holder in [holder for holder in self._locks if holder.key == key]:
                 del self._locks[holder]
-            for known in [known for known in self._known if known[0] == key]:
-                del self._known[known]
-            self._sequences.pop(key, None)
+            for known in [known for known in self._thread_sequences if known[0] == key]:
+                del self._thread_sequences[known]
+            self._latest_sequences.pop(key, None)
             self._permits.forget(key)
             for link in links:
                 for held in [held for held in link.locks if key in (held, held[0])]:
                     del link.locks[held]
 
-    def _took(self, holder: Holder, link: Link) -> None:
-        self._locks[holder] = _Lock(ref(link), link.locks, link.label, link.epoch)
+    def _record_lock(self, holder: Holder, link: Link) -> None:
+        self._locks[holder] = _HeldLock(ref(link), link.locks, link.label, link.epoch)
         link.locks[holder] = link.locks.get(holder, 0) + 1
-        if len(self._locks) > _REMEMBERED:
-            forgotten, lock = self._locks.popitem(last=False)
-            lock.held.pop(forgotten, None)
+        if len(self._locks) > _MAX_RECORDED:
+            oldest, lock = self._locks.popitem(last=False)
+            lock.link_locks.pop(oldest, None)
 
-    def _gave_back(self, holder: Holder, link: Link) -> None:
+    def _record_unlock(self, holder: Holder, link: Link) -> None:
         left = link.locks.get(holder, 1) - 1
         if left:
             link.locks[holder] = left
@@ -124,10 +124,10 @@ class ClusterAffinity:
     def _check_lock(self, holder: Holder, link: Link) -> None:
         with self._lock:
             lock = self._locks.get(holder)
-            if lock is None or lock.is_held_on(link, holder):
+            if lock is None or lock.can_be_released_on(link, holder):
                 return
             del self._locks[holder]
-            lock.held.pop(holder, None)
+            lock.link_locks.pop(holder, None)
         key = holder.key
         raise ClusterChanged(
             f"the lock of {key.structure} {key.name!r} was taken on {lock.label} in epoch {lock.epoch} and"
@@ -136,25 +136,25 @@ class ClusterAffinity:
 
     def _check_permits(self, holder: Holder, link: Link) -> None:
         with self._lock:
-            lost = self._permits.lose(holder.key, holder.thread, link, holder.permits)
+            lost = self._permits.take_lost(holder.key, holder.thread, link, holder.permits)
         if lost is not None:
             raise ClusterChanged(
                 f"the permits of {holder.key.structure} {holder.key.name!r} were taken on {lost.label} in epoch"
                 f" {lost.epoch} and are lost: the client is on {link.label} now, in epoch {link.epoch}"
             )
 
-    def _know_sequence(self, holder: Holder, link: Link) -> None:
+    def _record_sequence(self, holder: Holder, link: Link) -> None:
         key, thread = holder.key, holder.thread
-        self._known[key, thread] = self._sequences[key] = link.data_id
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._thread_sequences[key, thread] = self._latest_sequences[key] = link.data_id
+        if len(self._thread_sequences) > _MAX_RECORDED:
+            self._thread_sequences.popitem(last=False)
 
     def _check_sequence(self, holder: Holder, link: Link) -> None:
         key, thread = holder.key, holder.thread
         with self._lock:
-            data = self._known.get((key, thread), self._sequences.get(key, link.data_id))
-            if data == link.data_id:
-                self._know_sequence(holder, link)
+            latest = self._latest_sequences.get(key, link.data_id)
+            if self._thread_sequences.get((key, thread), latest) == link.data_id:
+                self._record_sequence(holder, link)
                 return
         raise ClusterChanged(
             f"the sequence belongs to the ring buffer {key.name!r} of a cluster that the client has"
@@ -162,13 +162,13 @@ class ClusterAffinity:
         )
 
 
-def holder_of(bond: Affinity, key: ProxyKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Holder:
-    """Who is bound when the calling thread calls a method with these arguments."""
+def holder_of(affinity: Affinity, key: ProxyKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Holder:
+    """The calling thread, as the holder of what a call with these arguments is about."""
     thread = threading.get_ident()
-    if bond in (Affinity.TAKES_PERMITS, Affinity.GIVES_PERMITS):
+    if affinity in (Affinity.ACQUIRES_PERMITS, Affinity.RELEASES_PERMITS):
         permits = args[0] if args else kwargs.get("permits", 1)
         return Holder(key, thread, permits=permits if isinstance(permits, int) else 0)
-    if bond not in (Affinity.LOCK, Affinity.UNLOCK) or not key.service:
+    if affinity not in (Affinity.LOCKS, Affinity.UNLOCKS) or not key.service:
         return Holder(key, thread)  # a FencedLock is the lock itself
     # A key of a map need not be hashable.
     return Holder(key, thread, repr(args[0] if args else kwargs.get("key")))

@@ -17,9 +17,16 @@ from flask_hazelcast_failover.client._connect.link import Link, LinkEnded, Overd
 from flask_hazelcast_failover.client._operations.affinity import Holder, holder_of
 from flask_hazelcast_failover.client._operations.idempotency import MethodTraits, Outcome
 
-__all__ = ["LOSS_ERRORS", "MULTI_REQUEST_METHODS", "LostOperation", "Operation", "own_timeout", "with_holder"]
+__all__ = [
+    "LOSS_ERRORS",
+    "MULTI_REQUEST_METHODS",
+    "LostOperation",
+    "Operation",
+    "own_timeout_of",
+    "with_holder",
+]
 
-# What a real proxy raises when its link, or the member that was asked, is gone or too slow.
+# What a real proxy raises when the connection to a member or the whole link is lost, or no answer comes in time.
 LOSS_ERRORS = (
     ClientOfflineError,
     HazelcastClientNotActiveError,
@@ -41,7 +48,7 @@ MULTI_REQUEST_METHODS = frozenset(
     }
 )
 
-# Arguments that say how many elements are waited for, as long as it takes.
+# Arguments that say how many elements to wait for, without a timeout.
 _COUNTS = ("min_count",)
 
 
@@ -50,13 +57,13 @@ class Operation(NamedTuple):
 
     key: ProxyKey
     name: str
-    method: MethodTraits
-    start: Callable[[Any, Link], Any]  # gets the real proxy and the link that it belongs to
-    limit: float  # seconds to wait for a live cluster's answer
-    thread: int  # the id of who called it
-    began: float  # when it was called, monotonic seconds
-    section: int | None = None
-    is_numbered: bool = False  # members take it for the same one when it is sent again by the same client id
+    traits: MethodTraits
+    start: Callable[[Any, Link], Any]  # called with the real proxy and the link that it belongs to
+    timeout: float  # seconds to wait for a live cluster's answer
+    thread: int  # the id of the calling thread
+    called_at: float  # monotonic seconds
+    section_visit_id: int | None = None  # the visit that its same_cluster() section belongs to
+    has_request_id: bool = False  # members recognize it when the same client identity sends it again
     holder: Holder | None = None
 
     @property
@@ -66,38 +73,44 @@ class Operation(NamedTuple):
 
 
 class LostOperation(NamedTuple):
-    """An operation that was lost: where and when last, since when, and on which data it may have run."""
+    """An operation that was lost at least once."""
 
-    link: Link
+    link: Link  # where it was lost last
     error: Exception
-    at: float  # monotonic seconds of this loss
-    since: float  # and of the first, which bounds all repeating
-    doubts: frozenset[int] = frozenset()
+    lost_at: float  # monotonic seconds of the last loss
+    first_lost_at: float  # and of the first, from which wait_timeout counts
+    may_have_run_on: frozenset[int] = frozenset()  # data ids
 
     @property
-    def fate(self) -> Outcome:
+    def outcome(self) -> Outcome:
         """What is known of the operation."""
-        return Outcome.UNKNOWN if self.doubts else Outcome.NOT_RUN
+        return Outcome.UNKNOWN if self.may_have_run_on else Outcome.NOT_RUN
+
+    def is_link_alive(self) -> bool:
+        """Whether only a member was lost, and the link stays in use."""
+        return self.link.is_connected() and not isinstance(self.error, LinkEnded)
 
 
-def own_timeout(method: MethodTraits, args: tuple[Any, ...], kwargs: dict[str, Any], position: int) -> float:
+def own_timeout_of(
+    traits: MethodTraits, args: tuple[Any, ...], kwargs: dict[str, Any], position: int
+) -> float:
     """How long a call may block on the member, in seconds, beyond the time for an answer.
 
     :param position: where the argument that says it stands among the positional ones
     """
-    if not isinstance(method.waits, str):
-        return method.waits
-    given = args[position] if len(args) > position else kwargs.get(method.waits, 0)
+    if not isinstance(traits.own_timeout, str):
+        return traits.own_timeout
+    given = args[position] if len(args) > position else kwargs.get(traits.own_timeout, 0)
     if not isinstance(given, (int, float)) or math.isnan(given):
         return 0.0
-    if method.waits in _COUNTS:
+    if traits.own_timeout in _COUNTS:
         return math.inf if given > 0 else 0.0
     return max(0.0, float(given))
 
 
 def with_holder(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
-    """The operation with who holds the lock, or uses the sequence, that it is about."""
-    bond = operation.method.bond
-    if bond is None:
+    """The operation with its holder, if its method has an affinity to a cluster."""
+    affinity = operation.traits.affinity
+    if affinity is None:
         return operation
-    return operation._replace(holder=holder_of(bond, operation.key, args, kwargs))
+    return operation._replace(holder=holder_of(affinity, operation.key, args, kwargs))

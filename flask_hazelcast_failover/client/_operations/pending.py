@@ -1,39 +1,83 @@
-"""Operations whose callers hold a future: started like any other, followed up on a thread of our own."""
+"""Operations whose callers hold a future: started like any other, continued on threads of the client."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from hazelcast.future import Future
 
-from flask_hazelcast_failover.client._connect.link import STARTING, Call, Link, call_numbers
+from flask_hazelcast_failover.client._connect.link import CallInFlight, Link
 from flask_hazelcast_failover.client._official import without_waiting
 from flask_hazelcast_failover.client._operations.idempotency import Outcome
 from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, LostOperation, Operation
+from flask_hazelcast_failover.client._operations.repeat_policy import RepeatPolicy
+from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
 from flask_hazelcast_failover.client._process.thread_identity import impersonate
-
-if TYPE_CHECKING:
-    from flask_hazelcast_failover.client._operations.operations import Operations
 
 __all__ = ["PendingOperation"]
 
 
 class PendingOperation:
-    """An operation whose caller holds a future."""
+    """An operation whose caller holds a future.
 
-    def __init__(self, operations: Operations, operation: Operation) -> None:
+    :param policy: decides whether and where it runs, and runs again
+    :param completion_executor: completes the future after a loss
+    :param waiting_executor: waits for a link
+    """
+
+    def __init__(
+        self,
+        policy: RepeatPolicy,
+        operation: Operation,
+        completion_executor: SerialExecutor,
+        waiting_executor: SerialExecutor,
+    ) -> None:
         self.future: Future[Any] = Future()
-        self._lost: LostOperation | None = (
-            None  # written by the runner's thread, before the waiter is given this
-        )
-        self._operations = operations
+        # Written on the completion thread before the waiting thread resumes the operation.
+        self._lost: LostOperation | None = None
+        self._policy = policy
         self._operation = operation
+        self._completion_executor = completion_executor
+        self._waiting_executor = waiting_executor
 
-    def resume(self) -> None:
-        """Find a link and send the operation there. May wait for it: for the waiter's thread."""
+    def send(self, link: Link) -> None:
+        """Send the operation over ``link``; its result or its loss completes or continues it.
+
+        Raises what the real method raises for its arguments.
+        """
+        call = self._begin_call(link)
+        if call is None:
+            return
+        operation = self._operation
         try:
-            link = self._operations.next_link(self._operation, self._lost)
+            real = call.wait_for_proxy(operation.key)
+            self._policy.check(operation, link, self._lost)
+            started = operation.start(real, link)
+        except LOSS_ERRORS as error:
+            call.end()
+            self._settle_soon(link, Outcome.NOT_RUN, error)
+            return
+        except BaseException:
+            call.end()
+            raise
+        if not isinstance(started, Future):
+            call.end()
+            with without_waiting():
+                self.future.set_result(started)
+            return
+        call.expect(started, operation.timeout)
+        with without_waiting():  # it may be done already, and this be a thread of the client
+            started.add_done_callback(partial(self._answered, call))
+
+    def resume_soon(self) -> None:
+        """Find a link and send the operation there, on the thread that may wait for one."""
+        self._waiting_executor.submit(self._resume)
+
+    def _resume(self) -> None:
+        try:
+            link = self._policy.next_link(self._operation, self._lost)
             if link.real(self._operation.key) is None:
                 self._obtain(link)
             else:
@@ -42,105 +86,66 @@ class PendingOperation:
         except Exception as error:
             self._fail(error)
 
-    def send(self, link: Link) -> None:
-        """Send the operation over ``link`` and pass on what comes of it.
-
-        Raises what the real method raises for its arguments.
-        """
-        operations, operation = self._operations, self._operation
-        number = self._counted_in(link)
-        if number is None:
-            return
-        fate = Outcome.NOT_RUN
-        try:
-            real = operations.real(link, operation, number)
-            operations.check(operation, link, self._lost)
-            started = operation.start(real, link)
-            fate = Outcome.UNKNOWN
-        except LOSS_ERRORS as error:
-            del link.calls[number]
-            self._settle_later(link, fate, error)
-            return
-        except BaseException:
-            del link.calls[number]
-            raise
-        if not isinstance(started, Future):
-            del link.calls[number]
-            self._succeed(started)
-            return
-        link.calls[number] = Call(started, operation.limit)
-        with without_waiting():  # it may be done already, and this be the runner's thread
-            started.add_done_callback(lambda done: self._done(link, number, done))
-
-    def _counted_in(self, link: Link) -> int | None:
-        number = call_numbers()
-        link.calls[number] = STARTING
-        if self._operations.route.link is link:
-            return number
-        del link.calls[number]
-        self._operations.wait_later(self.resume)
-        return None
+    def _begin_call(self, link: Link) -> CallInFlight | None:
+        call = self._policy.route.begin_call(link)
+        if call is None:
+            self.resume_soon()
+        return call
 
     def _obtain(self, link: Link) -> None:
-        """Have the real proxy made without waiting for it, then go on."""
-        number = self._counted_in(link)
-        if number is None:
+        """Have the real proxy made without waiting for it, then resume."""
+        call = self._begin_call(link)
+        if call is None:
             return
-
-        def made(future: Future[Any]) -> None:
-            if link.calls.pop(number, None) is None:
-                return
-            error = None if future.is_success() else future.exception()
-            if isinstance(error, LOSS_ERRORS):
-                self._settle_later(link, Outcome.NOT_RUN, error)
-            elif error is not None:
-                self._operations.later(lambda: self._fail(error))
-            else:
-                self._operations.wait_later(self.resume)
-
         try:
             obtained = link.obtain(self._operation.key)
         except BaseException:
-            del link.calls[number]
+            call.end()
             raise
-        link.calls[number] = obtained
-        obtained.add_done_callback(made)
+        call.expect(obtained)
+        obtained.add_done_callback(partial(self._obtained, call))
 
-    def _done(self, link: Link, number: int, started: Future[Any]) -> None:
-        # An answer may come after its future was ended: only the first counts.
-        if link.calls.pop(number, None) is None:
+    def _obtained(self, call: CallInFlight, obtained: Future[Any]) -> None:
+        if not call.end():
             return
-        if started.is_success():
-            self._operations.done(self._operation, link, started.result())
-            self.future.set_result(started.result())
+        error = None if obtained.is_success() else obtained.exception()
+        if isinstance(error, LOSS_ERRORS):
+            self._settle_soon(call.link, Outcome.NOT_RUN, error)
+        elif error is not None:
+            self._completion_executor.submit(partial(self._fail, error))
+        else:
+            self.resume_soon()
+
+    def _answered(self, call: CallInFlight, answer: Future[Any]) -> None:
+        # A future that the link has ended may be completed again by a late answer: only the first counts.
+        if not call.end():
             return
-        error = started.exception()
+        if answer.is_success():
+            self._policy.record_result(self._operation, call.link, answer.result())
+            self.future.set_result(answer.result())
+            return
+        error = answer.exception()
         assert error is not None
         if isinstance(error, LOSS_ERRORS):
-            self._settle_later(link, Outcome.UNKNOWN, error)
+            self._settle_soon(call.link, Outcome.UNKNOWN, error)
         else:
-            self.future.set_exception(error, started.traceback())  # type: ignore[arg-type]
+            self.future.set_exception(error, answer.traceback())  # type: ignore[arg-type]
 
-    def _settle_later(self, link: Link, fate: Outcome, error: Exception) -> None:
-        # Deciding may wait for a switch, and callbacks of the caller's must not hold up the controller.
-        at = time.monotonic()
-        self._operations.later(lambda: self._settle(link, fate, error, at))
+    def _settle_soon(self, link: Link, outcome: Outcome, error: Exception) -> None:
+        # Failing the future runs callbacks of the caller, which must not hold up the controller.
+        self._completion_executor.submit(partial(self._settle, link, outcome, error, time.monotonic()))
 
-    def _settle(self, link: Link, fate: Outcome, error: Exception, at: float) -> None:
-        operations, operation = self._operations, self._operation
+    def _settle(self, link: Link, outcome: Outcome, error: Exception, lost_at: float) -> None:
+        policy, operation = self._policy, self._operation
         try:
-            self._lost = operations.lost(operation, link, fate, error, self._lost, at)
-            operations.refuse_what_may_not_be_repeated(operation, self._lost)
+            self._lost = policy.classify_loss(operation, link, outcome, error, self._lost, lost_at)
+            policy.refuse_if_unrepeatable(operation, self._lost)
         except Exception as final:
             self._fail(final)
         else:
-            operations.wait_later(self.resume)
-
-    def _succeed(self, result: object) -> None:
-        with without_waiting():
-            self.future.set_result(result)
+            self.resume_soon()
 
     def _fail(self, error: Exception) -> None:
-        # A callback that waited on the runner's thread would wait for itself.
+        # A callback that waits on a thread of the client would wait for itself.
         with without_waiting():
             self.future.set_exception(error)

@@ -1,25 +1,24 @@
-"""Permits of semaphores: which thread took them on which link, so that they are given back nowhere else."""
+"""Permits of semaphores: which thread acquired them on which link, so that they are released nowhere else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from weakref import ref
 
 from hazelcast.proxy.cp.semaphore import SessionlessSemaphore
 
 from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
 
-__all__ = ["Held", "Permits"]
+__all__ = ["HeldPermits", "Permits"]
 
-# Of one semaphore. Permits need not be given back by who took them, and threads end without a word:
-# the oldest are forgotten.
-_REMEMBERED = 1_000
+# How many threads are recorded for one semaphore, the latest. Another thread may release what one has acquired, and
+# the end of a thread is not reported.
+_MAX_RECORDED = 1_000
 
 
 @dataclass
-class Held:
-    """Permits of one semaphore that a thread took on one link."""
+class HeldPermits:
+    """Permits of one semaphore that a thread acquired on one link."""
 
     thread: int
     link: ref[Link]
@@ -28,72 +27,72 @@ class Held:
     data_id: int
     count: int
 
-    def is_good_on(self, link: Link, key: ProxyKey) -> bool:
-        """Whether the permits may be given back there."""
+    def can_be_released_on(self, link: Link, key: ProxyKey) -> bool:
+        """Whether the members take their release over ``link``."""
         if self.link() is link:
             return True
-        # Those that belong to no session outlive the connection that they were taken over.
+        # Those that belong to no session outlive the connection that they were acquired over.
         return self.data_id == link.data_id and isinstance(link.real(key), SessionlessSemaphore)
 
 
 class Permits:
-    """The permits that are held. Whoever owns it guards it with a lock.
+    """The permits that are held. The owner guards it with a lock.
 
-    Any thread may give back what another one took, so a thread's own permits only come first.
+    Any thread may release what another one has acquired; a thread's own permits come first.
     """
 
     def __init__(self) -> None:
-        self._held: dict[ProxyKey, list[Held]] = {}
+        self._held: dict[ProxyKey, list[HeldPermits]] = {}
 
-    def take(self, key: ProxyKey, thread: int, link: Link, count: int) -> None:
-        """Remember permits that were got on ``link``."""
+    def acquire(self, key: ProxyKey, thread: int, link: Link, count: int) -> None:
+        """Record permits that were acquired on ``link``."""
         held = self._held.setdefault(key, [])
         for one in held:
             if one.thread == thread and one.link() is link:
                 one.count += count
                 break
         else:
-            held.append(Held(thread, ref(link), link.label, link.epoch, link.data_id, count))
-        if len(held) > _REMEMBERED:
-            self._reduce(key, held[:1], held[0].count)
-        self._count_on(link, key)
+            held.append(HeldPermits(thread, ref(link), link.label, link.epoch, link.data_id, count))
+        if len(held) > _MAX_RECORDED:
+            self._remove(key, held[:1], held[0].count)
+        self._mark_link(link, key)
 
-    def give_back(self, key: ProxyKey, thread: int, link: Link, count: int) -> None:
-        """Forget permits that were given back on ``link``."""
-        good = [one for one in self._held.get(key, ()) if one.is_good_on(link, key)]
-        self._reduce(key, sorted(good, key=lambda one: one.thread == thread), count)
-        self._count_on(link, key)
+    def release(self, key: ProxyKey, thread: int, link: Link, count: int) -> None:
+        """Remove permits that were released on ``link``."""
+        held = [one for one in self._held.get(key, ()) if one.can_be_released_on(link, key)]
+        self._remove(key, sorted(held, key=lambda one: one.thread == thread), count)
+        self._mark_link(link, key)
 
-    def lose(self, key: ProxyKey, thread: int, link: Link, count: int) -> Held | None:
-        """What would be given back on ``link`` if it was taken elsewhere. It is forgotten with that."""
+    def take_lost(self, key: ProxyKey, thread: int, link: Link, count: int) -> HeldPermits | None:
+        """Remove and return permits whose release on ``link`` would fail, since they were acquired elsewhere."""
         held = self._held.get(key, [])
-        meant = [one for one in held if one.thread == thread] or held
-        if not meant or any(one.is_good_on(link, key) for one in meant):
+        candidates = [one for one in held if one.thread == thread] or held
+        if not candidates or any(one.can_be_released_on(link, key) for one in candidates):
             return None
-        latest = meant[-1]
-        self._reduce(key, list(meant), count)
+        latest = candidates[-1]
+        self._remove(key, list(candidates), count)
         return latest
 
     def forget(self, key: ProxyKey) -> None:
         """Forget the permits of a semaphore that was destroyed."""
         self._held.pop(key, None)
 
-    def _reduce(self, key: ProxyKey, held: list[Held], count: int) -> None:
-        """Take ``count`` permits off, the last of ``held`` first."""
+    def _remove(self, key: ProxyKey, held: list[HeldPermits], count: int) -> None:
+        """Remove ``count`` permits, those at the end of ``held`` first."""
         while held and count > 0:
             last = held[-1]
-            taken = min(count, last.count)
-            last.count -= taken
-            count -= taken
+            removed = min(count, last.count)
+            last.count -= removed
+            count -= removed
             if not last.count:
                 self._held[key].remove(held.pop())
         if key in self._held and not self._held[key]:
             del self._held[key]
 
-    def _count_on(self, link: Link, key: ProxyKey) -> None:
-        """Have a link with permits that a session holds closed once it is left: only that frees them."""
-        there: Any = any(one.link() is link for one in self._held.get(key, ()))
-        if there and not isinstance(link.real(key), SessionlessSemaphore):
+    def _mark_link(self, link: Link, key: ProxyKey) -> None:
+        """Have a link whose session holds permits closed once it is left: only that frees them."""
+        is_held = any(one.link() is link for one in self._held.get(key, ()))
+        if is_held and not isinstance(link.real(key), SessionlessSemaphore):
             link.locks[key] = 1
         else:
             link.locks.pop(key, None)

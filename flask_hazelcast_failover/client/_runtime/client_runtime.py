@@ -67,7 +67,7 @@ class ClientRuntime:
         self.subscribe = self._events.subscribe
         self.route = Route(self.connect_soon, self.describe)
         self.operations = Operations(self.route, options, self._completion_executor, self._waiting_executor)
-        queues = ListenerQueues(options, self._listener_executor, self.operations.count_dropped_event)
+        queues = ListenerQueues(options, self._listener_executor, self.operations.policy.count_dropped_event)
         self.listeners = Listeners(self.operations, queues)
         self.members = FollowingClusterService(
             self.operations, queues, configured("membership_listeners", options, clusters)

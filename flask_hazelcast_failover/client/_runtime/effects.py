@@ -159,8 +159,8 @@ class ClusterEffects:
         if parts.route.link is None:
             parts.lifecycle.fire(LifecycleState.CONNECTED)
         parts.route.publish(link, partial(self.set_status, status))
-        parts.listeners.complete(link)
-        parts.proxies.complete(link)
+        parts.listeners.register_missing(link)
+        parts.proxies.create_missing(link)
 
     def go_offline(self, why: str) -> None:
         self._parts.route.offline(why)
@@ -170,7 +170,7 @@ class ClusterEffects:
         self._preparation.cancel(link)
         epoch = link.epoch
         # Here and now: a switch back registers them again, and that must come after.
-        self._parts.listeners.drop_from(link)
+        self._parts.listeners.deregister_from(link)
 
         def run() -> None:
             deadline = time.monotonic() + self._drain_timeout

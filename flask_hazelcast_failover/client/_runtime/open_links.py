@@ -34,7 +34,7 @@ class OpenLinks:
         """A link was opened: keep its proxies in step with those that are used."""
         link.on_proxy_created = partial(self._make_on_standbys, link)
         self._links[link] = None
-        self._proxies.look_after(link)
+        self._proxies.adopt(link)
 
     def remove(self, link: Link) -> None:
         """A link is being closed."""

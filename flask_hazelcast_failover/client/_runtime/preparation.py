@@ -50,12 +50,12 @@ class Preparation:
                 return "it does not answer"
             if active is not None:
                 make_proxies_in_use(link, active)
-            self._listeners.carry_to(link, self._timeout, is_wanted=lambda: self._links.get(link) is token)
+            self._listeners.register_on(link, self._timeout, is_wanted=lambda: self._links.get(link) is token)
         except Cancelled:
             raise
         except Exception as failure:
             return f"its listeners cannot be registered: {failure}"
         if link not in self._links:
-            self._listeners.drop_from(link)
+            self._listeners.deregister_from(link)
             raise Cancelled("cancelled when it was prepared")
         return None

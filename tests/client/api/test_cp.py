@@ -46,7 +46,7 @@ def on_blue(client: Any) -> None:
     client.switch_to("blue")
 
 
-def test_numbers_references_and_latches_follow(client: Any) -> None:
+def test_numbers_references_and_latches(client: Any) -> None:
     number = client.cp_subsystem.get_atomic_long("n").blocking()
     reference = client.cp_subsystem.get_atomic_reference("r").blocking()
     latch = client.cp_subsystem.get_count_down_latch("l").blocking()
@@ -60,7 +60,7 @@ def test_numbers_references_and_latches_follow(client: Any) -> None:
     assert client.cp_subsystem.get_atomic_long("n").increment_and_get().result() == 1
 
 
-def test_a_latch_waits_beyond_operation_timeout_if_told_to(
+def test_own_timeout_of_a_latch(
     consistent: tuple[LocalCluster, LocalCluster],
 ) -> None:
     with client_on(consistent[0], health_check_interval=0, operation_timeout=1.0) as client:
@@ -72,7 +72,7 @@ def test_a_latch_waits_beyond_operation_timeout_if_told_to(
         assert waiting.wait().result is True
 
 
-def test_a_lock_works_as_officially(client: Any) -> None:
+def test_lock_works_as_officially(client: Any) -> None:
     lock = client.cp_subsystem.get_lock("official").blocking()
     fence = lock.lock()
     assert fence != lock.INVALID_FENCE
@@ -85,7 +85,7 @@ def test_a_lock_works_as_officially(client: Any) -> None:
         lock.unlock()
 
 
-def test_a_held_lock_is_lost_with_its_cluster(client: Any) -> None:
+def test_unlock_after_a_switch(client: Any) -> None:
     lock = client.cp_subsystem.get_lock("held").blocking()
     lock.lock()
     client.switch_to("green")
@@ -95,7 +95,7 @@ def test_a_held_lock_is_lost_with_its_cluster(client: Any) -> None:
     lock.unlock()
 
 
-def test_a_lock_left_behind_is_not_kept_from_others(
+def test_lock_left_behind_is_free_for_others(
     client: Any, consistent: tuple[LocalCluster, LocalCluster]
 ) -> None:
     client.cp_subsystem.get_lock("left-behind").blocking().lock()
@@ -106,7 +106,7 @@ def test_a_lock_left_behind_is_not_kept_from_others(
         lock.unlock()
 
 
-def test_a_future_lock_is_held_by_the_thread_that_asked(
+def test_future_locks_for_its_caller(
     consistent: tuple[LocalCluster, LocalCluster],
 ) -> None:
     config = FailoverConfig()
@@ -119,7 +119,7 @@ def test_a_future_lock_is_held_by_the_thread_that_asked(
     client.shutdown()
 
 
-def test_a_semaphore_follows(client: Any) -> None:
+def test_semaphore_follows(client: Any) -> None:
     client.switch_to("blue")
     permits = client.cp_subsystem.get_semaphore(f"s-{uuid.uuid4().hex}").blocking()
     assert permits.init(2) is True
@@ -149,7 +149,7 @@ TAKEN: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("kind", ["bound", "free"])
 @pytest.mark.parametrize("way", TAKEN)
-def test_permits_are_lost_with_their_cluster(client: Any, kind: str, way: str) -> None:
+def test_release_after_a_switch(client: Any, kind: str, way: str) -> None:
     permits = with_permits(client, f"{kind}-{way}")
     TAKEN[way](permits)
     client.switch_to("green")
@@ -161,7 +161,7 @@ def test_permits_are_lost_with_their_cluster(client: Any, kind: str, way: str) -
     permits.release()
 
 
-def test_permits_that_were_given_back_are_no_bond(client: Any) -> None:
+def test_released_permits_have_no_affinity(client: Any) -> None:
     permits = with_permits(client, "bound-given-back")
     permits.acquire(2)
     permits.release()
@@ -172,7 +172,7 @@ def test_permits_that_were_given_back_are_no_bond(client: Any) -> None:
         permits.release()
 
 
-def test_permits_left_behind_are_not_kept_from_others(
+def test_permits_left_behind_are_free_for_others(
     client: Any, consistent: tuple[LocalCluster, LocalCluster]
 ) -> None:
     with_permits(client, "bound-left-behind").acquire(3)
@@ -182,7 +182,8 @@ def test_permits_left_behind_are_not_kept_from_others(
         assert permits.try_acquire(3, timeout=20) is True
 
 
-def test_nobody_gives_back_what_another_thread_took_elsewhere(client: Any) -> None:
+def test_release_of_another_threads_permits(client: Any) -> None:
+    """A thread cannot release what another one has acquired on a cluster that was left."""
     permits = with_permits(client, "free-threads")
     permits.acquire()
     client.switch_to("green")
@@ -194,7 +195,7 @@ def test_nobody_gives_back_what_another_thread_took_elsewhere(client: Any) -> No
     assert permits.available_permits() == 3
 
 
-def test_permits_of_no_session_can_be_given_back_over_another_connection(
+def test_sessionless_permits_outlive_a_connection(
     consistent: tuple[LocalCluster, LocalCluster],
 ) -> None:
     options = {"health_check_interval": 0, "operation_timeout": 30.0}
@@ -211,12 +212,12 @@ def test_permits_of_no_session_can_be_given_back_over_another_connection(
 def test_destroyed_objects_are_forgotten(client: Any, flavour: str) -> None:
     def kept() -> list[int]:
         official = [link.client.cp_subsystem._proxy_manager for link in client._runtime.engine.links.all()]
-        bonds = client._operations.affinity
+        affinity = client._runtime.operations.policy.affinity
         return [
-            len(client._runtime.proxies._followers),
+            len(client._runtime.proxies._proxies),
             sum(len(link.proxy_keys()) + len(link.locks) for link in client._runtime.engine.links.all()),
             sum(len(one._lock_proxies) for one in official),
-            len(bonds._locks) + len(bonds._permits._held),
+            len(affinity._locks) + len(affinity._permits._held),
         ]
 
     before = kept()

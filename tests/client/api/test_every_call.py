@@ -273,7 +273,7 @@ def play(proxy: Any, structure: str, twice: frozenset[Idempotency] = frozenset()
     for name, *arguments in SCRIPTS[structure]:
         given = [argument.copy() if isinstance(argument, list) else argument for argument in arguments]
         answer = Answer((name, *arguments), outcome(proxy, structure, name, given))
-        if traits_of(structure, name).kind in twice:
+        if traits_of(structure, name).idempotency in twice:
             answer = answer._replace(second=outcome(proxy, structure, name, given))
         answers.append(answer)
     return answers
@@ -307,9 +307,10 @@ def of(client: Any, structure: str, flavour: str) -> Any:
 
 @pytest.mark.parametrize("flavour", ["blocking", "future"])
 @pytest.mark.parametrize("structure", SCRIPTS)
-def test_every_call_comes_to_what_the_official_proxy_comes_to_before_and_after_a_switch(
+def test_every_call_has_the_official_result(
     structure: str, flavour: str, client: Any, clusters: tuple[LocalCluster, LocalCluster]
 ) -> None:
+    """Before and after a switch, and on a proxy that was used on another cluster."""
     for cluster in clusters:
         client.switch_to(cluster.name)
         official = OfficialClient(cluster_name=cluster.name, cluster_members=cluster.addresses)
@@ -325,18 +326,19 @@ def test_every_call_comes_to_what_the_official_proxy_comes_to_before_and_after_a
 
 
 @pytest.mark.parametrize("structure", SCRIPTS)
-def test_what_is_called_repeatable_is_twice_as_once(structure: str, client: Any) -> None:
+def test_repeatable_calls_made_twice(structure: str, client: Any) -> None:
+    """They have the effect of one call, and REPEATABLE ones its answer as well."""
     repeatable = frozenset({Idempotency.READ, Idempotency.REPEATABLE, Idempotency.REPEATABLE_ELSEWHERE})
     once = play(of(client, structure, "blocking"), structure)
     twice = play(of(client, structure, "blocking"), structure, repeatable)
     assert [answer.first for answer in twice] == [answer.first for answer in once]
     for answer in twice:
-        if traits_of(structure, answer.call[0]).kind in (Idempotency.READ, Idempotency.REPEATABLE):
+        if traits_of(structure, answer.call[0]).idempotency in (Idempotency.READ, Idempotency.REPEATABLE):
             assert answer.second == answer.first, f"{answer.call}: its answer tells"
 
 
 @pytest.mark.parametrize("structure", SCRIPTS)
-def test_no_method_is_left_out(structure: str) -> None:
+def test_every_method_is_called(structure: str) -> None:
     asks = {Idempotency.READ, Idempotency.REPEATABLE, Idempotency.REPEATABLE_ELSEWHERE, Idempotency.ONCE}
-    methods = {name for name, method in TABLE[structure].items() if method.kind in asks}
+    methods = {name for name, method in TABLE[structure].items() if method.idempotency in asks}
     assert methods - APART == {name for name, *_ in SCRIPTS[structure]}

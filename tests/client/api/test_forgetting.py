@@ -1,4 +1,4 @@
-"""What was destroyed is forgotten: nothing of it stays, on the active link or on those that stand by."""
+"""Nothing of a destroyed structure or a removed listener is kept, on the active link or on standbys."""
 
 import gc
 import threading
@@ -10,8 +10,7 @@ import pytest
 
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.clients import QUICK
-from tests.support.clients import client_on as moving_client_on
+from tests.support.clients import QUICK, client_on
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -27,7 +26,7 @@ def standing_by(client: Any) -> bool:
 
 @pytest.fixture
 def client(blue: LocalCluster, green: LocalCluster) -> Iterator[Any]:
-    with moving_client_on(blue, green, client_options=NEAR) as connected:
+    with client_on(blue, green, client_options=NEAR) as connected:
         eventually(lambda: standing_by(connected))
         yield connected
 
@@ -98,18 +97,18 @@ USES: dict[str, Callable[[Any, str], Any]] = {
 
 
 def kept(client: Any) -> dict[str, int]:
-    """How many of what may be kept of a structure there are, with us and with the official clients."""
+    """The sizes of all that may keep something of a structure, ours and those of the official clients."""
     links = client._runtime.engine.links.all()
     found: dict[str, Any] = {
-        "followers": client._runtime.proxies._followers,
-        "recipes": client._runtime.listeners._recipes,
+        "proxies": client._runtime.proxies._proxies,
+        "listeners": client._runtime.listeners._registrations._specs,
         "reliable": client._runtime.listeners._reliable,
-        "locks": client._operations.affinity._locks,
-        "sequences": client._operations.affinity._sequences,
-        "known sequences": client._operations.affinity._known,
-        "permits": client._operations.affinity._permits._held,
+        "locks": client._runtime.operations.policy.affinity._locks,
+        "sequences": client._runtime.operations.policy.affinity._latest_sequences,
+        "sequences of threads": client._runtime.operations.policy.affinity._thread_sequences,
+        "permits": client._runtime.operations.policy.affinity._permits._held,
         "waiting": client._runtime.proxies.creator._waiting,
-        "being made": client._runtime.proxies.creator._claims,
+        "being created": client._runtime.proxies.creator._creating,
     }
     for link in links:
         official = link.client
@@ -137,24 +136,24 @@ def keeps_only(client: Any, before: dict[str, int]) -> bool:
 
 
 @pytest.mark.parametrize("use", USES)
-def test_nothing_of_a_destroyed_structure_is_kept(client: Any, use: str) -> None:
+def test_destroyed_structure_is_forgotten(client: Any, use: str) -> None:
     before = kept(client)
     for number in range(3):
-        doomed = USES[use](client, f"used {number}")
-        key = next(key for key in client._runtime.proxies._followers if key.name == doomed.name)
+        structure = USES[use](client, f"used {number}")
+        key = next(key for key in client._runtime.proxies._proxies if key.name == structure.name)
         assert client._runtime.route.link.real(key) is not None
         eventually(lambda: all(link.real(key) is not None for link in client._runtime.engine.links.all()))  # noqa: B023
-        assert doomed.destroy() is True
+        assert structure.destroy() is True
     eventually(lambda: keeps_only(client, before))
 
 
-def test_nothing_is_kept_of_it_on_clusters_that_the_client_was_on(client: Any) -> None:
+def test_destroyed_structure_is_forgotten_on_standbys(client: Any) -> None:
     before = kept(client)
-    doomed = [use(client, f"used {kind}") for kind, use in USES.items()]
+    structures = [use(client, f"used {kind}") for kind, use in USES.items()]
     for label in ("green", "blue"):
         client.switch_to(label)
         eventually(lambda: standing_by(client))
-    for structure in doomed:
+    for structure in structures:
         structure.destroy()
     eventually(lambda: keeps_only(client, before))
 
@@ -182,8 +181,8 @@ def test_structures_that_come_and_go_take_no_memory(client: Any, use: str) -> No
         tracemalloc.stop()
 
 
-def test_a_structure_is_not_destroyed_on_a_cluster_that_stands_by(client: Any, green: LocalCluster) -> None:
-    with moving_client_on(green) as other:
+def test_destroy_concerns_the_active_cluster_only(client: Any, green: LocalCluster) -> None:
+    with client_on(green) as other:
         other.get_map("near 0").blocking().set("k", "of green")
         use_near_cache(client, "used 0").destroy()
         assert other.get_map("near 0").blocking().get("k") == "of green"
@@ -192,9 +191,8 @@ def test_a_structure_is_not_destroyed_on_a_cluster_that_stands_by(client: Any, g
         client.get_map("near 0").destroy()
 
 
-def test_what_is_made_on_a_standby_when_it_is_destroyed_is_not_kept_there(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_destroy_while_a_standby_makes_the_proxy(blue: LocalCluster, green: LocalCluster) -> None:
+    """The proxy that is being made on the standby is not kept there."""
     with Relay(green.addresses[0]) as relay:
         config = FailoverConfig()
         config.add_cluster(blue.name, blue.addresses)
@@ -204,18 +202,18 @@ def test_what_is_made_on_a_standby_when_it_is_destroyed_is_not_kept_there(
             before = kept(client)
             relay.delay(0.3)
             for kind in ("map", "near_cache", "reliable_topic"):
-                doomed = USES[kind](client, f"used {kind} 0".replace("near_cache ", ""))
+                structure = USES[kind](client, f"used {kind} 0".replace("near_cache ", ""))
                 standby = next(
                     link for link in client._runtime.engine.links.all() if link.label == green.name
                 )
                 eventually(lambda: standby._creations)  # noqa: B023
-                doomed.destroy()
+                structure.destroy()
                 eventually(lambda: not standby._creations)  # noqa: B023
             relay.resume()
             eventually(lambda: keeps_only(client, before))
 
 
-def test_a_real_proxy_is_made_once_for_all_who_ask_for_it_at_a_time(client: Any, blue: LocalCluster) -> None:
+def test_concurrent_first_uses_make_one_proxy(client: Any, blue: LocalCluster) -> None:
     entries = client.get_map("near 1").blocking()
     threads = [threading.Thread(target=entries.size) for _ in range(20)]
     for thread in threads:
@@ -229,7 +227,8 @@ def test_a_real_proxy_is_made_once_for_all_who_ask_for_it_at_a_time(client: Any,
     entries.destroy()
 
 
-def test_a_structure_has_one_proxy_for_as_long_as_somebody_holds_it(client: Any) -> None:
+def test_one_proxy_while_it_is_referenced(client: Any) -> None:
+    """A destroyed structure gets the same proxy again while the app still references it."""
     held = client.get_map("held")
     held.blocking().set("k", 1)
     held.destroy()
@@ -242,7 +241,7 @@ def test_a_structure_has_one_proxy_for_as_long_as_somebody_holds_it(client: Any)
     held.destroy()
 
 
-def test_nothing_of_a_listener_that_was_removed_is_kept(client: Any) -> None:
+def test_removed_listener_is_forgotten(client: Any) -> None:
     """Listeners with keys of their own come and go on a map that stays, and leave nothing with it."""
     entries = client.get_map("used for removed listeners")
     for number in range(20):
@@ -254,7 +253,7 @@ def test_nothing_of_a_listener_that_was_removed_is_kept(client: Any) -> None:
     entries.destroy()
 
 
-def test_nothing_of_a_listener_that_is_refused_is_kept(client: Any) -> None:
+def test_refused_listener_is_forgotten(client: Any) -> None:
     """A listener whose arguments the official method refuses is registered nowhere."""
     entries = client.get_map("used for refused listeners")
     for _ in range(3):

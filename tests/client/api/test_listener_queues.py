@@ -1,4 +1,4 @@
-"""What waits for a slow listener is bounded: beyond that events are dropped, logged and counted, and reading goes on."""
+"""The queue of a slow listener is bounded: further events are dropped, logged and counted."""
 
 import gc
 import logging
@@ -24,7 +24,7 @@ LARGE = "x" * 20_000
 
 
 class Slow:
-    """A listener that is held up by its first event until it is released."""
+    """A listener that is blocked by its first event until it is released."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -37,7 +37,7 @@ class Slow:
     def release(self) -> None:
         self._release.set()
 
-    def is_held_up(self) -> bool:
+    def is_blocked(self) -> bool:
         return len(self.events) == 1
 
 
@@ -60,28 +60,28 @@ def dropped(client: Any) -> int:
     return count
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == LOGGER]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind(kind: str, blue: LocalCluster, slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
-    """A listener of any kind hears as many as may wait, then misses some, and hears again once it keeps up."""
+    """A listener of any kind gets as many events as may wait, misses some, and gets all once it keeps up."""
     add, cause, remove = KINDS[kind]
     with client_on(blue, listener_queue_events=4) as client:
         id_ = add(client, slow)
         cause(client)
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         for _ in range(10):
             cause(client)
         eventually(lambda: dropped(client) == 6)
-        assert len(said(caplog)) == 1, "one warning when it begins"
+        assert len(logged(caplog)) == 1, "one warning when it begins"
         slow.release()
         eventually(lambda: len(slow.events) == 5)
         cause(client)
         eventually(lambda: len(slow.events) == 6)
         assert dropped(client) == 6
-        begun, over = said(caplog)
+        begun, over = logged(caplog)
         assert "4 events" in begun
         assert kind.split()[0] in begun or "HazelcastClient" in begun
         assert "Slow" in begun
@@ -92,12 +92,12 @@ def test_each_kind(kind: str, blue: LocalCluster, slow: Slow, caplog: pytest.Log
 
 @pytest.mark.parametrize("structure", ["topic", "reliable_topic"])
 def test_bytes(structure: str, blue: LocalCluster, slow: Slow) -> None:
-    """The limit in bytes goes by the size of the messages as they came."""
+    """The limit in bytes is one of serialized messages."""
     with client_on(blue, listener_queue_bytes=100_000) as client:
         topic = getattr(client, f"get_{structure}")("bytes").blocking()
         topic.add_listener(slow)
         topic.publish("first")
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         for _ in range(10):
             topic.publish(LARGE)
         eventually(lambda: dropped(client) == 6)
@@ -115,7 +115,7 @@ def test_bytes_of_entries(blue: LocalCluster, slow: Slow) -> None:
         entries.add_entry_listener(True, added_func=slow)
         entries.add_entry_listener(False, added_func=keys.append)
         entries.set(0, "first")
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         for key in range(1, 11):
             entries.set(key, LARGE)
         eventually(lambda: dropped(client) == 6)
@@ -126,12 +126,12 @@ def test_bytes_of_entries(blue: LocalCluster, slow: Slow) -> None:
 
 
 def test_larger_than_the_limit(blue: LocalCluster, slow: Slow) -> None:
-    """An event that is larger than what may wait is heard if nothing else waits."""
+    """An event that is larger than the limit is queued if nothing else is."""
     with client_on(blue, listener_queue_bytes=1) as client:
         topic = client.get_topic("larger").blocking()
         topic.add_listener(slow)
         topic.publish("first")
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         topic.publish(LARGE)
         topic.publish("too much")
         eventually(lambda: dropped(client) == 1)
@@ -168,29 +168,29 @@ def test_events_decoded_late(blue: LocalCluster, slow: Slow) -> None:
         client.get_topic("parcels").blocking().add_listener(slow)
         parcels = other.get_topic("parcels").blocking()
         parcels.publish(_Parcel("first"))
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         for _ in range(10):
             parcels.publish(_Parcel(LARGE))
         eventually(lambda: dropped(client) == 6)
 
 
-def test_each_for_itself(blue: LocalCluster, slow: Slow) -> None:
-    """A listener whose queue is full takes no room from another."""
+def test_queues_are_independent(blue: LocalCluster, slow: Slow) -> None:
+    """A full queue takes no room from another."""
     with client_on(blue, listener_queue_events=10) as client:
         full, other = client.get_topic("full").blocking(), client.get_topic("other").blocking()
-        heard: list[int] = []
+        received: list[int] = []
         full.add_listener(slow)
-        other.add_listener(lambda event: heard.append(event.message))
+        other.add_listener(lambda event: received.append(event.message))
         full.publish(0)
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         for number in range(30):
             full.publish(number)
         eventually(lambda: dropped(client) == 20)
         for number in range(10):
             other.publish(number)
         slow.release()
-        eventually(lambda: len(heard) == 10)
-        assert heard == list(range(10))
+        eventually(lambda: len(received) == 10)
+        assert received == list(range(10))
         assert dropped(client) == 20
 
 
@@ -204,7 +204,7 @@ def test_lifecycle_listeners(blue: LocalCluster, slow: Slow, caplog: pytest.LogC
         assert dropped(client) == 3
         slow.release()
         eventually(lambda: len(slow.events) == 3)
-        assert "lifecycle listener" in said(caplog)[0]
+        assert "lifecycle listener" in logged(caplog)[0]
 
 
 def test_membership_listeners(blue: LocalCluster, green: LocalCluster, slow: Slow) -> None:
@@ -218,13 +218,13 @@ def test_membership_listeners(blue: LocalCluster, green: LocalCluster, slow: Slo
 
 
 @pytest.mark.parametrize("how", ["removed", "destroyed"])
-def test_memory_of_a_listener_that_is_gone(how: str, blue: LocalCluster, slow: Slow) -> None:
-    """What waited for a listener that was removed is let go of, although another one holds up the thread."""
+def test_memory_of_a_removed_listener(how: str, blue: LocalCluster, slow: Slow) -> None:
+    """The queue of a removed listener is freed although another listener blocks the thread."""
     with client_on(blue) as client:
         holding, topic = client.get_topic("holding").blocking(), client.get_topic(how).blocking()
         holding.add_listener(slow)
         holding.publish("first")
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         id_ = topic.add_listener(print)
         for _ in range(20):
             topic.publish(LARGE)
@@ -264,13 +264,13 @@ class Reliable(ReliableMessageListener[Any]):
 
 @pytest.mark.parametrize("is_tolerant", [True, False])
 def test_loss_tolerance(is_tolerant: bool, blue: LocalCluster, slow: Slow) -> None:
-    """A listener of a reliable topic that tolerates no loss ends at one, as officially; another goes on."""
+    """A listener of a reliable topic that tolerates no loss ends with one, as officially; another continues."""
     with client_on(blue, listener_queue_events=4) as client:
         topic = client.get_reliable_topic(f"tolerant {is_tolerant}").blocking()
         listener = Reliable(slow, is_tolerant=is_tolerant)
         topic.add_listener(listener)
         topic.publish("first")
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         for _ in range(10):
             topic.publish("more")
         eventually(lambda: dropped(client) >= (6 if is_tolerant else 1))
@@ -281,13 +281,13 @@ def test_loss_tolerance(is_tolerant: bool, blue: LocalCluster, slow: Slow) -> No
         assert listener.is_cancelled is not is_tolerant
 
 
-def test_reading_goes_on(blue: LocalCluster, slow: Slow) -> None:
-    """A flood of events to a listener that is stuck costs the queue's memory, and operations go on."""
+def test_flood_delays_no_operation(blue: LocalCluster, slow: Slow) -> None:
+    """A flood of events to a blocked listener costs the memory of its queue, and delays no operation."""
     with client_on(blue, listener_queue_bytes=1_000_000) as client, publisher(blue) as other:
         topic, entries = other.get_topic("flood"), client.get_map("flood").blocking()
         client.get_topic("flood").blocking().add_listener(slow)
         topic.publish("first").result()
-        eventually(slow.is_held_up)
+        eventually(slow.is_blocked)
         for _ in range(100):
             topic.publish_all([LARGE] * 10).result()
             began = time.monotonic()

@@ -134,7 +134,7 @@ class Heard:
         eventually(lambda: not self.deaf(), message=f"{self.deaf()} hear nothing")
 
 
-def test_listeners_of_every_kind_live_through_a_kill(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_every_kind_survives_a_kill(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
         heard = Heard(client)
@@ -144,9 +144,8 @@ def test_listeners_of_every_kind_live_through_a_kill(pair: tuple[LocalCluster, L
         heard.assert_hears_everything()
 
 
-def test_a_member_that_was_frozen_when_a_listener_came_and_went_tells_of_each_event_once(
-    blue: LocalCluster, start_cluster: StartCluster
-) -> None:
+def test_no_event_twice_after_a_frozen_member(blue: LocalCluster, start_cluster: StartCluster) -> None:
+    """A member that was frozen when a listener was added and removed reports each event once."""
     three = start_cluster("three", members=3)
     with client_on(three, blue, health_check_interval=0) as client:
         numbers = client.get_map("heard-once").blocking()
@@ -166,9 +165,8 @@ def test_a_member_that_was_frozen_when_a_listener_came_and_went_tells_of_each_ev
         assert sorted(heard) == list(range(200))
 
 
-def test_one_listener_may_be_added_often_and_to_several_clients_and_each_goes_by_its_own_id(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_one_function_under_several_ids(blue: LocalCluster, green: LocalCluster) -> None:
+    """A function can be added several times and to several clients; each registration has its own id."""
     with client_on(blue, green) as client, client_on(blue, green) as other:
         heard: list[str] = []
         entries, of_other = (one.get_map("shared").blocking() for one in (client, other))
@@ -198,9 +196,7 @@ def test_one_listener_may_be_added_often_and_to_several_clients_and_each_goes_by
         entries.destroy()
 
 
-def test_listeners_of_every_kind_live_through_switches_and_hear_one_cluster_only(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_every_kind_hears_the_active_cluster_only(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client, client_on(blue) as on_blue, client_on(green) as on_green:
         heard = Heard(client)
         for label, stranger in (("green", on_blue), ("blue", on_green), ("green", on_blue)):
@@ -216,7 +212,7 @@ def test_listeners_of_every_kind_live_through_switches_and_hear_one_cluster_only
             assert len(heard.events["Queue"]) == 1
 
 
-def test_listeners_of_every_kind_live_through_a_restart_at_the_same_address(
+def test_every_kind_survives_a_restart(
     start_cluster: StartCluster,
 ) -> None:
     cluster = start_cluster("blue")
@@ -227,9 +223,7 @@ def test_listeners_of_every_kind_live_through_a_restart_at_the_same_address(
         heard.assert_hears_everything()
 
 
-def test_every_kind_is_removed_by_the_id_first_given_after_a_switch(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_every_kind_is_removed_by_its_first_id(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         heard = Heard(client)
         client.switch_to("green")
@@ -246,7 +240,7 @@ def test_every_kind_is_removed_by_the_id_first_given_after_a_switch(
         assert heard.deaf() == list(KINDS)
 
 
-def test_a_removal_while_nothing_is_reachable_holds(start_cluster: StartCluster) -> None:
+def test_removal_while_offline(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue")
     with client_on(cluster, health_check_interval=0) as client:
         heard: list[Any] = []
@@ -263,7 +257,7 @@ def test_a_removal_while_nothing_is_reachable_holds(start_cluster: StartCluster)
         assert not heard
 
 
-def test_listeners_added_during_switches_are_not_lost(blue: LocalCluster, green: LocalCluster) -> None:
+def test_listeners_added_during_switches(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         topic = client.get_topic("during").blocking()
         heard: dict[int, list[Any]] = {}
@@ -297,9 +291,7 @@ def test_listeners_added_during_switches_are_not_lost(blue: LocalCluster, green:
         assert {times_heard(events, message) for events in heard.values()} == {1}
 
 
-def test_a_slow_listener_delays_no_operation_and_no_health_check(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_slow_listener_delays_nothing_else(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green, health_check_timeout=0.5, health_check_failures=3) as client:
         release = threading.Event()
         client.get_queue("slow").blocking().add_listener(item_added_func=lambda _: release.wait(20))
@@ -315,9 +307,8 @@ def test_a_slow_listener_delays_no_operation_and_no_health_check(
         release.set()
 
 
-def test_what_waits_its_turn_is_not_delivered_after_a_switch_or_a_removal(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_queued_events_are_dropped(blue: LocalCluster, green: LocalCluster) -> None:
+    """A switch or a removal drops the events that wait in the queue."""
     with client_on(blue, green) as client:
         topic = client.get_topic("queued").blocking()
         heard: list[Any] = []
@@ -355,7 +346,7 @@ def test_what_waits_its_turn_is_not_delivered_after_a_switch_or_a_removal(
         assert not heard
 
 
-def test_a_listener_may_call_back_into_the_client(blue: LocalCluster, green: LocalCluster) -> None:
+def test_listener_may_use_the_client(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         copies = client.get_map("copies").blocking()
 
@@ -384,7 +375,7 @@ def test_listeners_are_called_in_order_on_one_thread(blue: LocalCluster) -> None
         assert len({thread for _, thread in heard}) == 1
 
 
-def test_a_listener_that_raises_harms_nobody(blue: LocalCluster) -> None:
+def test_listener_that_raises(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         heard: list[Any] = []
         topic = client.get_topic("raising").blocking()
@@ -395,7 +386,7 @@ def test_a_listener_that_raises_harms_nobody(blue: LocalCluster) -> None:
         eventually(lambda: len(heard) == 2)
 
 
-def test_a_listener_that_a_cluster_refuses_does_not_keep_the_client_from_it(
+def test_refused_listener_does_not_prevent_a_switch(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     from hazelcast.predicate import sql
@@ -411,13 +402,13 @@ def test_a_listener_that_a_cluster_refuses_does_not_keep_the_client_from_it(
         eventually(lambda: len(heard) == 2)
 
 
-def test_a_listener_without_an_id_is_refused_in_the_official_words(blue: LocalCluster) -> None:
+def test_removal_without_an_id(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         with pytest.raises(AssertionError, match=r"^None user_registration_id is not allowed!$"):
             client.get_map("none").blocking().remove_entry_listener(None)
 
 
-def test_a_listener_that_cannot_be_registered_is_not_carried_along(blue: LocalCluster) -> None:
+def test_failed_listener_is_not_registered_elsewhere(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         with pytest.raises((HazelcastError, TypeError, AssertionError)):
             client.get_topic("t").blocking().add_listener()

@@ -196,7 +196,7 @@ class TestSlowLinks:
                 future.result()
             link = next(link for link in client._runtime.engine.links.all() if link.label == "green")
             relay.limit(up=5_000)
-            carrying = BackgroundCall(lambda: client._runtime.listeners.carry_to(link, 1.0))
+            carrying = BackgroundCall(lambda: client._runtime.listeners.register_on(link, 1.0))
             time.sleep(1.5)
             assert not carrying.is_over
             relay.freeze()
@@ -216,7 +216,7 @@ class TestSlowLinks:
             relay.freeze()
             wanted = [True]
             carrying = BackgroundCall(
-                lambda: client._runtime.listeners.carry_to(link, 60.0, lambda: wanted[0])
+                lambda: client._runtime.listeners.register_on(link, 60.0, lambda: wanted[0])
             )
             wanted[0] = False
             assert isinstance(carrying.wait().error, Cancelled)

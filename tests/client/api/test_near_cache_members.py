@@ -80,7 +80,7 @@ def relayed(client: Any, relay: Relay, address: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("smart", [True, False], ids=["smart", "one-connection"])
-def test_what_a_killed_member_has_not_told_is_read_anew(start_cluster: StartCluster, smart: bool) -> None:
+def test_unreported_changes_of_a_killed_member(start_cluster: StartCluster, smart: bool) -> None:
     """Members tell of changes every ten seconds: a killed one takes along what it was about to tell."""
     cluster = start_cluster("blue", 2)
     with client_on(cluster, client_options=CACHED | {"smart_routing": smart}, **UNCHECKED) as client:
@@ -95,7 +95,7 @@ def test_what_a_killed_member_has_not_told_is_read_anew(start_cluster: StartClus
             eventually(lambda: hits(client) == len(KEYS), message="a near cache that is of use again")
 
 
-def test_what_changes_on_a_member_that_joins_is_read_anew(start_cluster: StartCluster) -> None:
+def test_changes_on_a_member_that_joins(start_cluster: StartCluster) -> None:
     """It owns entries before the client has reached it."""
     cluster = start_cluster("blue", properties=AT_ONCE)
     with (
@@ -122,7 +122,7 @@ def test_what_changes_on_a_member_that_joins_is_read_anew(start_cluster: StartCl
             eventually(lambda: get_all(cached) == {"new"})
 
 
-def test_what_changes_while_one_of_two_connections_is_gone_is_read_anew(start_cluster: StartCluster) -> None:
+def test_changes_while_one_connection_is_lost(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue", 2, properties=AT_ONCE)
     with (
         client_on(cluster, client_options=CACHED, **UNCHECKED) as client,
@@ -143,7 +143,7 @@ def test_what_changes_while_one_of_two_connections_is_gone_is_read_anew(start_cl
             eventually(lambda: get_all(cached) == {"new"}, message="changes after it has come back")
 
 
-def test_a_connection_that_comes_back_at_once_leaves_nothing_old(start_cluster: StartCluster) -> None:
+def test_connection_that_comes_back_at_once(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue", 2, properties=AT_ONCE)
     with (
         client_on(cluster, client_options=CACHED, **UNCHECKED) as client,
@@ -162,9 +162,10 @@ def test_a_connection_that_comes_back_at_once_leaves_nothing_old(start_cluster: 
                 eventually(lambda: connection_to(client, cluster.addresses[1]))
 
 
-def test_a_member_that_refuses_to_tell_of_changes_is_asked_again_and_nothing_is_kept_meanwhile(
+def test_refused_invalidations_are_requested_again(
     start_cluster: StartCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Until the member accepts, the near cache keeps nothing."""
     cluster = start_cluster("blue", 2, properties=AT_ONCE)
     with (
         client_on(cluster, client_options=CACHED, **UNCHECKED) as client,
@@ -190,7 +191,7 @@ def test_a_member_that_refuses_to_tell_of_changes_is_asked_again_and_nothing_is_
             assert len(official._listener_service._event_handlers) == handlers
 
 
-def test_an_answer_from_before_a_change_is_not_kept(start_cluster: StartCluster) -> None:
+def test_answer_from_before_a_change_is_not_kept(start_cluster: StartCluster) -> None:
     """A `get` is under way when everything is dropped, and when its very key changes."""
     cluster = start_cluster("blue", 2, properties=AT_ONCE)
     with (

@@ -15,7 +15,7 @@ CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}
 AT_ONCE = {"hazelcast.map.invalidation.batch.enabled": "false"}
 
 
-def test_hits_are_served_without_the_cluster(blue: LocalCluster) -> None:
+def test_hits_need_no_request(blue: LocalCluster) -> None:
     with client_on(blue, client_options=CACHED) as client:
         cached = client.get_map("cached")
         cached.blocking().set("k", "v")
@@ -25,7 +25,7 @@ def test_hits_are_served_without_the_cluster(blue: LocalCluster) -> None:
         assert cached.blocking()._wrapped._near_cache is cached._near_cache
 
 
-def test_an_entry_of_another_cluster_is_never_served(blue: LocalCluster, green: LocalCluster) -> None:
+def test_no_entry_of_another_cluster(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green, client_options=CACHED) as client:
         cached = client.get_map("cached").blocking()
         cached.set("who", "blue")
@@ -37,9 +37,7 @@ def test_an_entry_of_another_cluster_is_never_served(blue: LocalCluster, green: 
         assert cached.get("who") == "blue"
 
 
-def test_there_and_back_again_nothing_of_the_earlier_epoch_is_served(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_no_entry_of_an_earlier_epoch(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green, client_options=CACHED) as client, client_on(blue) as other:
         cached = client.get_map("cached").blocking()
         cached.set("k", "old")
@@ -52,21 +50,21 @@ def test_there_and_back_again_nothing_of_the_earlier_epoch_is_served(
             assert cached.get("k") == f"new {round_}"
 
 
-def test_after_a_destroy_the_near_cache_hears_of_changes(start_cluster: StartCluster) -> None:
+def test_invalidations_after_a_destroy(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue", properties=AT_ONCE)
     with client_on(cluster, client_options=CACHED) as client, client_on(cluster) as other:
         cached: Any = client.get_map("cached")
-        for doomed in (cached, cached.blocking()):
+        for structure in (cached, cached.blocking()):
             cached.blocking().set("k", "old")
             assert cached.blocking().get("k") == cached.blocking().get("k") == "old"
-            doomed.destroy()
+            structure.destroy()
             cached.blocking().set("k", "anew")
             assert cached.blocking().get("k") == cached.blocking().get("k") == "anew"
             other.get_map("cached").blocking().set("k", "newer")
             eventually(lambda: cached.blocking().get("k") == "newer")
 
 
-def test_after_a_loss_the_near_cache_hears_of_changes_on_the_other_cluster(
+def test_invalidations_after_a_loss(
     start_cluster: StartCluster,
 ) -> None:
     blue, green = start_cluster("blue"), start_cluster("green", properties=AT_ONCE)
@@ -82,7 +80,7 @@ def test_after_a_loss_the_near_cache_hears_of_changes_on_the_other_cluster(
         eventually(lambda: cached.get("k") == "newer")
 
 
-def test_after_a_restart_nothing_is_served_that_the_cluster_has_not(start_cluster: StartCluster) -> None:
+def test_no_entry_from_before_a_restart(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue")
     with client_on(
         cluster, client_options=CACHED, try_count=100, wait_timeout=30.0, health_check_interval=0
@@ -94,7 +92,7 @@ def test_after_a_restart_nothing_is_served_that_the_cluster_has_not(start_cluste
         assert cached.get("k") is None
 
 
-def test_nothing_is_served_while_nothing_is_reachable(start_cluster: StartCluster) -> None:
+def test_no_entry_while_offline(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue")
     with client_on(cluster, client_options=CACHED) as client:
         cached = client.get_map("cached").blocking()

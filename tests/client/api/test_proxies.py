@@ -58,12 +58,12 @@ def official(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[Any
 
 
 @pytest.mark.parametrize(("name", "method"), METHODS)
-def test_a_method_looks_like_the_official_one(name: str, method: str) -> None:
+def test_proxy_methods_look_official(name: str, method: str) -> None:
     if method == "blocking":
         return  # its own test below
     official = STRUCTURES[name]
-    follower = following_class(official)
-    for ours, theirs in ((follower, official), (follower._blocking_class, blocking_version(official))):
+    following = following_class(official)
+    for ours, theirs in ((following, official), (following._blocking_class, blocking_version(official))):
         assert inspect.signature(getattr(ours, method)) == inspect.signature(getattr(theirs, method))
         assert getattr(ours, method).__annotations__ == getattr(theirs, method).__annotations__
         assert getattr(ours, method).__doc__ == getattr(theirs, method).__doc__
@@ -71,7 +71,7 @@ def test_a_method_looks_like_the_official_one(name: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TABLE["HazelcastClient"]))
-def test_a_method_of_the_client_looks_like_the_official_one(name: str) -> None:
+def test_client_methods_look_official(name: str) -> None:
     if name == "shutdown":
         return  # promises more than the official one
     ours, theirs = getattr(HazelcastClient, name), getattr(OfficialClient, name)
@@ -80,7 +80,7 @@ def test_a_method_of_the_client_looks_like_the_official_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("getter", GETTERS + CP_GETTERS)
-def test_a_proxy_is_handed_out_without_a_network(getter: str) -> None:
+def test_getters_send_no_request(getter: str) -> None:
     client = nowhere()
     holder = client.cp_subsystem if getter in CP_GETTERS else client
     proxy: Any = getattr(holder, getter)("orders")
@@ -96,12 +96,12 @@ def test_a_proxy_is_handed_out_without_a_network(getter: str) -> None:
 
 
 @pytest.mark.parametrize("getter", GETTERS)
-def test_the_same_name_gives_the_same_proxy(getter: str, client: Any) -> None:
+def test_same_name_same_proxy(getter: str, client: Any) -> None:
     assert getattr(client, getter)("same") is getattr(client, getter)("same")
     assert getattr(client, getter)("same") is not getattr(client, getter)("other")
 
 
-def test_a_misspelt_method_is_an_attribute_error_and_asks_nobody() -> None:
+def test_misspelt_method_sends_no_request() -> None:
     client = nowhere()
     for holder in (client, client.get_map("m"), client.get_map("m").blocking()):
         with pytest.raises(AttributeError, match="gett"):
@@ -112,7 +112,7 @@ def test_a_misspelt_method_is_an_attribute_error_and_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize("name", ["@group", "a@b@c", "x@METADATA", "x@"])
-def test_a_bad_name_of_a_cp_object_is_refused_as_by_the_official_client(name: str) -> None:
+def test_bad_cp_name_is_refused_as_officially(name: str) -> None:
     client = nowhere()
     with pytest.raises(AssertionError):
         client.cp_subsystem.get_lock(name)
@@ -147,7 +147,7 @@ BAD_CALLS: list[tuple[str, str, tuple[Any, ...]]] = [
 
 @pytest.mark.parametrize("flavour", ["future", "blocking"])
 @pytest.mark.parametrize(("getter", "method", "arguments"), BAD_CALLS)
-def test_bad_arguments_raise_what_the_official_proxy_raises(
+def test_bad_arguments_raise_the_official_error(
     getter: str,
     method: str,
     arguments: tuple[Any, ...],
@@ -177,7 +177,7 @@ def test_both_flavours_give_the_same_results(client: Any) -> None:
     assert numbers.blocking().values(sql_predicate("this > 1")) == [2]
 
 
-def test_a_future_is_the_official_one_with_all_that_it_can(client: Any) -> None:
+def test_futures_are_official_ones(client: Any) -> None:
     numbers = client.get_map("futures")
     done = threading.Event()
     future = numbers.set("a", 20)
@@ -188,7 +188,7 @@ def test_a_future_is_the_official_one_with_all_that_it_can(client: Any) -> None:
     assert numbers.get("a").continue_with(lambda found: numbers.get("a")).result() == 20
 
 
-def test_futures_of_several_structures_can_be_combined(client: Any) -> None:
+def test_futures_can_be_combined(client: Any) -> None:
     client.get_map("combined").blocking().set("a", 1)
     asked = [client.get_map("combined").get("a"), client.get_list("combined").size()]
     assert combine_futures(asked).result() == [1, 0]
@@ -197,13 +197,13 @@ def test_futures_of_several_structures_can_be_combined(client: Any) -> None:
         combine_futures([*asked, failing]).result()
 
 
-def test_the_error_of_a_callback_harms_nobody(client: Any) -> None:
+def test_callback_that_raises(client: Any) -> None:
     numbers = client.get_map("callbacks")
     numbers.get("x").add_done_callback(lambda _: 1 / 0)
     assert numbers.get("x").result() is None
 
 
-def test_what_a_member_answers_with_is_raised_as_it_is(client: Any) -> None:
+def test_errors_of_members_are_raised_unchanged(client: Any) -> None:
     numbers = client.get_map("errors")
     numbers.blocking().set("a", 1)
     with pytest.raises(HazelcastError) as blocking:
@@ -213,14 +213,15 @@ def test_what_a_member_answers_with_is_raised_as_it_is(client: Any) -> None:
     assert blocking.type is waited.type is IllegalMonitorStateError
 
 
-def test_handed_out_structures_are_among_the_distributed_objects(client: Any) -> None:
-    handed_out = [client.get_set("listed"), client.get_list("listed"), client.get_map("listed")]
-    assert all(any(found is one for found in client.get_distributed_objects()) for one in handed_out)
+def test_structures_in_use_are_listed(client: Any) -> None:
+    structures = [client.get_set("listed"), client.get_list("listed"), client.get_map("listed")]
+    assert all(any(found is one for found in client.get_distributed_objects()) for one in structures)
 
 
-def test_listing_structures_of_a_cluster_that_does_not_answer_takes_no_longer_than_an_operation(
+def test_listing_on_a_frozen_cluster(
     blue: LocalCluster,
 ) -> None:
+    """It takes no longer than one operation, however many structures are in use."""
     with (
         Relay(blue.addresses[0]) as relay,
         client_at((blue.name, relay.address), health_check_interval=0, operation_timeout=0.5) as client,
@@ -242,34 +243,30 @@ FLAVOURS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("getter", [name for name in GETTERS if name != "get_vector_collection"])
-def test_every_structure_is_destroyed_at_once_in_either_flavour(
-    client: Any, getter: str, flavour: str
-) -> None:
-    assert FLAVOURS[flavour](getattr(client, getter)(f"doomed-{flavour}")).destroy() is True
+def test_destroy_blocks_in_either_flavour(client: Any, getter: str, flavour: str) -> None:
+    assert FLAVOURS[flavour](getattr(client, getter)(f"structure-{flavour}")).destroy() is True
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_destroyed_structure_is_gone_and_can_be_used_anew(client: Any, flavour: str) -> None:
-    doomed = client.get_map("doomed")
-    doomed.blocking().set("a", 1)
-    assert FLAVOURS[flavour](doomed).destroy() is True
-    assert doomed.blocking().get("a") is None
-    assert client.get_map("doomed").blocking().get("a") is None
+def test_destroyed_structure_can_be_used_anew(client: Any, flavour: str) -> None:
+    structure = client.get_map("structure")
+    structure.blocking().set("a", 1)
+    assert FLAVOURS[flavour](structure).destroy() is True
+    assert structure.blocking().get("a") is None
+    assert client.get_map("structure").blocking().get("a") is None
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_destroyed_structures_listeners_do_not_follow(
-    blue: LocalCluster, green: LocalCluster, flavour: str
-) -> None:
+def test_listeners_end_with_their_structure(blue: LocalCluster, green: LocalCluster, flavour: str) -> None:
     with client_on(blue, green) as client, client_on(green) as other:
         heard: list[Any] = []
-        doomed = client.get_map("doomed-heard")
-        doomed.blocking().add_entry_listener(added_func=heard.append)
-        FLAVOURS[flavour](doomed).destroy()
+        structure = client.get_map("structure-heard")
+        structure.blocking().add_entry_listener(added_func=heard.append)
+        FLAVOURS[flavour](structure).destroy()
         kept: Any = client.get_map("kept-heard").blocking()
         kept.add_entry_listener(added_func=heard.append)
         client.switch_to("green")
-        for name in ("doomed-heard", "kept-heard"):
+        for name in ("structure-heard", "kept-heard"):
             other.get_map(name).blocking().put((name, flavour, time.monotonic()), 1)
         eventually(lambda: heard)
         assert {event.key[0] for event in heard} == {"kept-heard"}
@@ -278,19 +275,19 @@ def test_a_destroyed_structures_listeners_do_not_follow(
 
 @pytest.mark.parametrize("double", [copy.copy, pickle.dumps], ids=["copied", "pickled"])
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_proxy_is_not_copied_or_pickled_and_says_so(double: Callable[[Any], Any], flavour: str) -> None:
+def test_proxies_cannot_be_copied_or_pickled(double: Callable[[Any], Any], flavour: str) -> None:
     with pytest.raises(TypeError, match=r'Map\(name="kept"\) cannot be copied or pickled'):
         double(FLAVOURS[flavour](nowhere().get_map("kept")))
 
 
-def test_private_parts_are_those_of_the_connection_of_the_moment(client: Any) -> None:
+def test_private_attributes_are_those_of_the_real_proxy(client: Any) -> None:
     counter = client.get_pn_counter("private").blocking()
     counter.add_and_get(1)
     assert counter._wrapped._current_target_replica_address is not None
     assert client._connection_manager.active_connections
 
 
-def test_a_callback_that_would_wait_is_told_so_and_not_blocked(client: Any) -> None:
+def test_callback_that_would_wait_raises(client: Any) -> None:
     numbers = client.get_map("waiting")
     errors: list[BaseException] = []
 

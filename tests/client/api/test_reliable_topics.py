@@ -12,6 +12,7 @@ from hazelcast.future import ImmediateExceptionFuture
 from hazelcast.proxy.reliable_topic import ReliableMessageListener
 
 from flask_hazelcast_failover import ClientOfflineException, HazelcastClient
+from flask_hazelcast_failover.client._api.listener_registrations import ListenerRegistrations
 from flask_hazelcast_failover.client._api.listeners import Listeners
 from flask_hazelcast_failover.client._connect.link import Link
 from flask_hazelcast_failover.testing import LocalCluster
@@ -74,16 +75,16 @@ def behind_a_relay(topic: str, blue: LocalCluster, *more: tuple[str, str]) -> It
             yield Behind(relay, client, listener, publish)
 
 
-def test_a_reliable_topic_goes_on_after_the_last_message_on_the_same_data(
+def test_same_data_continues_after_the_last_message(
     blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    carry_to = Listeners.carry_to
+    register_on = Listeners.register_on
 
     def slowly(listeners: Listeners, link: Link, timeout: float, **others: Any) -> None:
-        carry_to(listeners, link, timeout, **others)
+        register_on(listeners, link, timeout, **others)
         time.sleep(0.3)  # as long as another listener may take, while the next message could arrive
 
-    monkeypatch.setattr(Listeners, "carry_to", slowly)
+    monkeypatch.setattr(Listeners, "register_on", slowly)
     with behind_a_relay("goes-on", blue) as (relay, client, listener, publish):
         relay.refuse()
         eventually(lambda: client.status().state != "connected")
@@ -95,17 +96,17 @@ def test_a_reliable_topic_goes_on_after_the_last_message_on_the_same_data(
         assert not listener.cancelled.is_set()
 
 
-def test_a_move_that_fails_makes_no_reliable_listener_forget_where_it_was(
+def test_failed_switch_keeps_the_position(
     blue: LocalCluster, green: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    carry_to = Listeners.carry_to
+    register_on = Listeners.register_on
 
     def refuse_green(listeners: Listeners, link: Link, timeout: float, **others: Any) -> None:
-        carry_to(listeners, link, timeout)
+        register_on(listeners, link, timeout)
         if link.label == "green":
             raise TimeoutError("another listener")
 
-    monkeypatch.setattr(Listeners, "carry_to", refuse_green)
+    monkeypatch.setattr(Listeners, "register_on", refuse_green)
     away = "green", green.addresses[0]
     with behind_a_relay("not-forgotten", blue, away) as (relay, client, listener, publish):
         with pytest.raises(ClientOfflineException, match="listeners"):
@@ -118,18 +119,16 @@ def test_a_move_that_fails_makes_no_reliable_listener_forget_where_it_was(
         assert client.status().current_cluster == "blue"
 
 
-def test_a_reliable_listener_that_was_not_registered_in_time_is_registered_later(
-    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register, late = Listeners._register, list[int]()
+def test_late_registration_is_repeated(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    register, late = ListenerRegistrations.register, list[int]()
 
-    def once_late(listeners: Listeners, recipe: Any, real: Any, link: Link) -> Any:
+    def once_late(registrations: ListenerRegistrations, spec: Any, real: Any, link: Link) -> Any:
         if link.epoch == 2 and not late:
             late.append(1)
             return ImmediateExceptionFuture(OperationTimeoutError("late"))
-        return register(listeners, recipe, real, link)
+        return register(registrations, spec, real, link)
 
-    monkeypatch.setattr(Listeners, "_register", once_late)
+    monkeypatch.setattr(ListenerRegistrations, "register", once_late)
     with behind_a_relay("late", blue) as (relay, _, listener, publish):
         relay.cut()
         eventually(lambda: late)
@@ -137,9 +136,7 @@ def test_a_reliable_listener_that_was_not_registered_in_time_is_registered_later
         eventually(lambda: listener.messages == ["before", "after"])
 
 
-def test_a_reliable_topic_of_another_cluster_begins_with_what_is_published_now(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_other_data_begins_with_new_messages(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client, client_on(green) as other:
         other.get_reliable_topic("from-now").blocking().publish("long ago")
         listener = Durable(initial=0)
@@ -154,7 +151,7 @@ def test_a_reliable_topic_of_another_cluster_begins_with_what_is_published_now(
         assert not listener.cancelled.is_set()
 
 
-def test_a_reliable_listener_is_told_when_it_is_removed(blue: LocalCluster, green: LocalCluster) -> None:
+def test_removal_calls_on_cancel(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         topic = client.get_reliable_topic("removed").blocking()
         listener = Durable()
@@ -168,7 +165,7 @@ def test_a_reliable_listener_is_told_when_it_is_removed(blue: LocalCluster, gree
 @pytest.mark.parametrize(
     "end", [lambda client: client.shutdown(), lambda client: client.get_reliable_topic("ends").destroy()]
 )
-def test_a_reliable_listener_is_told_of_the_end_of_its_topic_or_client(
+def test_end_of_topic_or_client_calls_on_cancel(
     blue: LocalCluster, green: LocalCluster, end: Callable[[Any], object]
 ) -> None:
     with client_on(blue, green) as client:
@@ -180,7 +177,7 @@ def test_a_reliable_listener_is_told_of_the_end_of_its_topic_or_client(
         eventually(listener.cancelled.is_set)
 
 
-def test_a_terminal_error_ends_a_reliable_listener_for_good(blue: LocalCluster, green: LocalCluster) -> None:
+def test_terminal_error_ends_the_listener(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         listener = Durable()
         topic = client.get_reliable_topic("terminal").blocking()
@@ -193,7 +190,7 @@ def test_a_terminal_error_ends_a_reliable_listener_for_good(blue: LocalCluster, 
         assert listener.messages == []
 
 
-def test_a_reliable_topic_survives_the_loss_of_the_member_that_holds_it(start_cluster: StartCluster) -> None:
+def test_loss_of_the_member_with_the_topic(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         eventually(lambda: reaches(client, 3))

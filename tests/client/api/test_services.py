@@ -1,4 +1,4 @@
-"""Listeners of lifecycle and membership hear of one client, wherever it is."""
+"""Lifecycle and membership listeners get the events of one client, whatever its cluster."""
 
 import threading
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.fair_time import fair_time
 from tests.support.waiting import eventually
 
 
-def test_lifecycle_and_membership_are_those_of_the_client(blue: LocalCluster, green: LocalCluster) -> None:
+def test_lifecycle_and_membership(blue: LocalCluster, green: LocalCluster) -> None:
     config = FailoverConfig()
     states: list[str] = []
     joined: list[int] = []
@@ -44,9 +44,10 @@ def test_lifecycle_and_membership_are_those_of_the_client(blue: LocalCluster, gr
     assert not client.lifecycle_service.is_running()
 
 
-def test_a_client_that_reaches_nothing_knows_its_last_members_and_is_not_disconnected_twice(
+def test_offline_client(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
+    """It knows its last members, and reports DISCONNECTED once."""
     blue, green = pair
     states: list[str] = []
     with client_on(blue, green) as client:
@@ -61,23 +62,23 @@ def test_a_client_that_reaches_nothing_knows_its_last_members_and_is_not_disconn
     assert states == [LifecycleState.DISCONNECTED, LifecycleState.SHUTTING_DOWN, LifecycleState.SHUTDOWN]
 
 
-def test_a_listener_that_blocks_holds_up_a_start_for_a_moment_only(blue: LocalCluster) -> None:
-    let_go = threading.Event()
+def test_listener_that_blocks_at_start(blue: LocalCluster) -> None:
+    release = threading.Event()
     config = ClientConfig.from_dict(
         {
             "cluster_name": "blue",
             "cluster_members": blue.addresses,
-            "membership_listeners": [(lambda _: let_go.wait(30), None)],
+            "membership_listeners": [(lambda _: release.wait(30), None)],
         }
     )
     began = fair_time()
     with HazelcastClient(config) as client:
         assert client.get_map("started").blocking().size() == 0
         assert fair_time() - began < 5
-        let_go.set()
+        release.set()
 
 
-def test_listeners_of_a_client_config_are_honoured(blue: LocalCluster) -> None:
+def test_listeners_of_a_client_config(blue: LocalCluster) -> None:
     states: list[str] = []
     config = ClientConfig.from_dict(
         {"cluster_name": "blue", "cluster_members": blue.addresses, "lifecycle_listeners": [states.append]}
@@ -86,7 +87,7 @@ def test_listeners_of_a_client_config_are_honoured(blue: LocalCluster) -> None:
         eventually(lambda: LifecycleState.CONNECTED in states)
 
 
-def test_a_loss_is_told_as_disconnected_and_connected(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_lifecycle_of_a_loss(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
         states: list[str] = []
@@ -97,7 +98,7 @@ def test_a_loss_is_told_as_disconnected_and_connected(pair: tuple[LocalCluster, 
         assert client.lifecycle_service.remove_listener(id_) is False
 
 
-def test_members_that_a_loss_takes_and_brings_are_told_once_each(
+def test_membership_of_a_loss(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     blue, green = pair
@@ -115,7 +116,7 @@ def test_members_that_a_loss_takes_and_brings_are_told_once_each(
         assert client.status().epoch == 3
 
 
-def test_a_membership_listener_can_be_told_of_those_who_are_there(blue: LocalCluster) -> None:
+def test_fire_for_existing(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         joined: list[Any] = []
         id_ = client.cluster_service.add_listener(joined.append, None, fire_for_existing=True)
@@ -124,7 +125,7 @@ def test_a_membership_listener_can_be_told_of_those_who_are_there(blue: LocalClu
         assert client.cluster_service.remove_listener(id_) is False
 
 
-def test_who_is_there_is_told_once_whether_or_not_the_client_has_connected(blue: LocalCluster) -> None:
+def test_fire_for_existing_before_connecting(blue: LocalCluster) -> None:
     config = FailoverConfig()
     config.add_cluster(blue.name, blue.addresses)
     client: Any = HazelcastClient(config)

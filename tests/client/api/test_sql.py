@@ -49,7 +49,7 @@ def waits_for_answer(client: Any) -> bool:
     return client._runtime.route.link is not None and not client._runtime.route.link.is_idle
 
 
-def test_a_query_gives_its_rows_in_every_official_way(jets: tuple[LocalCluster, LocalCluster]) -> None:
+def test_rows_in_every_official_way(jets: tuple[LocalCluster, LocalCluster]) -> None:
     with client_on(jets[0]) as client:
         assert isinstance(client.sql, SqlService)
         with query(client, 7) as result:
@@ -92,7 +92,7 @@ def test_statements_follow_the_client(jets: tuple[LocalCluster, LocalCluster]) -
 
 
 @pytest.mark.parametrize("buffer", [4, 4096], ids=["rows still there", "rows here already"])
-def test_a_cursor_does_not_follow_a_switch(buffer: int, jets: tuple[LocalCluster, LocalCluster]) -> None:
+def test_cursor_does_not_follow_a_switch(buffer: int, jets: tuple[LocalCluster, LocalCluster]) -> None:
     with client_on(*jets) as client:
         rows = iter(query(client, buffer))
         futures = query(client, buffer).iterator()
@@ -108,7 +108,7 @@ def test_a_cursor_does_not_follow_a_switch(buffer: int, jets: tuple[LocalCluster
             assert len(list(unaffected)) == ROWS
 
 
-def test_a_left_cursor_can_be_closed(jets: tuple[LocalCluster, LocalCluster]) -> None:
+def test_left_cursor_can_be_closed(jets: tuple[LocalCluster, LocalCluster]) -> None:
     with client_on(*jets) as client:
         with query(client, 4) as result:
             next(iter(result))
@@ -116,7 +116,7 @@ def test_a_left_cursor_can_be_closed(jets: tuple[LocalCluster, LocalCluster]) ->
         result.close().result()
 
 
-def test_a_cursor_of_a_client_that_was_shut_down_says_so(jets: tuple[LocalCluster, LocalCluster]) -> None:
+def test_cursor_after_shutdown(jets: tuple[LocalCluster, LocalCluster]) -> None:
     with client_on(*jets) as client:
         rows = iter(query(client, 4))
         next(rows)
@@ -125,7 +125,7 @@ def test_a_cursor_of_a_client_that_was_shut_down_says_so(jets: tuple[LocalCluste
 
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM people", "  (select 1)", "SHOW MAPPINGS", "VALUES (1)"])
-def test_a_query_lost_before_its_first_row_is_repeated(
+def test_query_lost_before_its_first_row_is_repeated(
     statement: str, jets: tuple[LocalCluster, LocalCluster]
 ) -> None:
     with Relay(jets[0].addresses[0]) as relay:
@@ -139,7 +139,7 @@ def test_a_query_lost_before_its_first_row_is_repeated(
             assert client.status().current_cluster == "green"
 
 
-def test_a_statement_that_writes_is_not_repeated(jets: tuple[LocalCluster, LocalCluster]) -> None:
+def test_statement_that_writes_is_not_repeated(jets: tuple[LocalCluster, LocalCluster]) -> None:
     with Relay(jets[0].addresses[0]) as relay:
         addresses = [("blue", relay.address), ("green", jets[1].addresses[0])]
         with client_at(*addresses, health_check_interval=0) as client:
@@ -153,7 +153,7 @@ def test_a_statement_that_writes_is_not_repeated(jets: tuple[LocalCluster, Local
             assert client.get_map("people").blocking().get(2000) is None
 
 
-def test_a_fetch_that_is_lost_ends_the_cursor(jets: tuple[LocalCluster, LocalCluster]) -> None:
+def test_lost_fetch_ends_the_cursor(jets: tuple[LocalCluster, LocalCluster]) -> None:
     with Relay(jets[0].addresses[0]) as relay:
         addresses = [("blue", relay.address), ("green", jets[1].addresses[0])]
         with client_at(*addresses, health_check_interval=0) as client:
@@ -168,7 +168,8 @@ def test_a_fetch_that_is_lost_ends_the_cursor(jets: tuple[LocalCluster, LocalClu
             result.close().result()
 
 
-def test_a_lost_fetch_calls_back_once_and_holds_up_no_switch(jets: tuple[LocalCluster, LocalCluster]) -> None:
+def test_lost_fetch_calls_back_once(jets: tuple[LocalCluster, LocalCluster]) -> None:
+    """Its callback does not delay the switch."""
     with Relay(jets[0].addresses[0]) as relay:
         addresses = [("blue", relay.address), ("green", jets[1].addresses[0])]
         with client_at(*addresses, health_check_interval=0) as client:
@@ -244,7 +245,7 @@ def silent(cluster: LocalCluster) -> Iterator[None]:
 
 @BOTH_WAYS
 @pytest.mark.parametrize("timeout", [0, 60.0])
-def test_the_time_of_a_statement_comes_on_top_for_every_fetch(timeout: float, way: Way, hurried: Any) -> None:
+def test_statement_timeout_is_added_to_each_fetch(timeout: float, way: Way, hurried: Any) -> None:
     with slow(hurried, timeout) as result:
         fetch = way(result)
         began = time.monotonic()
@@ -254,7 +255,7 @@ def test_the_time_of_a_statement_comes_on_top_for_every_fetch(timeout: float, wa
 
 
 @pytest.mark.parametrize("timeout", [0, 60.0])
-def test_the_time_of_a_statement_comes_on_top_for_its_execution(
+def test_statement_timeout_is_added_to_the_execution(
     timeout: float, hurried: Any, jets: tuple[LocalCluster, LocalCluster]
 ) -> None:
     with silent(jets[0]):
@@ -266,7 +267,7 @@ def test_the_time_of_a_statement_comes_on_top_for_its_execution(
 
 
 @pytest.mark.parametrize("options", [{}, {"timeout": -1}], ids=["none", "the member's"])
-def test_the_execution_of_a_statement_without_a_time_takes_no_longer_than_usual(
+def test_execution_without_statement_timeout(
     options: dict[str, float], hurried: Any, jets: tuple[LocalCluster, LocalCluster]
 ) -> None:
     with silent(jets[0]), pytest.raises(OperationTimeoutError, match="no answer for 1 s"):
@@ -274,7 +275,7 @@ def test_the_execution_of_a_statement_without_a_time_takes_no_longer_than_usual(
 
 
 @BOTH_WAYS
-def test_a_fetch_of_a_statement_without_a_time_takes_no_longer_than_usual(way: Way, hurried: Any) -> None:
+def test_fetch_without_statement_timeout(way: Way, hurried: Any) -> None:
     with slow(hurried) as result:
         fetch = way(result)
         with pytest.raises(OperationTimeoutError, match="no answer for 1 s"):
@@ -282,7 +283,7 @@ def test_a_fetch_of_a_statement_without_a_time_takes_no_longer_than_usual(way: W
 
 
 @BOTH_WAYS
-def test_both_times_have_an_end(way: Way, hurried: Any, jets: tuple[LocalCluster, LocalCluster]) -> None:
+def test_both_timeouts_end_a_fetch(way: Way, hurried: Any, jets: tuple[LocalCluster, LocalCluster]) -> None:
     fetch = way(slow(hurried, 1.5))
     with silent(jets[0]):
         outcomes = [BackgroundCall(fetch), BackgroundCall(lambda: slow(hurried, 1.5))]
@@ -292,7 +293,7 @@ def test_both_times_have_an_end(way: Way, hurried: Any, jets: tuple[LocalCluster
 
 
 @pytest.mark.parametrize("timeout", [-1, 0, 60])
-def test_closing_takes_no_longer_than_usual(
+def test_closing_has_no_statement_timeout(
     timeout: float, hurried: Any, jets: tuple[LocalCluster, LocalCluster]
 ) -> None:
     first, second = slow(hurried, timeout), slow(hurried, timeout)
@@ -304,9 +305,7 @@ def test_closing_takes_no_longer_than_usual(
 
 
 @BOTH_WAYS
-def test_the_death_of_the_cluster_ends_a_statement_without_an_end(
-    way: Way, jets: tuple[LocalCluster, LocalCluster]
-) -> None:
+def test_loss_ends_a_statement_without_timeout(way: Way, jets: tuple[LocalCluster, LocalCluster]) -> None:
     with Relay(jets[0].addresses[0]) as relay:
         addresses = [("blue", relay.address), ("green", jets[1].addresses[0])]
         with client_at(*addresses, operation_timeout=0.2, health_check_interval=0) as client:
@@ -322,9 +321,7 @@ def test_the_death_of_the_cluster_ends_a_statement_without_an_end(
 
 
 @BOTH_WAYS
-def test_shutting_down_ends_a_statement_without_an_end(
-    way: Way, jets: tuple[LocalCluster, LocalCluster]
-) -> None:
+def test_shutdown_ends_a_statement_without_timeout(way: Way, jets: tuple[LocalCluster, LocalCluster]) -> None:
     with client_on(jets[0], operation_timeout=0.2, drain_timeout=0.5) as client:
         fetch = way(slow(client, 0))
         fetching = BackgroundCall(lambda: [fetch() for _ in range(1000)])

@@ -35,7 +35,7 @@ def relay(blue: LocalCluster) -> Iterator[Relay]:
         yield between
 
 
-def test_every_transactional_structure_works_as_officially(blue: LocalCluster) -> None:
+def test_transactional_structures_work_as_officially(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         with client.new_transaction(10, 1, 2) as transaction:
             transaction.get_map("t").put("k", "v")
@@ -51,7 +51,7 @@ def test_every_transactional_structure_works_as_officially(blue: LocalCluster) -
         assert client.get_multi_map("t-multi_map").blocking().get("k") == ["v"]
 
 
-def test_an_error_in_the_block_rolls_back(blue: LocalCluster) -> None:
+def test_error_in_the_block_rolls_back(blue: LocalCluster) -> None:
     with client_on(blue) as client:
 
         def fail() -> None:
@@ -64,7 +64,7 @@ def test_an_error_in_the_block_rolls_back(blue: LocalCluster) -> None:
         assert client.get_map("rolled-back").blocking().get("k") is None
 
 
-def test_misuse_is_told_as_officially(blue: LocalCluster) -> None:
+def test_misuse_raises_the_official_errors(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         transaction = client.new_transaction()
         with pytest.raises(TransactionError, match="active"):
@@ -84,9 +84,7 @@ def test_misuse_is_told_as_officially(blue: LocalCluster) -> None:
             pass
 
 
-def test_a_graceful_switch_lets_an_open_one_finish_where_it_began(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_graceful_switch_lets_transactions_finish(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client, client_on(blue) as on_blue:
         with client.new_transaction() as transaction:
             transaction.get_map("finishing").put("k", "begun on blue")
@@ -99,7 +97,8 @@ def test_a_graceful_switch_lets_an_open_one_finish_where_it_began(
         eventually(lambda: client.status().clusters[0].state == "standby")
 
 
-def test_one_made_before_a_switch_begins_on_the_new_cluster(blue: LocalCluster, green: LocalCluster) -> None:
+def test_transaction_begins_on_the_active_cluster(blue: LocalCluster, green: LocalCluster) -> None:
+    """Also if it was made before a switch."""
     with client_on(blue, green) as client:
         transaction = client.new_transaction()
         client.switch_to("green")
@@ -108,7 +107,7 @@ def test_one_made_before_a_switch_begins_on_the_new_cluster(blue: LocalCluster, 
         assert client.get_map("begins-late").blocking().get("k") == "green"
 
 
-def test_a_loss_ends_open_ones_and_says_so(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_loss_ends_open_transactions(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
 
@@ -126,7 +125,7 @@ def test_a_loss_ends_open_ones_and_says_so(pair: tuple[LocalCluster, LocalCluste
         assert client.get_map("lost").blocking().get("k") == 3
 
 
-def test_the_error_of_the_block_is_not_hidden_by_a_loss(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_loss_does_not_hide_the_error_of_the_block(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
 
@@ -141,7 +140,7 @@ def test_the_error_of_the_block_is_not_hidden_by_a_loss(pair: tuple[LocalCluster
             fail()
 
 
-def test_a_commit_after_the_loss_surely_did_not_happen(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_commit_after_a_loss_is_cluster_changed(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
         transaction = client.new_transaction()
@@ -153,7 +152,7 @@ def test_a_commit_after_the_loss_surely_did_not_happen(pair: tuple[LocalCluster,
             transaction.commit()
 
 
-def test_a_commit_that_is_lost_under_way_may_have_happened(relay: Relay, green: LocalCluster) -> None:
+def test_lost_commit_has_an_unknown_outcome(relay: Relay, green: LocalCluster) -> None:
     with client_at(("blue", relay.address), ("green", green.addresses[0]), health_check_interval=0) as client:
         is_put = threading.Event()
 
@@ -174,7 +173,7 @@ def test_a_commit_that_is_lost_under_way_may_have_happened(relay: Relay, green: 
         assert "commit" in str(error) and "blue" in str(error)
 
 
-def test_a_request_in_flight_ends_with_the_link(relay: Relay, green: LocalCluster) -> None:
+def test_request_in_flight_ends_with_the_link(relay: Relay, green: LocalCluster) -> None:
     with client_at(("blue", relay.address), ("green", green.addresses[0]), health_check_interval=0) as client:
         ready = threading.Event()
 
@@ -193,7 +192,7 @@ def test_a_request_in_flight_ends_with_the_link(relay: Relay, green: LocalCluste
         assert fair_time() - began < 1
 
 
-def test_a_live_cluster_that_does_not_answer_ends_requests_in_time(relay: Relay) -> None:
+def test_request_to_a_frozen_cluster_times_out(relay: Relay) -> None:
     with client_at(("blue", relay.address), health_check_interval=0, operation_timeout=0.4) as client:
         transaction = client.new_transaction()
         transaction.begin()
@@ -206,7 +205,7 @@ def test_a_live_cluster_that_does_not_answer_ends_requests_in_time(relay: Relay)
             transaction.commit()
 
 
-def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None:
+def test_own_timeout_is_added(blue: LocalCluster) -> None:
     with client_on(blue, operation_timeout=0.3) as client:
         with client.new_transaction() as transaction:
             items = transaction.get_queue("patient")
@@ -221,7 +220,7 @@ def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None
         assert client.get_queue("patient").blocking().poll() == "other"
 
 
-def test_use_after_shutdown_says_so(blue: LocalCluster) -> None:
+def test_use_after_shutdown(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         transaction = client.new_transaction()
         transaction.begin()
@@ -233,7 +232,7 @@ def test_use_after_shutdown_says_so(blue: LocalCluster) -> None:
         transaction.commit()
 
 
-def test_a_commit_under_way_when_the_client_is_shut_down_may_have_happened(relay: Relay) -> None:
+def test_commit_during_shutdown_has_an_unknown_outcome(relay: Relay) -> None:
     with client_at(("blue", relay.address), health_check_interval=0) as client:
         began = threading.Event()
 
@@ -250,9 +249,7 @@ def test_a_commit_under_way_when_the_client_is_shut_down_may_have_happened(relay
         assert isinstance(working.wait(5).error, OperationOutcomeUnknown)
 
 
-def test_one_is_made_again_when_the_last_connection_goes_just_then(
-    blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lost_connection_while_one_is_made(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """The official client hears of a lost connection before the controller does."""
     with client_on(blue) as client:
         official = client.control.connected_clusters()["blue"]
@@ -270,7 +267,7 @@ def test_one_is_made_again_when_the_last_connection_goes_just_then(
         assert failed and client.get_map("t").blocking().get("again") == "v"
 
 
-def test_beginning_is_repeated_elsewhere(relay: Relay, green: LocalCluster) -> None:
+def test_begin_is_repeated_elsewhere(relay: Relay, green: LocalCluster) -> None:
     with client_at(("blue", relay.address), ("green", green.addresses[0]), health_check_interval=0) as client:
         relay.freeze()
 
@@ -288,7 +285,7 @@ def test_beginning_is_repeated_elsewhere(relay: Relay, green: LocalCluster) -> N
         assert working.result == "green"
 
 
-def test_one_that_nobody_ends_holds_up_no_switch(blue: LocalCluster, green: LocalCluster) -> None:
+def test_abandoned_transaction_does_not_delay_a_switch(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green, drain_timeout=5.0) as client:
 
         def abandon() -> None:
@@ -301,7 +298,7 @@ def test_one_that_nobody_ends_holds_up_no_switch(blue: LocalCluster, green: Loca
         eventually(lambda: link.is_idle, within=3)
 
 
-def test_nothing_reachable_is_told_when_one_is_made(start_cluster: StartCluster) -> None:
+def test_new_transaction_while_offline(start_cluster: StartCluster) -> None:
     config = FailoverConfig()
     config.add_cluster("absent", [f"127.0.0.1:{free_port()}"])
     client: Any = HazelcastClient(config, try_count=1)

@@ -1,4 +1,4 @@
-"""What belongs to a cluster that was left fails clearly: sections, held locks, ring buffer sequences."""
+"""Sections, locks and sequences of a cluster that was left fail with ClusterChanged."""
 
 import threading
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 
-def test_a_section_ends_with_a_move(blue: LocalCluster, green: LocalCluster) -> None:
+def test_section_fails_after_a_switch(blue: LocalCluster, green: LocalCluster) -> None:
+    """Every kind of operation in a same_cluster() section raises ClusterChanged once the client has moved."""
     with client_on(blue, green) as client:
         numbers = client.get_map("section").blocking()
         with client.same_cluster():
@@ -35,7 +36,8 @@ def test_a_section_ends_with_a_move(blue: LocalCluster, green: LocalCluster) -> 
             numbers.set("visits", 3)
 
 
-def test_a_section_ends_although_the_client_has_come_back(blue: LocalCluster, green: LocalCluster) -> None:
+def test_section_fails_after_there_and_back(blue: LocalCluster, green: LocalCluster) -> None:
+    """It fails although the client is on the first cluster again: others may have changed it meanwhile."""
     with client_on(blue, green) as client:
         numbers = client.get_map("section-aba").blocking()
         with client.same_cluster():
@@ -46,7 +48,7 @@ def test_a_section_ends_although_the_client_has_come_back(blue: LocalCluster, gr
                 numbers.get("a")
 
 
-def test_a_section_ends_with_a_loss(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_section_fails_after_a_loss(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
         numbers = client.get_map("section").blocking()
@@ -57,9 +59,8 @@ def test_a_section_ends_with_a_loss(pair: tuple[LocalCluster, LocalCluster]) -> 
                 numbers.get("a")
 
 
-def test_a_section_binds_its_thread_only_and_the_outermost_counts(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_section_of_one_thread_and_nested(blue: LocalCluster, green: LocalCluster) -> None:
+    """A section concerns its own thread, and a nested one belongs to the outermost."""
     with client_on(blue, green) as client:
         numbers = client.get_map("threads").blocking()
         with client.same_cluster():
@@ -76,9 +77,8 @@ def structures(client: Any) -> list[Any]:
 
 @pytest.mark.parametrize("which", [0, 1], ids=["Map", "MultiMap"])
 @pytest.mark.parametrize("key", ["k", ["not", "hashable"]], ids=str)
-def test_a_lock_is_lost_with_its_cluster(
-    which: int, key: Any, blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_unlock_after_a_switch(which: int, key: Any, blue: LocalCluster, green: LocalCluster) -> None:
+    """It raises ClusterChanged once; from then on the lock is one like any other."""
     with client_on(blue, green) as client:
         locks = structures(client)[which]
         locks.lock(key)
@@ -91,7 +91,7 @@ def test_a_lock_is_lost_with_its_cluster(
         locks.unlock(key)
 
 
-def test_a_lock_that_was_given_back_is_no_bond(blue: LocalCluster, green: LocalCluster) -> None:
+def test_released_lock_has_no_affinity(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         locks = client.get_map("given-back").blocking()
         locks.lock("k")
@@ -103,7 +103,7 @@ def test_a_lock_that_was_given_back_is_no_bond(blue: LocalCluster, green: LocalC
             locks.unlock("k")
 
 
-def test_a_lock_that_was_not_got_is_no_bond(blue: LocalCluster, green: LocalCluster) -> None:
+def test_lock_not_acquired_has_no_affinity(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         locks = client.get_map("not-got").blocking()
         BackgroundCall(lambda: locks.lock("k")).wait()
@@ -113,7 +113,8 @@ def test_a_lock_that_was_not_got_is_no_bond(blue: LocalCluster, green: LocalClus
             locks.unlock("k")
 
 
-def test_a_lock_left_behind_is_not_kept_from_others(blue: LocalCluster, green: LocalCluster) -> None:
+def test_lock_left_behind_is_free_for_others(blue: LocalCluster, green: LocalCluster) -> None:
+    """A graceful switch closes a link with held locks, so that members release them."""
     with client_on(blue, green) as client, client_on(blue) as other:
         client.get_map("left-behind").blocking().lock("k")
         client.switch_to("green")
@@ -122,7 +123,7 @@ def test_a_lock_left_behind_is_not_kept_from_others(blue: LocalCluster, green: L
         other.get_map("left-behind").blocking().unlock("k")
 
 
-def test_a_future_lock_is_lost_as_well(blue: LocalCluster, green: LocalCluster) -> None:
+def test_unlock_of_a_future_after_a_switch(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         locks = client.get_map("future-locks")
         locks.lock("k").result()
@@ -135,7 +136,7 @@ def test_a_future_lock_is_lost_as_well(blue: LocalCluster, green: LocalCluster) 
     "read", [lambda buffer, at: buffer.read_one(at), lambda buffer, at: buffer.read_many(at, 0, 1)]
 )
 @pytest.mark.parametrize("source", ["add", "add_all", "head_sequence", "tail_sequence"])
-def test_a_sequence_is_of_no_use_elsewhere(
+def test_sequence_fails_on_another_cluster(
     source: str, read: Callable[[Any, int], Any], blue: LocalCluster, green: LocalCluster
 ) -> None:
     with client_on(blue, green) as client:
@@ -152,9 +153,8 @@ def test_a_sequence_is_of_no_use_elsewhere(
         assert buffer.read_one(buffer.head_sequence()) == "on green"
 
 
-def test_what_another_thread_adds_elsewhere_makes_no_old_sequence_good(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_sequences_are_known_by_thread(blue: LocalCluster, green: LocalCluster) -> None:
+    """What another thread adds on the new cluster makes no sequence of the former one valid."""
     with client_on(blue, green) as client:
         buffer = client.get_ringbuffer("consumer").blocking()
         for item in ("a", "b", "c"):
@@ -184,7 +184,7 @@ def test_what_another_thread_adds_elsewhere_makes_no_old_sequence_good(
         assert len(errors) == 2
 
 
-def test_a_sequence_goes_on_where_the_data_are_the_same(blue: LocalCluster, green: LocalCluster) -> None:
+def test_sequence_works_on_the_same_data(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         buffer = client.get_ringbuffer("same-data").blocking()
         sequence = buffer.add("kept")
@@ -193,7 +193,7 @@ def test_a_sequence_goes_on_where_the_data_are_the_same(blue: LocalCluster, gree
         assert buffer.read_one(sequence) == "kept"
 
 
-def test_sequences_are_lost_with_a_restarted_cluster(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_sequence_fails_after_a_restart(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, _ = pair
     with client_on(blue, try_count=100, wait_timeout=30.0, health_check_interval=0) as client:
         buffer = client.get_ringbuffer("restarted").blocking()

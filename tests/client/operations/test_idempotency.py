@@ -1,4 +1,4 @@
-"""Every public method of the official client has a row that says what a loss means for it."""
+"""Every public method of the official client has a row in the method table."""
 
 import importlib
 import inspect
@@ -72,11 +72,11 @@ def test_every_public_method_has_a_row(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))
-def test_every_row_is_of_a_method_that_exists(name: str) -> None:
+def test_every_row_is_a_method(name: str) -> None:
     assert set(TABLE[name]) <= public_methods(STRUCTURES[name])
 
 
-def test_the_walk_finds_every_kind_of_structure() -> None:
+def test_every_kind_of_structure_is_found() -> None:
     assert {"Map", "VectorCollection", "FencedLock", "TransactionalMap", "Executor"} <= set(STRUCTURES)
     assert set(TABLE) | SEMAPHORES == set(STRUCTURES)
 
@@ -98,7 +98,7 @@ def test_every_property_of_the_client_is_known() -> None:
 @pytest.mark.parametrize(
     "service", [FollowingClusterService, FollowingLifecycle, FollowingPartitions, FollowingSql]
 )
-def test_a_service_has_every_public_method_of_the_official_one(service: type[Any]) -> None:
+def test_services_have_every_official_method(service: type[Any]) -> None:
     official = service.__bases__[0]
     missing = public_methods(official) - set(vars(service))
     assert not missing, f"{official.__name__} of hazelcast {hazelcast.__version__} also has {missing}"
@@ -108,35 +108,35 @@ def test_a_service_has_every_public_method_of_the_official_one(service: type[Any
         assert ours.__doc__ == theirs.__doc__
 
 
-def test_a_near_cached_map_has_the_methods_of_a_map() -> None:
+def test_near_cached_map_has_the_methods_of_a_map() -> None:
     near_cached = importlib.import_module("hazelcast.proxy.map").MapFeatNearCache
     assert public_methods(near_cached) == public_methods(STRUCTURES["Map"])
 
 
 @pytest.mark.parametrize("name", sorted({name for rows in TABLE.values() for name in rows}))
-def test_a_wait_names_an_argument_of_the_method(name: str) -> None:
+def test_own_timeout_names_an_argument(name: str) -> None:
     for structure, rows in TABLE.items():
         row = rows.get(name)
-        if row is not None and isinstance(row.waits, str):
+        if row is not None and isinstance(row.own_timeout, str):
             parameters = inspect.signature(getattr(STRUCTURES[structure], name)).parameters
-            assert row.waits in parameters, f"{structure}.{name}({', '.join(parameters)})"
+            assert row.own_timeout in parameters, f"{structure}.{name}({', '.join(parameters)})"
 
 
-def test_a_method_with_a_timeout_waits_for_it() -> None:
+def test_timeout_argument_is_the_own_timeout() -> None:
     for structure, rows in TABLE.items():
         for name, row in rows.items():
             parameters = inspect.signature(getattr(STRUCTURES[structure], name)).parameters
-            if "timeout" in parameters and row.kind is not Idempotency.LOCAL and name != "execute":
-                assert row.waits == "timeout", f"{structure}.{name}"
+            if "timeout" in parameters and row.idempotency is not Idempotency.LOCAL and name != "execute":
+                assert row.own_timeout == "timeout", f"{structure}.{name}"
 
 
-def test_an_unknown_method_is_done_once() -> None:
-    assert traits_of("Map", "brought_by_a_later_version").kind is Idempotency.ONCE
-    assert traits_of("BroughtByALaterVersion", "get").kind is Idempotency.ONCE
+def test_unknown_method_is_once() -> None:
+    assert traits_of("Map", "brought_by_a_later_version").idempotency is Idempotency.ONCE
+    assert traits_of("BroughtByALaterVersion", "get").idempotency is Idempotency.ONCE
 
 
 @pytest.mark.parametrize(
-    ("structure", "method", "kind"),
+    ("structure", "method", "idempotency"),
     [
         ("Map", "get", Idempotency.READ),
         ("Map", "size", Idempotency.READ),
@@ -156,38 +156,34 @@ def test_an_unknown_method_is_done_once() -> None:
         ("Map", "lock", Idempotency.ONCE),
     ],
 )
-def test_the_promised_examples_have_the_promised_class(
-    structure: str, method: str, kind: Idempotency
-) -> None:
-    assert traits_of(structure, method).kind is kind
+def test_documented_examples(structure: str, method: str, idempotency: Idempotency) -> None:
+    assert traits_of(structure, method).idempotency is idempotency
 
 
 @pytest.mark.parametrize("policy", Repeat)
-@pytest.mark.parametrize("kind", Idempotency)
-@pytest.mark.parametrize("where", RepeatOn)
-def test_what_surely_did_not_run_is_repeated_whatever_its_class(
-    kind: Idempotency, policy: Repeat, where: RepeatOn
-) -> None:
-    assert may_repeat(kind, policy, Outcome.NOT_RUN, where)
+@pytest.mark.parametrize("idempotency", Idempotency)
+@pytest.mark.parametrize("repeat_on", RepeatOn)
+def test_not_run_is_always_repeated(idempotency: Idempotency, policy: Repeat, repeat_on: RepeatOn) -> None:
+    assert may_repeat(idempotency, policy, Outcome.NOT_RUN, repeat_on)
 
 
 @pytest.mark.parametrize(
-    ("kind", "policy", "where", "expected"),
+    ("idempotency", "policy", "repeat_on", "expected"),
     [
-        (Idempotency.READ, Repeat.REPEATABLE, RepeatOn.SAME, True),
-        (Idempotency.READ, Repeat.READS, RepeatOn.SAME, True),
-        (Idempotency.READ, Repeat.NONE, RepeatOn.ELSEWHERE, False),
-        (Idempotency.REPEATABLE, Repeat.REPEATABLE, RepeatOn.SAME, True),
-        (Idempotency.REPEATABLE, Repeat.READS, RepeatOn.ELSEWHERE, False),
-        (Idempotency.REPEATABLE, Repeat.NONE, RepeatOn.ELSEWHERE, False),
-        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.REPEATABLE, RepeatOn.ELSEWHERE, True),
-        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.REPEATABLE, RepeatOn.SAME, False),
-        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.READS, RepeatOn.ELSEWHERE, False),
-        (Idempotency.ONCE, Repeat.REPEATABLE, RepeatOn.ELSEWHERE, False),
-        (Idempotency.ONCE, Repeat.REPEATABLE, RepeatOn.SAME, False),
+        (Idempotency.READ, Repeat.REPEATABLE, RepeatOn.SAME_DATA, True),
+        (Idempotency.READ, Repeat.READS, RepeatOn.SAME_DATA, True),
+        (Idempotency.READ, Repeat.NONE, RepeatOn.OTHER_DATA, False),
+        (Idempotency.REPEATABLE, Repeat.REPEATABLE, RepeatOn.SAME_DATA, True),
+        (Idempotency.REPEATABLE, Repeat.READS, RepeatOn.OTHER_DATA, False),
+        (Idempotency.REPEATABLE, Repeat.NONE, RepeatOn.OTHER_DATA, False),
+        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.REPEATABLE, RepeatOn.OTHER_DATA, True),
+        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.REPEATABLE, RepeatOn.SAME_DATA, False),
+        (Idempotency.REPEATABLE_ELSEWHERE, Repeat.READS, RepeatOn.OTHER_DATA, False),
+        (Idempotency.ONCE, Repeat.REPEATABLE, RepeatOn.OTHER_DATA, False),
+        (Idempotency.ONCE, Repeat.REPEATABLE, RepeatOn.SAME_DATA, False),
     ],
 )
-def test_what_may_have_run_is_repeated_by_its_class(
-    kind: Idempotency, policy: Repeat, where: RepeatOn, expected: bool
+def test_unknown_is_repeated_by_idempotency(
+    idempotency: Idempotency, policy: Repeat, repeat_on: RepeatOn, expected: bool
 ) -> None:
-    assert may_repeat(kind, policy, Outcome.UNKNOWN, where) is expected
+    assert may_repeat(idempotency, policy, Outcome.UNKNOWN, repeat_on) is expected

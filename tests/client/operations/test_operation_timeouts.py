@@ -1,4 +1,4 @@
-"""How long operations wait for an answer, for a switch or for items, and that each wait has an end."""
+"""How long operations wait for an answer, for a switch or for items."""
 
 import pickle
 import time
@@ -18,26 +18,23 @@ from flask_hazelcast_failover import (
 )
 from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
-from tests.support import operations
 from tests.support.calls import BackgroundCall
 from tests.support.clients import client_at, client_on
 from tests.support.fair_time import fair_time
 from tests.support.fake_servers import Peer, silent
-from tests.support.operations import CLASSES, READ, waits_for_answer, warmed
+from tests.support.operations import CALLS, READ, waits_for_answer, warmed
 from tests.support.relay import Relay
 from tests.support.waiting import eventually, takes_less
 
-relayed = operations.relayed
-
 
 @pytest.mark.parametrize("first_use", [False, True])
-def test_a_live_cluster_that_does_not_answer(first_use: bool, relayed: tuple[Relay, Relay]) -> None:
+def test_frozen_cluster(first_use: bool, relayed: tuple[Relay, Relay]) -> None:
     with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
         if not first_use:
             warmed(client)
         relayed[0].freeze()
         began = fair_time()
-        outcomes = {name: BackgroundCall(partial(call, client)) for name, call in CLASSES.items()}
+        outcomes = {name: BackgroundCall(partial(call, client)) for name, call in CALLS.items()}
         for name, outcome in outcomes.items():
             outcome.wait(3)
             expected = OperationOutcomeUnknown if name == "ONCE" else OperationTimeoutError
@@ -47,7 +44,7 @@ def test_a_live_cluster_that_does_not_answer(first_use: bool, relayed: tuple[Rel
         assert client.status().current_cluster == "blue"
 
 
-def test_futures_time_out_as_well(relayed: tuple[Relay, Relay]) -> None:
+def test_futures_of_a_frozen_cluster(relayed: tuple[Relay, Relay]) -> None:
     with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
         warmed(client)
         relayed[0].freeze()
@@ -58,18 +55,19 @@ def test_futures_time_out_as_well(relayed: tuple[Relay, Relay]) -> None:
 
 
 @pytest.mark.parametrize("flavour", ["future", "blocking"])
-def test_destroying_ends_as_well(flavour: str, relayed: tuple[Relay, Relay]) -> None:
+def test_destroy_on_a_frozen_cluster(flavour: str, relayed: tuple[Relay, Relay]) -> None:
     with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
         warmed(client)
-        doomed: Any = client.get_map("m")
+        structure: Any = client.get_map("m")
         relayed[0].freeze()
         began = fair_time()
         with pytest.raises(OperationTimeoutError):
-            (doomed if flavour == "future" else doomed.blocking()).destroy()
+            (structure if flavour == "future" else structure.blocking()).destroy()
         assert fair_time() - began < 2.0
 
 
-def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None:
+def test_own_timeout_is_added(blue: LocalCluster) -> None:
+    """A method's own timeout is added to operation_timeout."""
     with client_on(blue, operation_timeout=0.3) as client:
         queue = client.get_queue("own-timeout").blocking()
         began = time.monotonic()
@@ -83,7 +81,7 @@ def test_a_blocking_methods_own_timeout_comes_on_top(blue: LocalCluster) -> None
         locks.force_unlock("k")
 
 
-def test_a_take_waits_as_long_as_it_takes(blue: LocalCluster) -> None:
+def test_take_waits_without_end(blue: LocalCluster) -> None:
     with client_on(blue, operation_timeout=0.3) as client:
         queue = client.get_queue("endless")
         taken = BackgroundCall(lambda: queue.blocking().take())
@@ -93,7 +91,8 @@ def test_a_take_waits_as_long_as_it_takes(blue: LocalCluster) -> None:
         assert taken.wait().result == "at last"
 
 
-def test_a_ring_buffer_is_waited_for_only_if_items_are(relayed: tuple[Relay, Relay]) -> None:
+def test_read_many_waits_for_items_only(relayed: tuple[Relay, Relay]) -> None:
+    """With min_count 0 it does not wait beyond operation_timeout, with more it does."""
     with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.3) as client:
         buffer = client.get_ringbuffer("waiting").blocking()
         sequence = buffer.add("first")
@@ -107,7 +106,7 @@ def test_a_ring_buffer_is_waited_for_only_if_items_are(relayed: tuple[Relay, Rel
         assert waiting.wait().result.read_count == 1
 
 
-def test_nothing_reachable_fails_in_milliseconds(start_cluster: StartCluster) -> None:
+def test_offline_fails_in_milliseconds(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue")
     with client_on(cluster) as client:
         warmed(client)
@@ -118,14 +117,14 @@ def test_nothing_reachable_fails_in_milliseconds(start_cluster: StartCluster) ->
             with pytest.raises(ClientOfflineException, match="blue"):
                 call(client)
 
-        for call in CLASSES.values():
+        for call in CALLS.values():
             assert takes_less(0.1, partial(fail, call))
         future = client.get_map("m").get("k")
         with pytest.raises(ClientOfflineException):
             future.result()
 
 
-def test_operations_wait_for_a_switch_and_not_longer_than_they_may() -> None:
+def test_wait_timeout_of_operations() -> None:
     address = f"127.0.0.1:{free_port()}"
     config = FailoverConfig()
     config.add_cluster("absent", [address])
@@ -137,7 +136,8 @@ def test_operations_wait_for_a_switch_and_not_longer_than_they_may() -> None:
     client.shutdown()
 
 
-def test_futures_wait_for_a_switch_at_the_same_time_and_not_one_after_the_other() -> None:
+def test_wait_timeout_of_many_futures() -> None:
+    """Futures wait for a switch at the same time, not one after the other."""
     with Peer(silent) as peer:
         config = FailoverConfig()
         config.add_cluster("silent", [peer.address])
@@ -151,9 +151,10 @@ def test_futures_wait_for_a_switch_at_the_same_time_and_not_one_after_the_other(
         client.shutdown()
 
 
-def test_futures_that_were_in_flight_at_a_loss_wait_at_the_same_time_and_hold_up_none_that_has_ended(
+def test_wait_timeout_of_futures_in_flight(
     blue: LocalCluster,
 ) -> None:
+    """After a loss, those to repeat wait at the same time and do not delay the ends of the others."""
     with Relay(blue.addresses[0]) as relay, Peer(silent) as peer:
         addresses = [("blue", relay.address), ("silent", peer.address)]
         options = {"standby": "cold", "wait_timeout": 1.5, "connect_timeout": 9.0, "health_check_interval": 0}
@@ -176,7 +177,7 @@ def test_futures_that_were_in_flight_at_a_loss_wait_at_the_same_time_and_hold_up
         assert all(1.3 < after[id(read)] < 4.0 for read in reads)
 
 
-def test_after_shutdown_every_call_says_so(blue: LocalCluster) -> None:
+def test_calls_after_shutdown(blue: LocalCluster) -> None:
     with client_on(blue) as client:
         numbers = client.get_map("m")
     with pytest.raises(HazelcastClientNotActiveError):
@@ -204,9 +205,10 @@ def test_after_shutdown_every_call_says_so(blue: LocalCluster) -> None:
         lambda client: client.get_map("m").blocking().destroy(),
     ],
 )
-def test_every_use_after_shutdown_raises_what_can_be_printed_and_pickled(
+def test_every_use_after_shutdown(
     use: Callable[[Any], object],
 ) -> None:
+    """Each raises the same error, which can be printed and pickled."""
     client = HazelcastClient(ClientConfig())
     client.shutdown()
     with pytest.raises(HazelcastClientNotActiveError) as raised:
@@ -216,7 +218,7 @@ def test_every_use_after_shutdown_raises_what_can_be_printed_and_pickled(
     assert str(error) == str(raised.value) == "the client was shut down"
 
 
-def test_drain_timeout_ends_what_is_still_in_flight(blue: LocalCluster, green: LocalCluster) -> None:
+def test_drain_timeout_ends_operations(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green, drain_timeout=0.3) as client:
         taking = BackgroundCall(lambda: client.get_queue("drained").blocking().take())
         eventually(lambda: waits_for_answer(client))

@@ -1,4 +1,4 @@
-"""What becomes of operations in flight: repeated, told unknown, and never left hanging."""
+"""Operations in flight are repeated, or end with an unknown outcome, and never hang."""
 
 import threading
 import time
@@ -11,20 +11,16 @@ from hazelcast.future import Future
 from flask_hazelcast_failover import FailoverConfig, HazelcastClient, OperationOutcomeUnknown
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
-from tests.support import operations
 from tests.support.calls import BackgroundCall
 from tests.support.clients import client_at, client_on
-from tests.support.operations import CLASSES, ONCE, reaches, waits_for_answer, warmed
+from tests.support.operations import CALLS, ONCE, reaches, waits_for_answer, warmed
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
-relayed = operations.relayed
-
 
 @pytest.mark.parametrize("repeat", ["repeatable", "reads", "none"])
-def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
-    repeat: str, relayed: tuple[Relay, Relay]
-) -> None:
+def test_loss_of_a_cluster(repeat: str, relayed: tuple[Relay, Relay]) -> None:
+    """Operations in flight are repeated on the next cluster by their idempotency and the option repeat."""
     repeated = {
         "repeatable": {"READ", "REPEATABLE", "REPEATABLE_ELSEWHERE"},
         "reads": {"READ"},
@@ -35,7 +31,7 @@ def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
         warmed(client)
         relayed[0].freeze()
         outcomes = {
-            name: [BackgroundCall(partial(call, client)) for _ in range(2)] for name, call in CLASSES.items()
+            name: [BackgroundCall(partial(call, client)) for _ in range(2)] for name, call in CALLS.items()
         }
         eventually(lambda: waits_for_answer(client, 8))
         relayed[0].refuse()
@@ -51,11 +47,12 @@ def test_in_flight_at_a_loss_is_repeated_elsewhere_by_class_and_policy(
         assert client.operation_counts().unknown == 8 - 2 * len(repeated)
 
 
-def test_on_the_same_cluster_only_what_does_not_tell_is_repeated(relayed: tuple[Relay, Relay]) -> None:
+def test_loss_of_a_connection(relayed: tuple[Relay, Relay]) -> None:
+    """On the same data, only what has the same answer twice is repeated."""
     with client_at(("blue", relayed[0].address), health_check_interval=0) as client:
         warmed(client)
         relayed[0].freeze()
-        outcomes = {name: BackgroundCall(partial(call, client)) for name, call in CLASSES.items()}
+        outcomes = {name: BackgroundCall(partial(call, client)) for name, call in CALLS.items()}
         eventually(lambda: waits_for_answer(client, 4))
         relayed[0].cut()
         relayed[0].resume()
@@ -69,7 +66,7 @@ def test_on_the_same_cluster_only_what_does_not_tell_is_repeated(relayed: tuple[
         }
 
 
-def test_the_error_names_structure_method_and_cluster(relayed: tuple[Relay, Relay]) -> None:
+def test_error_names_method_and_cluster(relayed: tuple[Relay, Relay]) -> None:
     addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
     with client_at(*addresses, health_check_interval=0) as client:
         warmed(client)
@@ -81,7 +78,7 @@ def test_the_error_names_structure_method_and_cluster(relayed: tuple[Relay, Rela
         assert all(part in message for part in ("Queue.offer", "'q'", "blue", "ONCE")), message
 
 
-def test_operations_are_kept_through_a_switch_of_eight_threads(
+def test_no_operation_fails_in_a_switch(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:
     blue, green = pair
@@ -112,7 +109,7 @@ def test_operations_are_kept_through_a_switch_of_eight_threads(
         assert not failures
 
 
-def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartCluster) -> None:
+def test_loss_of_a_member(start_cluster: StartCluster) -> None:
     cluster = start_cluster("three", 3)
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         eventually(lambda: reaches(client, 3))
@@ -135,7 +132,8 @@ def test_the_loss_of_one_member_goes_by_the_same_table(start_cluster: StartClust
         assert all(take.result() == "still there" for take in takes if take not in lost)
 
 
-def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_cluster: StartCluster) -> None:
+def test_official_retries_follow_the_table(start_cluster: StartCluster) -> None:
+    """What the official client would send again by itself is repeated by the method table only."""
     cluster = start_cluster("three", 3)
     with client_on(cluster, operation_timeout=20.0, health_check_failures=30) as client:
         eventually(lambda: reaches(client, 3))
@@ -148,7 +146,7 @@ def test_what_the_official_client_would_send_again_goes_by_the_table_too(start_c
         assert all(isinstance(lock.exception(), OperationOutcomeUnknown) for lock in lost)
 
 
-def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: StartCluster) -> None:
+def test_counter_does_not_count_twice(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue", 2)
     with client_on(cluster) as client:
         eventually(lambda: reaches(client, 2))  # or the other member would be asked to pass the call on
@@ -170,7 +168,7 @@ def test_a_counter_does_not_count_twice_when_its_replica_dies(start_cluster: Sta
         assert counter.blocking().get() in (0, 1, 10, 11)
 
 
-def test_what_surely_did_not_run_is_done_whatever_its_class(pair: tuple[LocalCluster, LocalCluster]) -> None:
+def test_not_run_is_repeated_by_any_policy(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green, repeat="none") as client:
         warmed(client)
@@ -180,7 +178,7 @@ def test_what_surely_did_not_run_is_done_whatever_its_class(pair: tuple[LocalClu
         assert client.get_map("m").blocking().put_if_absent("new", 1) is None
 
 
-def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) -> None:
+def test_future_ends_once(relayed: tuple[Relay, Relay]) -> None:
     addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
     with client_at(*addresses, health_check_interval=0) as client:
         warmed(client)
@@ -200,7 +198,8 @@ def test_a_future_ends_once_and_calls_back_once(relayed: tuple[Relay, Relay]) ->
         assert client._runtime.route.link is not None and client._runtime.route.link.is_idle
 
 
-def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, Relay]) -> None:
+def test_callback_that_waits_after_a_loss(relayed: tuple[Relay, Relay]) -> None:
+    """A callback that waits for another operation blocks nobody else for ever."""
     addresses = [("blue", relayed[0].address), ("green", relayed[1].address)]
     with client_at(*addresses, health_check_interval=0) as client:
         warmed(client)
@@ -220,7 +219,7 @@ def test_a_callback_after_a_loss_holds_up_nobody_for_ever(relayed: tuple[Relay, 
         eventually(lambda: seen or client.get_map("m").blocking().get("k") == 1)
 
 
-def test_a_future_of_a_first_use_connects_by_itself(blue: LocalCluster) -> None:
+def test_future_connects_at_first_use(blue: LocalCluster) -> None:
     config = FailoverConfig()
     config.add_cluster(blue.name, blue.addresses)
     client: Any = HazelcastClient(config)
@@ -228,7 +227,7 @@ def test_a_future_of_a_first_use_connects_by_itself(blue: LocalCluster) -> None:
     client.shutdown()
 
 
-def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
+def test_future_locks_for_its_caller(blue: LocalCluster) -> None:
     config = FailoverConfig()
     config.add_cluster(blue.name, blue.addresses)
     client: Any = HazelcastClient(config)
@@ -240,9 +239,7 @@ def test_a_future_locks_for_the_thread_that_asked(blue: LocalCluster) -> None:
     client.shutdown()
 
 
-def test_a_graceful_switch_lets_operations_finish_where_they_are(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_graceful_switch_drains(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
         queue = client.get_queue("graceful")
         taking = queue.take()

@@ -1,6 +1,6 @@
-"""Every way in which an operation can be lost up to three times: it is repeated where it may be, and only there.
+"""Every sequence of up to three losses of an operation: it is repeated where it may be, and only there.
 
-The links are scripted, so that each loss comes exactly where it is wanted: before the operation was sent or after.
+The links are scripted, so that each loss comes exactly before or after the operation is sent.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from hazelcast.errors import ClientOfflineError, TargetDisconnectedError
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from flask_hazelcast_failover.client._connect.link import Link, LinkEnded, ProxyKey
-from flask_hazelcast_failover.client._operations import operations as operations_module
+from flask_hazelcast_failover.client._operations import repeat_policy
 from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits, traits_of
 from flask_hazelcast_failover.client._operations.operations import Operations
 from flask_hazelcast_failover.client._operations.route import Route
@@ -21,7 +21,12 @@ from flask_hazelcast_failover.client._process.serial_executor import SerialExecu
 from flask_hazelcast_failover.client.options import Options, Repeat
 from flask_hazelcast_failover.errors import ClientOfflineException, OperationOutcomeUnknown
 
-_KINDS = [Idempotency.READ, Idempotency.REPEATABLE, Idempotency.REPEATABLE_ELSEWHERE, Idempotency.ONCE]
+_IDEMPOTENCIES = [
+    Idempotency.READ,
+    Idempotency.REPEATABLE,
+    Idempotency.REPEATABLE_ELSEWHERE,
+    Idempotency.ONCE,
+]
 _KEY = ProxyKey("Map", "hz:impl:mapService", "m")
 _A, _B = 1, 2
 
@@ -51,7 +56,7 @@ class Step(NamedTuple):
 
 
 class ScriptedClient:
-    """What a link asks of an official client."""
+    """What a link needs of an official client."""
 
     def __init__(self) -> None:
         self.is_open = True
@@ -67,7 +72,7 @@ class ScriptedClient:
 
 
 class Script:
-    """Loses an operation as it is told, and remembers where it was started."""
+    """Loses an operation by its steps, and records where it was started."""
 
     def __init__(self, steps: tuple[Step, ...], route: Route) -> None:
         self.steps = list(steps)
@@ -100,7 +105,7 @@ def new_link(data: int) -> Link:
     return link
 
 
-def stories() -> Iterator[tuple[Step, ...]]:
+def sequences() -> Iterator[tuple[Step, ...]]:
     """Every sequence of up to three losses; being offline ends one."""
     on = [Step(lost, then) for lost in Lost for then in Then if then is not Then.OFFLINE]
     last = [Step(lost, then) for lost in Lost for then in Then]
@@ -111,31 +116,35 @@ def stories() -> Iterator[tuple[Step, ...]]:
                 yield (*before, end)
 
 
-def may_repeat(kind: Idempotency, policy: Repeat, doubts: set[int], data: int) -> bool:
-    """The contract's table, in words of its own."""
-    if not doubts:
+def may_repeat(idempotency: Idempotency, policy: Repeat, may_have_run_on: set[int], data: int) -> bool:
+    """The documented rules, written again."""
+    if not may_have_run_on:
         return True
     allowed = {
         Repeat.NONE: set[Idempotency](),
         Repeat.READS: {Idempotency.READ},
         Repeat.REPEATABLE: {Idempotency.READ, Idempotency.REPEATABLE, Idempotency.REPEATABLE_ELSEWHERE},
     }[policy]
-    return kind in allowed and (kind is not Idempotency.REPEATABLE_ELSEWHERE or data not in doubts)
+    return idempotency in allowed and (
+        idempotency is not Idempotency.REPEATABLE_ELSEWHERE or data not in may_have_run_on
+    )
 
 
-def expected(kind: Idempotency, policy: Repeat, steps: tuple[Step, ...]) -> tuple[list[int], object]:
+def expected(idempotency: Idempotency, policy: Repeat, steps: tuple[Step, ...]) -> tuple[list[int], object]:
     """Where an operation is started, and how it ends."""
-    data, starts, doubts = _A, [], set[int]()
+    data, starts, may_have_run_on = _A, [], set[int]()
     for step in steps:
         starts.append(data)
         if step.lost is Lost.AFTER:
-            doubts.add(data)
+            may_have_run_on.add(data)
         if step.then is Then.OFFLINE:
             # It would have waited for the same cluster as well as for another one.
-            repeatable = all(may_repeat(kind, policy, doubts, cluster) for cluster in (_A, _B))
+            repeatable = all(
+                may_repeat(idempotency, policy, may_have_run_on, cluster) for cluster in (_A, _B)
+            )
             return starts, ClientOfflineException if repeatable else OperationOutcomeUnknown
         data = {Then.A: _A, Then.B: _B, Then.SAME_LINK: data}[step.then]
-        if not may_repeat(kind, policy, doubts, data):
+        if not may_repeat(idempotency, policy, may_have_run_on, data):
             return starts, OperationOutcomeUnknown
     return [*starts, data], "done"
 
@@ -149,56 +158,55 @@ def outcome(call: Callable[[], object]) -> object:
 
 @pytest.fixture(autouse=True)
 def without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations_module, "_PAUSE", 0.0)
+    monkeypatch.setattr(repeat_policy, "_PAUSE", 0.0)
 
 
 @pytest.fixture
-def runner() -> Iterator[SerialExecutor]:
-    yield from _running("test-runner")
+def completion() -> Iterator[SerialExecutor]:
+    yield from _running("test-completion")
 
 
 @pytest.fixture
-def waiter() -> Iterator[SerialExecutor]:
-    yield from _running("test-waiter")
+def waiting() -> Iterator[SerialExecutor]:
+    yield from _running("test-waiting")
 
 
 def _running(name: str) -> Iterator[SerialExecutor]:
-    runner = SerialExecutor(name)
-    yield runner
-    runner.stop()
-    runner.join(5.0)
+    executor = SerialExecutor(name)
+    yield executor
+    executor.stop()
+    executor.join(5.0)
 
 
 @pytest.mark.parametrize("way", ["run", "submit"])
 @pytest.mark.parametrize("policy", Repeat)
-@pytest.mark.parametrize("kind", _KINDS)
-def test_a_lost_operation_is_repeated_where_it_may_be_and_only_there(
-    kind: Idempotency, policy: Repeat, way: str, runner: SerialExecutor, waiter: SerialExecutor
+@pytest.mark.parametrize("idempotency", _IDEMPOTENCIES)
+def test_every_sequence_of_losses(
+    idempotency: Idempotency, policy: Repeat, way: str, completion: SerialExecutor, waiting: SerialExecutor
 ) -> None:
-    for steps in stories():
-        wanted = expected(kind, policy, steps)
+    for steps in sequences():
+        wanted = expected(idempotency, policy, steps)
         if len(wanted[0]) < len(steps):
-            continue  # it ends before the last loss, so a shorter story tells the same
+            continue  # it ends before the last loss, so a shorter sequence covers it
         route = Route(lambda: None, lambda: "")
         script = Script(steps, route)
-        operations = Operations(route, Options(repeat=policy), runner, waiter)
-        operation = operations.operation(_KEY, "method", MethodTraits(kind), script.start)
+        operations = Operations(route, Options(repeat=policy), completion, waiting)
+        operation = operations.operation(_KEY, "method", MethodTraits(idempotency), script.start)
         if way == "run":
             ended = outcome(lambda: operations.run(operation))  # noqa: B023
         else:
             ended = outcome(lambda: operations.submit(operation).result())  # noqa: B023
         starts = [data for data, _ in script.starts]
         assert (starts, ended) == wanted, steps
-        check_safety(kind, policy, script.starts, steps)
+        check_safety(idempotency, policy, script.starts, steps)
 
 
 @pytest.mark.parametrize("way", ["run", "submit"])
-def test_what_is_made_of_several_requests_may_have_run_when_one_of_them_is_refused(
-    way: str, runner: SerialExecutor, waiter: SerialExecutor
-) -> None:
+def test_refused_request_of_several(way: str, completion: SerialExecutor, waiting: SerialExecutor) -> None:
+    """A method of several requests may have run although the official client refused to send one."""
     route = Route(lambda: None, lambda: "")
     script = Script((Step(Lost.REFUSED, Then.B),), route)
-    operations = Operations(route, Options(), runner, waiter)
+    operations = Operations(route, Options(), completion, waiting)
     key = ProxyKey("MultiMap", "hz:impl:multiMapService", "m")
     operation = operations.operation(key, "put_all", traits_of("MultiMap", "put_all"), script.start)
     with pytest.raises(OperationOutcomeUnknown, match="put_all"):
@@ -207,11 +215,11 @@ def test_what_is_made_of_several_requests_may_have_run_when_one_of_them_is_refus
 
 
 def check_safety(
-    kind: Idempotency, policy: Repeat, starts: list[tuple[int, bool]], steps: tuple[Step, ...]
+    idempotency: Idempotency, policy: Repeat, starts: list[tuple[int, bool]], steps: tuple[Step, ...]
 ) -> None:
-    """Whatever the table says in detail: what may have run is not run again where that would show."""
+    """Whatever the rules are: what may have run is not run again where a second run would be noticed."""
     for (data, may_have_run), later in zip(starts, [starts[i + 1 :] for i in range(len(starts))]):  # noqa: B905
-        if may_have_run and (kind is Idempotency.ONCE or policy is Repeat.NONE):
+        if may_have_run and (idempotency is Idempotency.ONCE or policy is Repeat.NONE):
             assert not later, steps
-        if may_have_run and kind is Idempotency.REPEATABLE_ELSEWHERE:
+        if may_have_run and idempotency is Idempotency.REPEATABLE_ELSEWHERE:
             assert data not in [other for other, _ in later], steps

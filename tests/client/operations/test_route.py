@@ -1,4 +1,4 @@
-"""The route: what is published and what is shown of it change in one moment."""
+"""The route: the status and the link change at the same moment."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +7,7 @@ from flask_hazelcast_failover.client._operations.route import Route
 from tests.support.calls import BackgroundCall
 
 
-def test_whoever_sees_where_the_client_is_finds_it_there() -> None:
+def test_status_and_link_change_together() -> None:
     route = Route(lambda: None, lambda: "")
     route.offline("nothing is reachable")
     link: Any = SimpleNamespace(index=0)
@@ -15,7 +15,7 @@ def test_whoever_sees_where_the_client_is_finds_it_there() -> None:
 
     def show() -> None:
         asking.append(BackgroundCall(lambda: route.active(deadline=float("inf"))))
-        assert not asking[0].ends_within(0.1), "it was told that nothing is reachable"
+        assert not asking[0].ends_within(0.1), "it got that nothing is reachable"
 
     route.publish(link, show)
     assert asking[0].wait().result is link

@@ -1,4 +1,4 @@
-"""A proxy is handed out at once; members make its structure in the background, and never after a destroy."""
+"""Members create structures in the background once the app has got them by name, and never after a destroy."""
 
 import logging
 import threading
@@ -36,12 +36,12 @@ GETTERS = [
 
 
 def new_names(count: int) -> list[str]:
-    return [f"handed-out-{uuid4()}" for _ in range(count)]
+    return [f"created-{uuid4()}" for _ in range(count)]
 
 
 @contextmanager
-def told(client: Any) -> Iterator[list[tuple[str, str]]]:
-    """What members tell of structures that come and go."""
+def structure_events(client: Any) -> Iterator[list[tuple[str, str]]]:
+    """What members report of structures that are created and destroyed."""
     events: list[tuple[str, str]] = []
     listener = client.add_distributed_object_listener(
         lambda event: events.append((event.name, event.event_type))
@@ -58,48 +58,47 @@ def waiting(client: Any) -> int:
     return len(client._runtime.proxies.creator._waiting)
 
 
-def test_who_listens_hears_of_a_structure_when_it_is_handed_out(blue: LocalCluster) -> None:
+def test_listeners_hear_of_a_structure_before_its_first_use(blue: LocalCluster) -> None:
     (name,) = new_names(1)
-    with client_on(blue) as client, told(client) as events:
-        handed_out = client.get_map(name)
+    with client_on(blue) as client, structure_events(client) as events:
+        structures = client.get_map(name)
         eventually(lambda: events == [(name, CREATED)])
-        handed_out.destroy()
+        structures.destroy()
         eventually(lambda: events == [(name, CREATED), (name, DESTROYED)])
 
 
 @pytest.mark.parametrize("getter", GETTERS)
-def test_members_make_structures_of_each_kind(blue: LocalCluster, getter: str) -> None:
+def test_members_create_structures_of_each_kind(blue: LocalCluster, getter: str) -> None:
     (name,) = new_names(1)
-    with client_on(blue) as other, told(other) as events, client_on(blue) as client:
-        handed_out = getattr(client, getter)(name)
+    with client_on(blue) as other, structure_events(other) as events, client_on(blue) as client:
+        structures = getattr(client, getter)(name)
         eventually(lambda: (name, CREATED) in events)
         ring = (f"_hz_rb_{name}", CREATED)
         assert (getter != "get_reliable_topic") or eventually(lambda: ring in events)
-        handed_out.destroy()
+        structures.destroy()
 
 
-def test_what_was_handed_out_before_it_is_made_once_connected_and_on_each_cluster_that_follows(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_structures_are_created_on_each_cluster(blue: LocalCluster, green: LocalCluster) -> None:
+    """Those got by name before the client connects are created once it does, and after each switch."""
     names = new_names(30)
     config = FailoverConfig()
     for cluster in blue, green:
         config.add_cluster(cluster.name, cluster.addresses)
     with client_on(blue) as on_blue, client_on(green) as on_green:
         client: Any = HazelcastClient(config, standby="cold")
-        handed_out = [client.get_map(name) for name in names]
+        structures = [client.get_map(name) for name in names]
         with client:
             eventually(lambda: known_to_members(on_blue) >= set(names))
             assert not known_to_members(on_green) & set(names)
             client.switch_to("green")
             eventually(lambda: known_to_members(on_green) >= set(names))
-            for structure in handed_out:
+            for structure in structures:
                 structure.destroy()
 
 
-def test_nothing_is_made_after_a_destroy(blue: LocalCluster) -> None:
+def test_nothing_is_created_after_a_destroy(blue: LocalCluster) -> None:
     names = new_names(150)
-    with client_on(blue) as client, client_on(blue) as other, told(other) as events:
+    with client_on(blue) as client, client_on(blue) as other, structure_events(other) as events:
 
         def come_and_go(number: int, name: str) -> None:
             structure = client.get_map(name)
@@ -130,20 +129,20 @@ def test_nothing_is_made_after_a_destroy(blue: LocalCluster) -> None:
         assert not known_to_members(other) & set(names)
         last = {name: kind for name, kind in events if name in names}
         assert set(last.values()) == {DESTROYED}
-        assert not waiting(client) and not client._runtime.proxies.creator._claims
+        assert not waiting(client) and not client._runtime.proxies.creator._creating
         client.get_map(later).destroy()
 
 
-def test_a_destroy_waits_for_a_making_that_is_under_way(blue: LocalCluster) -> None:
+def test_destroy_waits_for_a_creation_under_way(blue: LocalCluster) -> None:
     (name,) = new_names(1)
     with Relay(blue.addresses[0]) as relay, client_at((blue.name, relay.address)) as client:
-        with client_on(blue) as other, told(other) as events:
+        with client_on(blue) as other, structure_events(other) as events:
             client.get_map("in use").blocking().size()
             relay.delay(0.2)
             structure = client.get_map(name)
-            eventually(lambda: client._runtime.proxies.creator._claims)
+            eventually(lambda: client._runtime.proxies.creator._creating)
             structure.destroy()
-            assert not client._runtime.proxies.creator._claims
+            assert not client._runtime.proxies.creator._creating
             relay.resume()
             client.get_map("in use").blocking().size()
             eventually(lambda: (name, DESTROYED) in events)
@@ -151,16 +150,16 @@ def test_a_destroy_waits_for_a_making_that_is_under_way(blue: LocalCluster) -> N
             assert name not in known_to_members(other)
 
 
-def test_many_are_made_in_nobodys_way(blue: LocalCluster, green: LocalCluster) -> None:
-    """At most 200 a second, four at a time; a switch neither waits for them nor has them go on behind."""
+def test_many_creations_are_paced(blue: LocalCluster, green: LocalCluster) -> None:
+    """At most 200 a second, four at a time; a switch does not wait for them, and ends those on the former cluster."""
     names = new_names(250)
     with client_on(blue, green) as client, client_on(blue) as on_blue, client_on(green) as on_green:
         used = client.get_map("used").blocking()
         used.size()
         eventually(lambda: all(one.state in ("active", "standby") for one in client.status().clusters))
-        with told(on_blue) as events:
+        with structure_events(on_blue) as events:
             began = time.monotonic()
-            handed_out = [client.get_map(name) for name in names]
+            structures = [client.get_map(name) for name in names]
             assert time.monotonic() - began < 1.0
             eventually(lambda: len(events) > 40)
             assert len(events) <= (time.monotonic() - began) * 200 + 5
@@ -173,41 +172,39 @@ def test_many_are_made_in_nobodys_way(blue: LocalCluster, green: LocalCluster) -
             assert len({name for name, _ in events}) < len(names)
         assert not waiting(client)
         assert client_threads().count("hazelcast-failover-creator") == 1
-        for structure in handed_out:
+        for structure in structures:
             structure.destroy()
         for name in known_to_members(on_blue) & set(names):
             on_blue.get_map(name).destroy()
 
 
-def test_a_graceful_leave_does_not_wait_for_what_is_being_made(
-    blue: LocalCluster, green: LocalCluster
-) -> None:
+def test_graceful_switch_does_not_wait_for_creations(blue: LocalCluster, green: LocalCluster) -> None:
     with Relay(blue.addresses[0]) as relay:
         addresses = (blue.name, relay.address), (green.name, green.addresses[0])
         with client_at(*addresses, drain_timeout=5.0, standby="cold", health_check_interval=0) as client:
             client.get_map("used").blocking().size()
             link = client._runtime.route.link
             relay.delay(1.0)
-            handed_out = [client.get_map(name) for name in new_names(4)]
+            structures = [client.get_map(name) for name in new_names(4)]
             eventually(lambda: client._runtime.proxies.creator._in_flight)
             assert link.is_idle and not link.remains
             client.switch_to("green")
             eventually(lambda: link not in client._runtime.engine.links.all(), within=3.0)
             relay.resume()
-            for structure in handed_out:
+            for structure in structures:
                 structure.destroy()
 
 
-def test_what_members_refuse_harms_nobody(blue: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_creation_is_logged_only(blue: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:
     """Open-source members have no vector collections."""
     first, second = new_names(2)
     with caplog.at_level(logging.DEBUG, "flask_hazelcast_failover"), client_on(blue) as client:
-        with told(client) as events:
+        with structure_events(client) as events:
             client.get_vector_collection(first)
             made = client.get_map(second)
             eventually(lambda: (second, CREATED) in events)
             made.destroy()
-        eventually(lambda: f"VectorCollection '{first}' is not made on blue beforehand" in caplog.text)
+        eventually(lambda: f"VectorCollection '{first}' is not created on blue beforehand" in caplog.text)
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
@@ -222,7 +219,7 @@ def test_the_thread_ends_with_the_client(blue: LocalCluster) -> None:
         eventually(lambda: client_threads() == [])
 
 
-def test_without_a_cluster_nothing_is_begun() -> None:
+def test_no_thread_without_a_cluster() -> None:
     config = FailoverConfig(try_count=1)
     config.add_cluster("nowhere", [f"127.0.0.1:{free_port()}"])
     client = HazelcastClient(config)
@@ -235,7 +232,8 @@ def test_without_a_cluster_nothing_is_begun() -> None:
     client.shutdown()
 
 
-def test_what_somebody_else_destroys_is_listed_no_more_and_not_made_again(blue: LocalCluster) -> None:
+def test_structure_destroyed_by_another_client(blue: LocalCluster) -> None:
+    """It is not listed any more, and not created again before its next use."""
     (name,) = new_names(1)
     with client_on(blue) as client, client_on(blue) as other:
         structure = client.get_map(name)
@@ -248,7 +246,7 @@ def test_what_somebody_else_destroys_is_listed_no_more_and_not_made_again(blue: 
         structure.destroy()
 
 
-def test_what_members_list_is_not_kept_nor_made_elsewhere(blue: LocalCluster, green: LocalCluster) -> None:
+def test_listed_structure_is_not_created_elsewhere(blue: LocalCluster, green: LocalCluster) -> None:
     (name,) = new_names(1)
     with client_on(blue, green) as client, client_on(blue) as other, client_on(green) as on_green:
         made = other.get_map(name)
@@ -260,19 +258,19 @@ def test_what_members_list_is_not_kept_nor_made_elsewhere(blue: LocalCluster, gr
         made.destroy()
 
 
-def test_who_listens_later_does_not_hear_of_what_was_handed_out_before(blue: LocalCluster) -> None:
-    """A listener hears of structures that are handed out after it was added, and of no earlier one."""
+def test_later_listener_hears_of_later_structures_only(blue: LocalCluster) -> None:
+    """A listener gets no event of structures that were got by name before it was added."""
     with client_on(blue) as client:
         before, after = new_names(3), new_names(1)
         for name in before:
             client.get_map(name)
-        with told(client) as events:
+        with structure_events(client) as events:
             client.get_map(after[0])
             eventually(lambda: (after[0], CREATED) in events)
             assert [name for name, _ in events if name in before] == []
 
 
-def test_a_near_cache_is_there_from_when_its_map_is_handed_out(blue: LocalCluster) -> None:
+def test_near_cache_exists_before_the_first_use(blue: LocalCluster) -> None:
     """The official statistics know a near cache before its first use."""
     (name,) = new_names(1)
     with client_on(blue, client_options={"near_caches": {name: {}}}) as client:
