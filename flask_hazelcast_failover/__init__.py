@@ -8,15 +8,11 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "The asyncore module is deprecated", DeprecationWarning)
     import hazelcast as _official  # noqa: F401
 
-from flask_hazelcast_failover import signals
-from flask_hazelcast_failover._extension import HazelcastFailover
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.errors import (
-    ClientOfflineException,
-    ClusterChanged,
-    OperationOutcomeUnknown,
-)
-from flask_hazelcast_failover.failover import ClientConfig, CNAMEResolver, FailoverConfig
+from . import signals
+from ._extension import HazelcastFailover
+from .client import HazelcastClient
+from .errors import ClientOfflineException, ClusterChanged, OperationOutcomeUnknown
+from .failover import ClientConfig, CNAMEResolver, FailoverConfig
 
 __all__ = [
     "CNAMEResolver",

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from flask import Flask, current_app, has_app_context
 
-from flask_hazelcast_failover._fleet_control import FleetControl
-from flask_hazelcast_failover._settings import Settings
-from flask_hazelcast_failover.client import HazelcastClient
+from ._fleet_control import FleetControl
+from ._settings import Settings
+from .client import HazelcastClient
 
 __all__ = ["KEY", "AppState", "AppStates", "current_state", "state_of"]
 

@@ -18,7 +18,7 @@ from hazelcast.config import (
 from hazelcast.errors import HazelcastError
 from hazelcast.util import LoadBalancer
 
-from flask_hazelcast_failover._arguments import describe_value, nearest_hint
+from ._arguments import describe_value, nearest_hint
 
 __all__ = ["KNOWN", "OWNED", "check_client_options", "check_option_name", "copy_value", "set_option"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from flask_hazelcast_failover.failover.config import FailoverConfig
+from .failover.config import FailoverConfig
 
 __all__ = ["HOW_TO_GIVE_CLUSTERS", "add_clusters"]
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
-from flask_hazelcast_failover import signals
-from flask_hazelcast_failover._admin import Access, AdminAuth, create_blueprint
-from flask_hazelcast_failover._app_state import KEY, AppState, AppStates
-from flask_hazelcast_failover._cli.commands import commands
-from flask_hazelcast_failover._fleet import Fleet, server_name
-from flask_hazelcast_failover._fleet_control import FleetControl
-from flask_hazelcast_failover._http_errors import answer_when_offline
-from flask_hazelcast_failover._settings import Settings
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.client.control import OfficialClient
-from flask_hazelcast_failover.client.events import Event
-from flask_hazelcast_failover.client.options import Failback
+from . import signals
+from ._admin import Access, AdminAuth, create_blueprint
+from ._app_state import KEY, AppState, AppStates
+from ._cli.commands import commands
+from ._fleet import Fleet, server_name
+from ._fleet_control import FleetControl
+from ._http_errors import answer_when_offline
+from ._settings import Settings
+from .client import HazelcastClient
+from .client.control import OfficialClient
+from .client.events import Event
+from .client.options import Failback
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

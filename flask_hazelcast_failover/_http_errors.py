@@ -6,8 +6,8 @@ from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import ServiceUnavailable
 
-from flask_hazelcast_failover._admin.problems import problem
-from flask_hazelcast_failover.errors import ClientOfflineException
+from ._admin.problems import problem
+from .errors import ClientOfflineException
 
 __all__ = ["answer_when_offline"]
 

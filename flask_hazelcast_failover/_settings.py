@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from flask_hazelcast_failover._arguments import describe_value, nearest
-from flask_hazelcast_failover._cluster_entries import HOW_TO_GIVE_CLUSTERS, add_clusters
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.failover.config import FailoverConfig
+from ._arguments import describe_value, nearest
+from ._cluster_entries import HOW_TO_GIVE_CLUSTERS, add_clusters
+from .client.options import Options
+from .failover.config import FailoverConfig
 
 __all__ = ["PREFIX", "Settings"]
 

@@ -19,7 +19,7 @@ from typing import Any
 from blinker import NamedSignal, Namespace
 from flask import Flask
 
-from flask_hazelcast_failover.client.events import (
+from .client.events import (
     AddressesChanged,
     ClusterConnected,
     ClusterLost,

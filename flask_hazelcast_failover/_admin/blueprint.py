@@ -20,20 +20,15 @@ from werkzeug.exceptions import (
 )
 from werkzeug.wrappers import Response
 
-from flask_hazelcast_failover._admin.access import Access, refuse_foreign_pages
-from flask_hazelcast_failover._admin.health import Health, health_of
-from flask_hazelcast_failover._admin.openapi import describe
-from flask_hazelcast_failover._admin.page import render_page
-from flask_hazelcast_failover._admin.problems import problem
-from flask_hazelcast_failover._admin.requests import reset_command, switch_command
-from flask_hazelcast_failover._admin.sign_ins import FailedSignIns, LogThrottle
-from flask_hazelcast_failover._fleet_control import (
-    FleetControl,
-    SwitchCommand,
-    TargetUnreachable,
-    UnknownTarget,
-)
-from flask_hazelcast_failover.client import HazelcastClient
+from .._fleet_control import FleetControl, SwitchCommand, TargetUnreachable, UnknownTarget
+from ..client import HazelcastClient
+from .access import Access, refuse_foreign_pages
+from .health import Health, health_of
+from .openapi import describe
+from .page import render_page
+from .problems import problem
+from .requests import reset_command, switch_command
+from .sign_ins import FailedSignIns, LogThrottle
 
 __all__ = ["create_blueprint"]
 

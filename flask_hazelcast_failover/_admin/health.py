@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from flask_hazelcast_failover.client import HazelcastClient
+from ..client import HazelcastClient
 
 __all__ = ["Health", "health_of"]
 

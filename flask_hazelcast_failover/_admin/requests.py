@@ -8,8 +8,8 @@ from typing import Any
 from flask import Request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from flask_hazelcast_failover._arguments import nearest
-from flask_hazelcast_failover._fleet_control import Precondition, SwitchCommand
+from .._arguments import nearest
+from .._fleet_control import Precondition, SwitchCommand
 
 __all__ = ["reset_command", "switch_command"]
 

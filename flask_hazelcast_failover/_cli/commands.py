@@ -15,26 +15,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask.cli import AppGroup
 
-from flask_hazelcast_failover._app_state import current_state
-from flask_hazelcast_failover._cli.drill import inspect_clusters, warnings_of
-from flask_hazelcast_failover._cli.output import (
-    cluster_table,
-    fail,
-    inspection_line,
-    progress,
-    worker_table,
-)
-from flask_hazelcast_failover._cli.verdict import ExitCode, usual_cluster, verdict
-from flask_hazelcast_failover._fleet_control import (
-    Precondition,
-    SwitchCommand,
-    TargetUnreachable,
-    UnknownTarget,
-)
-from flask_hazelcast_failover.errors import ClientOfflineException
+from .._app_state import current_state
+from .._fleet_control import Precondition, SwitchCommand, TargetUnreachable, UnknownTarget
+from ..errors import ClientOfflineException
+from .drill import inspect_clusters, warnings_of
+from .output import cluster_table, fail, inspection_line, progress, worker_table
+from .verdict import ExitCode, usual_cluster, verdict
 
 if TYPE_CHECKING:
-    from flask_hazelcast_failover.client.status import ClientStatus
+    from ..client.status import ClientStatus
 
 __all__ = ["commands"]
 

@@ -17,8 +17,8 @@ from hazelcast.core import MemberInfo
 from hazelcast.errors import HazelcastError
 from hazelcast.proxy.map import Map
 
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.failover.view import FailoverView
+from ..client import HazelcastClient
+from ..failover.view import FailoverView
 
 __all__ = ["Inspection", "inspect_clusters", "pluralize", "warnings_of"]
 

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import click
 
-from flask_hazelcast_failover._cli.drill import Inspection, pluralize
-from flask_hazelcast_failover._cli.verdict import ExitCode
+from .drill import Inspection, pluralize
+from .verdict import ExitCode
 
 __all__ = ["cluster_table", "fail", "inspection_line", "progress", "worker_table"]
 

@@ -5,7 +5,7 @@
 ``policy``.
 """
 
-from flask_hazelcast_failover._fleet.fleet import Fleet
-from flask_hazelcast_failover._fleet.name import server_name
+from .fleet import Fleet
+from .name import server_name
 
 __all__ = ["Fleet", "server_name"]

@@ -11,8 +11,8 @@ from typing import Any
 from hazelcast.future import Future
 from hazelcast.proxy import MAP_SERVICE
 
-from flask_hazelcast_failover._fleet.records import Desired, ReachabilityQuestion, WorkerRecord
-from flask_hazelcast_failover.client.control import OfficialClient
+from ..client.control import OfficialClient
+from .records import Desired, ReachabilityQuestion, WorkerRecord
 
 __all__ = ["ARRIVED", "ClusterStore", "StoreSnapshot", "map_name"]
 

@@ -16,28 +16,15 @@ from functools import partial
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover._fleet.participation import READ_TIMEOUT, Participation
-from flask_hazelcast_failover._fleet.records import (
-    Desired,
-    OrderSource,
-    ReachabilityQuestion,
-    WorkerRecord,
-    for_all,
-    for_some,
-)
-from flask_hazelcast_failover._fleet.worker_identity import FleetView
-from flask_hazelcast_failover._fleet_control import (
-    CommandResult,
-    Precondition,
-    SwitchCommand,
-    TargetUnreachable,
-    UnknownTarget,
-)
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.client.events import Reason
-from flask_hazelcast_failover.client.options import Options, Standby
-from flask_hazelcast_failover.client.status import Condition, State
-from flask_hazelcast_failover.errors import ClientOfflineException
+from .._fleet_control import CommandResult, Precondition, SwitchCommand, TargetUnreachable, UnknownTarget
+from ..client import HazelcastClient
+from ..client.events import Reason
+from ..client.options import Options, Standby
+from ..client.status import Condition, State
+from ..errors import ClientOfflineException
+from .participation import READ_TIMEOUT, Participation
+from .records import Desired, OrderSource, ReachabilityQuestion, WorkerRecord, for_all, for_some
+from .worker_identity import FleetView
 
 __all__ = ["CommandRunner"]
 

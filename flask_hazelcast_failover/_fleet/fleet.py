@@ -11,17 +11,17 @@ from typing import Any
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover._fleet.command_runner import CommandRunner
-from flask_hazelcast_failover._fleet.fleet_store import claim_arrival, read_once
-from flask_hazelcast_failover._fleet.initial_placement import InitialPlacement, preferred_label
-from flask_hazelcast_failover._fleet.participation import Participation
-from flask_hazelcast_failover._fleet_control import CommandResult, SwitchCommand, TargetUnreachable
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.client.control import OfficialClient
-from flask_hazelcast_failover.client.events import ClusterSwitched, Event, Reason
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.status import Condition, State
-from flask_hazelcast_failover.errors import ClientOfflineException
+from .._fleet_control import CommandResult, SwitchCommand, TargetUnreachable
+from ..client import HazelcastClient
+from ..client.control import OfficialClient
+from ..client.events import ClusterSwitched, Event, Reason
+from ..client.options import Options
+from ..client.status import Condition, State
+from ..errors import ClientOfflineException
+from .command_runner import CommandRunner
+from .fleet_store import claim_arrival, read_once
+from .initial_placement import InitialPlacement, preferred_label
+from .participation import Participation
 
 __all__ = ["Fleet"]
 

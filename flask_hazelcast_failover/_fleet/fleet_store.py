@@ -17,9 +17,9 @@ from typing import Any
 from hazelcast.future import Future
 from hazelcast.proxy import MAP_SERVICE
 
-from flask_hazelcast_failover._fleet.cluster_store import ARRIVED, ClusterStore, StoreSnapshot, map_name
-from flask_hazelcast_failover._fleet.records import Desired, ReachabilityQuestion, WorkerRecord
-from flask_hazelcast_failover.client.control import OfficialClient
+from ..client.control import OfficialClient
+from .cluster_store import ARRIVED, ClusterStore, StoreSnapshot, map_name
+from .records import Desired, ReachabilityQuestion, WorkerRecord
 
 __all__ = ["FleetStore", "claim_arrival", "read_once"]
 

@@ -12,23 +12,16 @@ from contextlib import contextmanager
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot
-from flask_hazelcast_failover._fleet.fleet_store import FleetStore
-from flask_hazelcast_failover._fleet.heartbeat_thread import HeartbeatThread
-from flask_hazelcast_failover._fleet.policy import Destination, FleetPolicy, Location
-from flask_hazelcast_failover._fleet.records import (
-    Desired,
-    OrderSource,
-    ReachabilityAnswer,
-    ReachabilityQuestion,
-    WorkerRecord,
-    for_all,
-)
-from flask_hazelcast_failover._fleet.worker_identity import FleetView, WorkerIdentity
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.client.events import FleetSplit, Reason
-from flask_hazelcast_failover.client.status import ClientStatus, State
-from flask_hazelcast_failover.errors import ClientOfflineException
+from ..client import HazelcastClient
+from ..client.events import FleetSplit, Reason
+from ..client.status import ClientStatus, State
+from ..errors import ClientOfflineException
+from .cluster_store import StoreSnapshot
+from .fleet_store import FleetStore
+from .heartbeat_thread import HeartbeatThread
+from .policy import Destination, FleetPolicy, Location
+from .records import Desired, OrderSource, ReachabilityAnswer, ReachabilityQuestion, WorkerRecord, for_all
+from .worker_identity import FleetView, WorkerIdentity
 
 __all__ = ["FleetWorker"]
 

@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot
-from flask_hazelcast_failover._fleet.records import WorkerRecord
+from .cluster_store import StoreSnapshot
+from .records import WorkerRecord
 
 __all__ = ["InitialPlacement", "preferred_label"]
 

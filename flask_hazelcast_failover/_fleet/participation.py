@@ -8,12 +8,12 @@ import socket
 import threading
 from collections.abc import Callable
 
-from flask_hazelcast_failover._fleet.fleet_worker import FleetWorker
-from flask_hazelcast_failover._fleet.name import is_server_worker
-from flask_hazelcast_failover._fleet.worker_identity import FleetView, WorkerIdentity
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.client.options import Options, Standby
-from flask_hazelcast_failover.client.status import State
+from ..client import HazelcastClient
+from ..client.options import Options, Standby
+from ..client.status import State
+from .fleet_worker import FleetWorker
+from .name import is_server_worker
+from .worker_identity import FleetView, WorkerIdentity
 
 __all__ = ["READ_TIMEOUT", "Participation"]
 

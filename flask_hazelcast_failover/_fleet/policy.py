@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flask_hazelcast_failover._fleet.records import Desired, Order, WorkerRecord, by_majority
+from .records import Desired, Order, WorkerRecord, by_majority
 
 __all__ = ["Destination", "FleetPolicy", "Location"]
 

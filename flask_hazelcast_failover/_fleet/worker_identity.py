@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flask_hazelcast_failover._fleet.records import Desired, ReachabilityAnswer, WorkerRecord
-from flask_hazelcast_failover.client.status import ClientStatus
+from ..client.status import ClientStatus
+from .records import Desired, ReachabilityAnswer, WorkerRecord
 
 __all__ = ["FleetView", "WorkerIdentity"]
 

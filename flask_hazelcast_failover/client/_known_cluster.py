@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from flask_hazelcast_failover.client._identity import ClientIdentity
+from ._identity import ClientIdentity
 
 __all__ = ["KnownCluster"]
 

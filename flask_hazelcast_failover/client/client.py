@@ -12,23 +12,23 @@ from hazelcast.core import DistributedObjectEvent
 from hazelcast.future import Future
 from hazelcast.proxy.base import Proxy
 
-from flask_hazelcast_failover.client._api.failover_view import ReadOnlyFailover
-from flask_hazelcast_failover.client._api.services import FollowingPartitions
-from flask_hazelcast_failover.client._api.signatures import mirrors
-from flask_hazelcast_failover.client._api.sql import FollowingSql
-from flask_hazelcast_failover.client._api.transactions import Transactions
-from flask_hazelcast_failover.client._connect.link import CLIENT, Link, on_thread
-from flask_hazelcast_failover.client._official import ClientFacade
-from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
-from flask_hazelcast_failover.client._operations.repeat_policy import Counters
-from flask_hazelcast_failover.client._process.environment import check_environment
-from flask_hazelcast_failover.client._runtime.client_runtime import ClientRuntime
-from flask_hazelcast_failover.client._runtime.event_log import Receiver
-from flask_hazelcast_failover.client._runtime.names import client_name, named
-from flask_hazelcast_failover.client.control import ClientControl
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.status import ClientStatus, State
-from flask_hazelcast_failover.failover import FailoverConfig
+from ..failover import FailoverConfig
+from ._api.failover_view import ReadOnlyFailover
+from ._api.services import FollowingPartitions
+from ._api.signatures import mirrors
+from ._api.sql import FollowingSql
+from ._api.transactions import Transactions
+from ._connect.link import CLIENT, Link, on_thread
+from ._official import ClientFacade
+from ._operations.idempotency import Idempotency, MethodTraits
+from ._operations.repeat_policy import Counters
+from ._process.environment import check_environment
+from ._runtime.client_runtime import ClientRuntime
+from ._runtime.event_log import Receiver
+from ._runtime.names import client_name, named
+from .control import ClientControl
+from .options import Options
+from .status import ClientStatus, State
 
 __all__ = ["HazelcastClient"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from flask_hazelcast_failover.client._official import OfficialClient
-from flask_hazelcast_failover.client._runtime.fleet_hook import FleetHook
-from flask_hazelcast_failover.client.events import Event, Reason
+from ._official import OfficialClient
+from ._runtime.fleet_hook import FleetHook
+from .events import Event, Reason
 
 __all__ = ["ClientControl", "FleetHook", "OfficialClient"]
 

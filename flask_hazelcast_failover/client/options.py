@@ -11,14 +11,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flask_hazelcast_failover._arguments import (
-    checked_choice,
-    checked_count,
-    checked_seconds,
-    describe_value,
-    nearest,
-)
-from flask_hazelcast_failover._client_options import KNOWN, OWNED, check_client_options
+from .._arguments import checked_choice, checked_count, checked_seconds, describe_value, nearest
+from .._client_options import KNOWN, OWNED, check_client_options
 
 if TYPE_CHECKING:
     from hazelcast.client import HazelcastClient as OfficialClient

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
-from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
+from .events import ClusterSwitched, Reason
 
 __all__ = ["ClientStatus", "ClusterStatus", "Condition", "State", "Switch"]
 

@@ -1,8 +1,8 @@
 """The configuration of the clusters: their order, their addresses and their client options."""
 
-from flask_hazelcast_failover.failover.client_config import ClientConfig
-from flask_hazelcast_failover.failover.cluster import ClusterConfig
-from flask_hazelcast_failover.failover.config import FailoverConfig
-from flask_hazelcast_failover.failover.resolver import CNAMEResolver
+from .client_config import ClientConfig
+from .cluster import ClusterConfig
+from .config import FailoverConfig
+from .resolver import CNAMEResolver
 
 __all__ = ["CNAMEResolver", "ClientConfig", "ClusterConfig", "FailoverConfig"]

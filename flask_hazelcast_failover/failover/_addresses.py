@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-from flask_hazelcast_failover._arguments import checked_name, describe_value
+from .._arguments import checked_name, describe_value
 
 __all__ = ["DEFAULT_PORTS", "checked_host", "parsed_address", "parsed_addresses"]
 

@@ -9,17 +9,10 @@ from typing import Any, NamedTuple
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover._arguments import checked_count, checked_name, nearest_hint
-from flask_hazelcast_failover._client_options import (
-    KNOWN,
-    OWNED,
-    check_client_options,
-    check_option_name,
-    copy_value,
-    set_option,
-)
-from flask_hazelcast_failover.failover._addresses import parsed_addresses
-from flask_hazelcast_failover.failover.cluster import ClusterConfig
+from .._arguments import checked_count, checked_name, nearest_hint
+from .._client_options import KNOWN, OWNED, check_client_options, check_option_name, copy_value, set_option
+from ._addresses import parsed_addresses
+from .cluster import ClusterConfig
 
 __all__ = [
     "DEFAULT_TRY_COUNT",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from flask_hazelcast_failover._arguments import (
+from .._arguments import (
     checked_bool,
     checked_count,
     checked_name,
@@ -15,9 +15,9 @@ from flask_hazelcast_failover._arguments import (
     checked_seconds,
     describe_value,
 )
-from flask_hazelcast_failover._client_options import check_client_options
-from flask_hazelcast_failover.failover._addresses import parsed_addresses
-from flask_hazelcast_failover.failover.resolver import CNAMEResolver, checked_dns_name
+from .._client_options import check_client_options
+from ._addresses import parsed_addresses
+from .resolver import CNAMEResolver, checked_dns_name
 
 __all__ = ["ClusterConfig", "DnsSource"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover._arguments import checked_count
-from flask_hazelcast_failover.failover.client_config import DEFAULT_TRY_COUNT, ParsedConfig, parse_config
-from flask_hazelcast_failover.failover.cluster import ClusterConfig, DnsSource
-from flask_hazelcast_failover.failover.view import FailoverView, Position
+from .._arguments import checked_count
+from .client_config import DEFAULT_TRY_COUNT, ParsedConfig, parse_config
+from .cluster import ClusterConfig, DnsSource
+from .view import FailoverView, Position
 
 __all__ = ["FailoverConfig"]
 

@@ -12,9 +12,9 @@ import dns.exception
 import dns.name
 import dns.resolver
 
-from flask_hazelcast_failover._arguments import checked_port, checked_seconds
-from flask_hazelcast_failover.errors import ClientOfflineException
-from flask_hazelcast_failover.failover._addresses import checked_host
+from .._arguments import checked_port, checked_seconds
+from ..errors import ClientOfflineException
+from ._addresses import checked_host
 
 __all__ = ["CNAMEResolver", "checked_dns_name"]
 

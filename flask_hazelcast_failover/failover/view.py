@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from flask_hazelcast_failover._arguments import describe_value
-from flask_hazelcast_failover.errors import ClientOfflineException
-from flask_hazelcast_failover.failover.client_config import ClientConfig, ConfigSource, build_config
-from flask_hazelcast_failover.failover.cluster import ClusterConfig
-from flask_hazelcast_failover.failover.resolver import CNAMEResolver
+from .._arguments import describe_value
+from ..errors import ClientOfflineException
+from .client_config import ClientConfig, ConfigSource, build_config
+from .cluster import ClusterConfig
+from .resolver import CNAMEResolver
 
 __all__ = ["FailoverView", "Position"]
 

@@ -24,8 +24,8 @@ from hazelcast.errors import HazelcastError, OperationTimeoutError
 from hazelcast.future import Future
 from hazelcast.predicate import Predicate, regex
 
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.errors import OperationOutcomeUnknown
+from ..client import HazelcastClient
+from ..errors import OperationOutcomeUnknown
 
 __all__ = ["NEVER", "Entry", "EntryMap", "ends_in"]
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from flask import Flask, current_app, has_app_context
 
-from flask_hazelcast_failover._app_state import current_state, state_of
-from flask_hazelcast_failover._extension import HazelcastFailover
-from flask_hazelcast_failover.client import HazelcastClient
+from .._app_state import current_state, state_of
+from .._extension import HazelcastFailover
+from ..client import HazelcastClient
 
 __all__ = ["ClientSource"]
 

@@ -13,11 +13,11 @@ from flask import Flask
 from hazelcast.errors import ClientOfflineError, OperationTimeoutError
 from hazelcast.future import Future
 
-from flask_hazelcast_failover._extension import HazelcastFailover
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.integrations._entries import Entry, EntryMap, ends_in
-from flask_hazelcast_failover.integrations._source import ClientSource
-from flask_hazelcast_failover.integrations.serializer import SafeSerializer, Serializer
+from .._extension import HazelcastFailover
+from ..client import HazelcastClient
+from ._entries import Entry, EntryMap, ends_in
+from ._source import ClientSource
+from .serializer import SafeSerializer, Serializer
 
 __all__ = ["HazelcastCache", "WhenOffline"]
 

@@ -22,10 +22,10 @@ from flask import Flask
 from hazelcast.errors import HazelcastError
 from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Storage
 
-from flask_hazelcast_failover._extension import HazelcastFailover
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.integrations._entries import Entry, EntryMap
-from flask_hazelcast_failover.integrations._source import ClientSource
+from .._extension import HazelcastFailover
+from ..client import HazelcastClient
+from ._entries import Entry, EntryMap
+from ._source import ClientSource
 
 __all__ = ["HazelcastStorage"]
 

@@ -12,8 +12,8 @@ import weakref
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from flask_hazelcast_failover.client import HazelcastClient
-from flask_hazelcast_failover.client.events import ClusterSwitched, Event
+from ..client import HazelcastClient
+from ..client.events import ClusterSwitched, Event
 
 __all__ = ["FailoverMetrics"]
 

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flask_hazelcast_failover.testing._archive_making import make_archive
-from flask_hazelcast_failover.testing._cluster import DEFAULT_VERSION, artifacts_of
-from flask_hazelcast_failover.testing._errors import LocalClusterError
-from flask_hazelcast_failover.testing._jar import find_jars
-from flask_hazelcast_failover.testing._java import find_java, java_version
+from ._archive_making import make_archive
+from ._cluster import DEFAULT_VERSION, artifacts_of
+from ._errors import LocalClusterError
+from ._jar import find_jars
+from ._java import find_java, java_version
 
 
 def main() -> int:

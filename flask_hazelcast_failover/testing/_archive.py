@@ -9,8 +9,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from flask_hazelcast_failover.testing._configuration import QUICK_START
-from flask_hazelcast_failover.testing._java import java_version
+from ._configuration import QUICK_START
+from ._java import java_version
 
 _OLDEST_WITH_AOT_CACHES = 25
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from hazelcast.client import HazelcastClient
 from hazelcast.proxy.map import BlockingMap
 
-from flask_hazelcast_failover.testing._archive import archive_path, has_aot_caches
-from flask_hazelcast_failover.testing._configuration import VALIDATION, MemberOptions, jvm_command
-from flask_hazelcast_failover.testing._errors import LocalClusterError
-from flask_hazelcast_failover.testing._member import Member
-from flask_hazelcast_failover.testing._ports import free_port
+from ._archive import archive_path, has_aot_caches
+from ._configuration import VALIDATION, MemberOptions, jvm_command
+from ._errors import LocalClusterError
+from ._member import Member
+from ._ports import free_port
 
 _START_TIMEOUT = 60.0  # seconds
 _WRITE_TIMEOUT = 120.0  # seconds

@@ -15,19 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from flask_hazelcast_failover.testing._archive import archive_flag, find_archive
-from flask_hazelcast_failover.testing._configuration import MemberOptions
-from flask_hazelcast_failover.testing._errors import (
-    JoinFailedError,
-    LocalClusterError,
-    MemberStartError,
-    PortTakenError,
-)
-from flask_hazelcast_failover.testing._guard import guard
-from flask_hazelcast_failover.testing._jar import find_jars
-from flask_hazelcast_failover.testing._java import find_java
-from flask_hazelcast_failover.testing._member import Member, MemberState
-from flask_hazelcast_failover.testing._ports import free_port
+from ._archive import archive_flag, find_archive
+from ._configuration import MemberOptions
+from ._errors import JoinFailedError, LocalClusterError, MemberStartError, PortTakenError
+from ._guard import guard
+from ._jar import find_jars
+from ._java import find_java
+from ._member import Member, MemberState
+from ._ports import free_port
 
 DEFAULT_VERSION = "5.7.0"
 

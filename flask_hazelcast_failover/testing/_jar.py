@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from flask_hazelcast_failover.testing._errors import JarNotFoundError
+from ._errors import JarNotFoundError
 
 GROUP = "com.hazelcast"
 

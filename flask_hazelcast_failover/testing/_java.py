@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from flask_hazelcast_failover.testing._errors import JavaNotFoundError
+from ._errors import JavaNotFoundError
 
 OLDEST_JAVA = 17
 

@@ -9,14 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from flask_hazelcast_failover.testing._configuration import (
-    LOOPBACK,
-    MemberOptions,
-    member_command,
-    member_config,
-)
-from flask_hazelcast_failover.testing._errors import JoinFailedError, MemberStartError, PortTakenError
-from flask_hazelcast_failover.testing._guard import guard
+from ._configuration import LOOPBACK, MemberOptions, member_command, member_config
+from ._errors import JoinFailedError, MemberStartError, PortTakenError
+from ._guard import guard
 
 _END_TIMEOUT = 10.0  # seconds
 _FREEZE_TIMEOUT = 2.0  # seconds

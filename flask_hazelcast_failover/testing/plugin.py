@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_hazelcast_failover.testing._cluster import LocalCluster, start_together
-from flask_hazelcast_failover.testing._member import MemberState
+from ._cluster import LocalCluster, start_together
+from ._member import MemberState
 
 _MARKER = "hazelcast_faults"
 _NAMES = ("blue", "green")

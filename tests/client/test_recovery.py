@@ -26,15 +26,7 @@ from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
 from tests.support.fair_time import fair_time
 from tests.support.fake_servers import Peer, after_authenticating, hanging_up, record_acceptance, with_status
-from tests.support.faults import (
-    Load,
-    Recorder,
-    cluster_of,
-    connected_to,
-    failure_times_ms,
-    is_on,
-    relayed,
-)
+from tests.support.faults import Load, Recorder, cluster_of, connected_to, failure_times_ms, is_on, relayed
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 

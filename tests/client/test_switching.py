@@ -10,10 +10,7 @@ from typing import Any
 import pytest
 from hazelcast.errors import HazelcastClientNotActiveError
 
-from flask_hazelcast_failover import (
-    ClientOfflineException,
-    OperationOutcomeUnknown,
-)
+from flask_hazelcast_failover import ClientOfflineException, OperationOutcomeUnknown
 from flask_hazelcast_failover.client.events import ClusterConnected, ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster

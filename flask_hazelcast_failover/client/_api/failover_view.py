@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from flask_hazelcast_failover.failover import FailoverConfig
-from flask_hazelcast_failover.failover.view import FailoverView, Position
+from ...failover import FailoverConfig
+from ...failover.view import FailoverView, Position
 
 __all__ = ["ReadOnlyFailover"]
 

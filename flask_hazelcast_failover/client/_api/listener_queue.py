@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
-from flask_hazelcast_failover.client.options import Options
+from .._process.serial_executor import SerialExecutor
+from ..options import Options
 
 __all__ = ["ListenerQueue", "ListenerQueues", "QueuedListeners", "call_listener", "title_of"]
 

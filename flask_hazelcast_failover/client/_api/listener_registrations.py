@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from hazelcast.future import Future, ImmediateFuture
 
-from flask_hazelcast_failover.client._api.listener_queue import ListenerQueue
-from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
-from flask_hazelcast_failover.client._official import LightFuture
+from .._connect.link import Link, ProxyKey
+from .._official import LightFuture
+from .listener_queue import ListenerQueue
 
 __all__ = ["ListenerRegistrations", "ListenerSpec"]
 

@@ -17,17 +17,17 @@ from typing import Any
 from hazelcast.errors import OperationTimeoutError
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
-from flask_hazelcast_failover.client._api.listener_queue import ListenerQueues, call_listener, title_of
-from flask_hazelcast_failover.client._api.listener_registrations import ListenerRegistrations, ListenerSpec
-from flask_hazelcast_failover.client._api.reliable_topics import ReliableListener, is_reliable_listener
-from flask_hazelcast_failover.client._connect.future_batch import Cancelled, FutureBatch
-from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
-from flask_hazelcast_failover.client._connect.proxy_making import make_proxies
-from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
-from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, Operation
-from flask_hazelcast_failover.client._operations.operations import Operations
-from flask_hazelcast_failover.client.status import State
-from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown, OperationOutcomeUnknown
+from ...errors import ClientOfflineException, ClientShutDown, OperationOutcomeUnknown
+from .._connect.future_batch import Cancelled, FutureBatch
+from .._connect.link import Link, ProxyKey
+from .._connect.proxy_making import make_proxies
+from .._operations.idempotency import Idempotency, MethodTraits
+from .._operations.operation import LOSS_ERRORS, Operation
+from .._operations.operations import Operations
+from ..status import State
+from .listener_queue import ListenerQueues, call_listener, title_of
+from .listener_registrations import ListenerRegistrations, ListenerSpec
+from .reliable_topics import ReliableListener, is_reliable_listener
 
 __all__ = ["Listeners"]
 

@@ -16,32 +16,15 @@ from hazelcast.errors import IllegalMonitorStateError
 from hazelcast.future import Future
 from hazelcast.proxy.base import Proxy
 
-from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._api.signatures import mirrors
-from flask_hazelcast_failover.client._api.structure_creator import StructureCreator
-from flask_hazelcast_failover.client._connect.link import (
-    STARTING,
-    Link,
-    ProxyKey,
-    next_call_number,
-    on_thread,
-)
-from flask_hazelcast_failover.client._identity import LockRequest
-from flask_hazelcast_failover.client._operations.idempotency import (
-    Affinity,
-    Idempotency,
-    MethodTraits,
-    Outcome,
-    traits_of,
-)
-from flask_hazelcast_failover.client._operations.operation import (
-    LOSS_ERRORS,
-    Operation,
-    own_timeout_of,
-    with_holder,
-)
-from flask_hazelcast_failover.client._operations.operations import Operations
-from flask_hazelcast_failover.client._operations.route import Route
+from .._connect.link import STARTING, Link, ProxyKey, next_call_number, on_thread
+from .._identity import LockRequest
+from .._operations.idempotency import Affinity, Idempotency, MethodTraits, Outcome, traits_of
+from .._operations.operation import LOSS_ERRORS, Operation, own_timeout_of, with_holder
+from .._operations.operations import Operations
+from .._operations.route import Route
+from .listeners import Listeners
+from .signatures import mirrors
+from .structure_creator import StructureCreator
 
 __all__ = ["FollowingProxy", "ProxyOwner", "clear_cache", "following_class", "real_proxy"]
 

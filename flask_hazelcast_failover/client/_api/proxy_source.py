@@ -29,16 +29,16 @@ from hazelcast.proxy.set import Set
 from hazelcast.proxy.topic import Topic
 from hazelcast.proxy.vector_collection import VectorCollection
 
-from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._api.proxies import clear_cache, following_class, real_proxy
-from flask_hazelcast_failover.client._api.structure_creator import StructureCreator
-from flask_hazelcast_failover.client._connect.link import CLIENT, Link, ProxyKey, on_thread
-from flask_hazelcast_failover.client._official import proper_cp_name
-from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
-from flask_hazelcast_failover.client._operations.operations import Operations
-from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
-from flask_hazelcast_failover.client.status import State
-from flask_hazelcast_failover.errors import ClientShutDown
+from ...errors import ClientShutDown
+from .._connect.link import CLIENT, Link, ProxyKey, on_thread
+from .._official import proper_cp_name
+from .._operations.idempotency import Idempotency, MethodTraits
+from .._operations.operations import Operations
+from .._process.serial_executor import SerialExecutor
+from ..status import State
+from .listeners import Listeners
+from .proxies import clear_cache, following_class, real_proxy
+from .structure_creator import StructureCreator
 
 __all__ = ["ProxySource"]
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from hazelcast.proxy.base import TopicMessage
 from hazelcast.proxy.reliable_topic import ReliableMessageListener
 
-from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client._official import size_of
+from .._connect.link import Link
+from .._official import size_of
 
 __all__ = ["Delivery", "ReliableListener", "is_reliable_listener"]
 

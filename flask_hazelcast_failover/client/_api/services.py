@@ -13,20 +13,15 @@ from hazelcast.core import MemberInfo
 from hazelcast.lifecycle import LifecycleService, LifecycleState
 from hazelcast.partition import PartitionService
 
-from flask_hazelcast_failover.client._api.listener_queue import (
-    ListenerQueues,
-    QueuedListeners,
-    call_listener,
-    title_of,
-)
-from flask_hazelcast_failover.client._api.signatures import mirrors
-from flask_hazelcast_failover.client._connect.link import CLIENT, Link
-from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits
-from flask_hazelcast_failover.client._operations.operations import Operations
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.status import State
-from flask_hazelcast_failover.errors import ClientOfflineException
-from flask_hazelcast_failover.failover import FailoverConfig
+from ...errors import ClientOfflineException
+from ...failover import FailoverConfig
+from .._connect.link import CLIENT, Link
+from .._operations.idempotency import Idempotency, MethodTraits
+from .._operations.operations import Operations
+from ..options import Options
+from ..status import State
+from .listener_queue import ListenerQueues, QueuedListeners, call_listener, title_of
+from .signatures import mirrors
 
 __all__ = ["FollowingClusterService", "FollowingLifecycle", "FollowingPartitions", "configured"]
 

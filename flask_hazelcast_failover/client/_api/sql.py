@@ -10,14 +10,14 @@ from hazelcast.errors import HazelcastError, OperationTimeoutError, TargetDiscon
 from hazelcast.future import Future, ImmediateFuture
 from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 
-from flask_hazelcast_failover.client._api.signatures import mirrors
-from flask_hazelcast_failover.client._connect.link import CLIENT, CallInFlight, Link, LinkEnded, Overdue
-from flask_hazelcast_failover.client._official import is_connection_problem, without_waiting
-from flask_hazelcast_failover.client._operations.idempotency import Idempotency, MethodTraits, traits_of
-from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS
-from flask_hazelcast_failover.client._operations.operations import Operations
-from flask_hazelcast_failover.client.status import State
-from flask_hazelcast_failover.errors import ClientShutDown, ClusterChanged
+from ...errors import ClientShutDown, ClusterChanged
+from .._connect.link import CLIENT, CallInFlight, Link, LinkEnded, Overdue
+from .._official import is_connection_problem, without_waiting
+from .._operations.idempotency import Idempotency, MethodTraits, traits_of
+from .._operations.operation import LOSS_ERRORS
+from .._operations.operations import Operations
+from ..status import State
+from .signatures import mirrors
 
 __all__ = ["FollowingSql"]
 

@@ -17,9 +17,9 @@ from typing import TypeVar
 from hazelcast.errors import OperationTimeoutError, TargetDisconnectedError
 from hazelcast.future import Future
 
-from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
-from flask_hazelcast_failover.client._operations.route import Route
-from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
+from .._connect.link import Link, ProxyKey
+from .._operations.route import Route
+from .._process.serial_executor import SerialExecutor
 
 __all__ = ["StructureCreator"]
 

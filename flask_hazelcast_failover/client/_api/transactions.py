@@ -19,13 +19,13 @@ from hazelcast.future import Future
 from hazelcast.proxy import transactional_queue
 from hazelcast.transaction import Transaction
 
-from flask_hazelcast_failover.client._connect.link import CLIENT, CallInFlight, Link, Overdue
-from flask_hazelcast_failover.client._official import MonotonicTransaction
-from flask_hazelcast_failover.client._operations.idempotency import traits_of
-from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, own_timeout_of
-from flask_hazelcast_failover.client._operations.operations import Operations
-from flask_hazelcast_failover.client.status import State
-from flask_hazelcast_failover.errors import ClientShutDown, ClusterChanged, OperationOutcomeUnknown
+from ...errors import ClientShutDown, ClusterChanged, OperationOutcomeUnknown
+from .._connect.link import CLIENT, CallInFlight, Link, Overdue
+from .._official import MonotonicTransaction
+from .._operations.idempotency import traits_of
+from .._operations.operation import LOSS_ERRORS, own_timeout_of
+from .._operations.operations import Operations
+from ..status import State
 
 __all__ = ["Transactions"]
 

@@ -23,14 +23,14 @@ from types import TracebackType
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover.client._connect.attempt_addresses import AttemptAddresses, KnownMembers
-from flask_hazelcast_failover.client._connect.discovery import Discovery, Lookup
-from flask_hazelcast_failover.client._connect.hedged_opening import BuildConfig, HedgedOpening, Member
-from flask_hazelcast_failover.client._connect.probe import Probe, ProbeResult, Verdict
-from flask_hazelcast_failover.client._connect.tls import tls_context
-from flask_hazelcast_failover.client._identity import ClientIdentity
-from flask_hazelcast_failover.client._official import OfficialClient, Opening
-from flask_hazelcast_failover.client._process.lifecycle import close_in_child
+from .._identity import ClientIdentity
+from .._official import OfficialClient, Opening
+from .._process.lifecycle import close_in_child
+from .attempt_addresses import AttemptAddresses, KnownMembers
+from .discovery import Discovery, Lookup
+from .hedged_opening import BuildConfig, HedgedOpening, Member
+from .probe import Probe, ProbeResult, Verdict
+from .tls import tls_context
 
 __all__ = ["AttemptFailed", "attempt"]
 

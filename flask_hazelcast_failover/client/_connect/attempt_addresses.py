@@ -9,7 +9,7 @@ from enum import Enum
 
 from hazelcast.core import AddressHelper
 
-from flask_hazelcast_failover.client._known_cluster import KnownCluster
+from .._known_cluster import KnownCluster
 
 __all__ = ["AttemptAddresses", "KnownMembers"]
 

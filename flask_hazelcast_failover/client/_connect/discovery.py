@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover.client._connect.attempt_addresses import AttemptAddresses
-from flask_hazelcast_failover.client._connect.host_lookup import hosts
-from flask_hazelcast_failover.client._connect.probe import Probe, ProbeResult, Verdict
+from .attempt_addresses import AttemptAddresses
+from .host_lookup import hosts
+from .probe import Probe, ProbeResult, Verdict
 
 __all__ = ["Discovery", "Lookup"]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover.client._connect.connect_slots import ConnectSlot, connect_slots
-from flask_hazelcast_failover.client._connect.probe import Probe, ProbeResult, Verdict
-from flask_hazelcast_failover.client._identity import ClientIdentity
-from flask_hazelcast_failover.client._official import OfficialClient, Opening
+from .._identity import ClientIdentity
+from .._official import OfficialClient, Opening
+from .connect_slots import ConnectSlot, connect_slots
+from .probe import Probe, ProbeResult, Verdict
 
 __all__ = ["BuildConfig", "HedgedOpening", "Member"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from flask_hazelcast_failover.client._process.single_flight import SingleFlight
+from .._process.single_flight import SingleFlight
 
 __all__ = ["hosts"]
 

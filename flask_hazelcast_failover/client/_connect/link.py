@@ -13,8 +13,8 @@ from uuid import UUID
 from hazelcast.errors import HazelcastError, TargetDisconnectedError
 from hazelcast.future import Future, ImmediateFuture
 
-from flask_hazelcast_failover.client._known_cluster import KnownCluster
-from flask_hazelcast_failover.client._official import OfficialClient
+from .._known_cluster import KnownCluster
+from .._official import OfficialClient
 
 __all__ = [
     "STARTING",

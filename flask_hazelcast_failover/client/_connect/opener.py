@@ -11,18 +11,18 @@ from typing import NamedTuple
 from hazelcast.config import Config
 from hazelcast.lifecycle import LifecycleState
 
-from flask_hazelcast_failover.client._connect.attempt import AttemptFailed, attempt
-from flask_hazelcast_failover.client._connect.attempt_addresses import AttemptAddresses, KnownMembers
-from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client._connect.probe import Verdict
-from flask_hazelcast_failover.client._connect.proxy_making import make_proxies_in_use
-from flask_hazelcast_failover.client._identity import ClientIdentity
-from flask_hazelcast_failover.client._known_cluster import KnownCluster
-from flask_hazelcast_failover.client._process.single_flight import SingleFlight
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.errors import ClientOfflineException
-from flask_hazelcast_failover.failover import ClusterConfig, CNAMEResolver
-from flask_hazelcast_failover.failover.client_config import build_config
+from ...errors import ClientOfflineException
+from ...failover import ClusterConfig, CNAMEResolver
+from ...failover.client_config import build_config
+from .._identity import ClientIdentity
+from .._known_cluster import KnownCluster
+from .._process.single_flight import SingleFlight
+from ..options import Options
+from .attempt import AttemptFailed, attempt
+from .attempt_addresses import AttemptAddresses, KnownMembers
+from .link import Link
+from .probe import Verdict
+from .proxy_making import make_proxies_in_use
 
 __all__ = ["Opener", "close"]
 

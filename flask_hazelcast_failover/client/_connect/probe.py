@@ -18,7 +18,7 @@ from uuid import UUID
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover.client._official import (
+from .._official import (
     CREDENTIALS_FAILED,
     NOT_ALLOWED,
     SERIALIZATION_MISMATCH,
@@ -26,7 +26,7 @@ from flask_hazelcast_failover.client._official import (
     decode_authentication,
     encode_authentication,
 )
-from flask_hazelcast_failover.client._process.lifecycle import close_in_child
+from .._process.lifecycle import close_in_child
 
 __all__ = ["Probe", "ProbeResult", "Verdict"]
 

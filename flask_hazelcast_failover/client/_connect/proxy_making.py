@@ -9,8 +9,8 @@ from typing import Any
 
 from hazelcast.future import Future
 
-from flask_hazelcast_failover.client._connect.future_batch import FutureBatch
-from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
+from .future_batch import FutureBatch
+from .link import Link, ProxyKey
 
 __all__ = ["make_proxies", "make_proxies_in_use"]
 

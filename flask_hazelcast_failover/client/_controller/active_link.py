@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import LinkView
-from flask_hazelcast_failover.client._controller.messages import SwitchRequest
-from flask_hazelcast_failover.client.events import ClusterSwitched, Reason
+from ..events import ClusterSwitched, Reason
+from .cluster import ClusterRecord
+from .effects import LinkView
+from .messages import SwitchRequest
 
 __all__ = ["ActiveLink", "PendingSwitch", "PendingSwitches"]
 

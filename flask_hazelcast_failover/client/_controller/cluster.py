@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from flask_hazelcast_failover._backoff import backoff
-from flask_hazelcast_failover.client._controller.connection import ClusterConnection
-from flask_hazelcast_failover.client._controller.effects import LinkView
-from flask_hazelcast_failover.client._controller.health import ClusterHealth, Failures
-from flask_hazelcast_failover.client.status import ClusterStatus, Condition
-from flask_hazelcast_failover.failover import ClusterConfig
+from ..._backoff import backoff
+from ...failover import ClusterConfig
+from ..status import ClusterStatus, Condition
+from .connection import ClusterConnection
+from .effects import LinkView
+from .health import ClusterHealth, Failures
 
 __all__ = ["READY_CHECK_ASKED", "ClusterRecord"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flask_hazelcast_failover._backoff import backoff
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import Effects
-from flask_hazelcast_failover.client.options import Options
+from ..._backoff import backoff
+from ..options import Options
+from .cluster import ClusterRecord
+from .effects import Effects
 
 __all__ = ["ConnectScheduler"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from uuid import UUID
 
-from flask_hazelcast_failover.client._controller.effects import LinkView
-from flask_hazelcast_failover.client._identity import ClientIdentity
-from flask_hazelcast_failover.client._known_cluster import KnownCluster
+from .._identity import ClientIdentity
+from .._known_cluster import KnownCluster
+from .effects import LinkView
 
 __all__ = ["ClusterConnection"]
 

@@ -33,12 +33,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask_hazelcast_failover.client._controller.active_link import ActiveLink, PendingSwitch, PendingSwitches
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.connect_scheduler import ConnectScheduler
-from flask_hazelcast_failover.client._controller.effects import Effects, LinkView
-from flask_hazelcast_failover.client._controller.event_publisher import EventPublisher
-from flask_hazelcast_failover.client._controller.messages import (
+from ...errors import ClientShutDown
+from ..events import Reason
+from ..options import Options
+from ..status import ClientStatus, State
+from .active_link import ActiveLink, PendingSwitch, PendingSwitches
+from .cluster import ClusterRecord
+from .connect_scheduler import ConnectScheduler
+from .effects import Effects, LinkView
+from .event_publisher import EventPublisher
+from .messages import (
     AddressesVerified,
     AttemptEnded,
     Begin,
@@ -51,14 +55,10 @@ from flask_hazelcast_failover.client._controller.messages import (
     Resolved,
     SwitchRequest,
 )
-from flask_hazelcast_failover.client._controller.planned_switches import PlannedSwitches
-from flask_hazelcast_failover.client._controller.requests import RequestQueue
-from flask_hazelcast_failover.client._controller.search import Search
-from flask_hazelcast_failover.client._controller.standbys import Standbys
-from flask_hazelcast_failover.client.events import Reason
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.status import ClientStatus, State
-from flask_hazelcast_failover.errors import ClientShutDown
+from .planned_switches import PlannedSwitches
+from .requests import RequestQueue
+from .search import Search
+from .standbys import Standbys
 
 __all__ = ["FailoverController"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import Effects
-from flask_hazelcast_failover.client._controller.messages import AddressesVerified, Resolved
-from flask_hazelcast_failover.client.events import AddressesChanged
+from ..events import AddressesChanged
+from .cluster import ClusterRecord
+from .effects import Effects
+from .messages import AddressesVerified, Resolved
 
 __all__ = ["DnsTracker"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Protocol
 from uuid import UUID
 
-from flask_hazelcast_failover.client._known_cluster import KnownCluster
-from flask_hazelcast_failover.client.events import Event
-from flask_hazelcast_failover.client.status import ClientStatus
+from .._known_cluster import KnownCluster
+from ..events import Event
+from ..status import ClientStatus
 
 __all__ = ["Effects", "LinkView"]
 

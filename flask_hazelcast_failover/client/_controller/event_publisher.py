@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import Effects, LinkView
-from flask_hazelcast_failover.client.events import (
+from ..events import (
     ClusterConnected,
     ClusterLost,
     ClusterRecovered,
@@ -15,7 +13,9 @@ from flask_hazelcast_failover.client.events import (
     ClusterSwitched,
     Reason,
 )
-from flask_hazelcast_failover.client.status import Switch
+from ..status import Switch
+from .cluster import ClusterRecord
+from .effects import Effects, LinkView
 
 __all__ = ["EventPublisher"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from flask_hazelcast_failover._backoff import backoff
-from flask_hazelcast_failover.client._controller.cluster import READY_CHECK_ASKED, ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import Effects
-from flask_hazelcast_failover.client.options import Options
+from ..._backoff import backoff
+from ..options import Options
+from .cluster import READY_CHECK_ASKED, ClusterRecord
+from .effects import Effects
 
 __all__ = ["FailbackPolicy", "required_health"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
-from flask_hazelcast_failover.client._controller.effects import LinkView
-from flask_hazelcast_failover.client._controller.health import Failures
-from flask_hazelcast_failover.client.events import Reason
+from ..events import Reason
+from .effects import LinkView
+from .health import Failures
 
 __all__ = [
     "AddressesVerified",

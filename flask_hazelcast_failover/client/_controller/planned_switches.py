@@ -8,22 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from flask_hazelcast_failover.client._controller.active_link import ActiveLink
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.connect_scheduler import ConnectScheduler
-from flask_hazelcast_failover.client._controller.dns_tracking import DnsTracker
-from flask_hazelcast_failover.client._controller.effects import Effects, LinkView
-from flask_hazelcast_failover.client._controller.failback import FailbackPolicy
-from flask_hazelcast_failover.client._controller.messages import (
-    AddressesVerified,
-    ReadyAnswered,
-    Resolved,
-    SwitchRequest,
-)
-from flask_hazelcast_failover.client._controller.requests import RequestQueue
-from flask_hazelcast_failover.client._controller.standbys import Standbys
-from flask_hazelcast_failover.client.events import Reason
-from flask_hazelcast_failover.client.options import Failback, Options
+from ..events import Reason
+from ..options import Failback, Options
+from .active_link import ActiveLink
+from .cluster import ClusterRecord
+from .connect_scheduler import ConnectScheduler
+from .dns_tracking import DnsTracker
+from .effects import Effects, LinkView
+from .failback import FailbackPolicy
+from .messages import AddressesVerified, ReadyAnswered, Resolved, SwitchRequest
+from .requests import RequestQueue
+from .standbys import Standbys
 
 __all__ = ["BeginSwitch", "PlannedSwitches"]
 

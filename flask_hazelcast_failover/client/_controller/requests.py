@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.messages import SwitchRequest
-from flask_hazelcast_failover.errors import ClientOfflineException
+from ...errors import ClientOfflineException
+from .cluster import ClusterRecord
+from .messages import SwitchRequest
 
 __all__ = ["RequestQueue"]
 

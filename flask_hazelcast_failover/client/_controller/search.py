@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client.options import Options, Standby
+from ..options import Options, Standby
+from .cluster import ClusterRecord
 
 __all__ = ["ConnectOrder", "Search", "SearchStep"]
 

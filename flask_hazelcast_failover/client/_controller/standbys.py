@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.effects import Effects, LinkView
-from flask_hazelcast_failover.client._controller.messages import Drained
-from flask_hazelcast_failover.client.options import Failback, Options, Standby
-from flask_hazelcast_failover.client.status import ClientStatus
+from ..options import Failback, Options, Standby
+from ..status import ClientStatus
+from .cluster import ClusterRecord
+from .effects import Effects, LinkView
+from .messages import Drained
 
 __all__ = ["Standbys"]
 

@@ -4,7 +4,7 @@ Tested with hazelcast-python-client 5.5 to 5.7. At the first connection ``versio
 has every part.
 """
 
-from flask_hazelcast_failover.client._official.authentication import (
+from .authentication import (
     CREDENTIALS_FAILED,
     NOT_ALLOWED,
     SERIALIZATION_MISMATCH,
@@ -12,19 +12,15 @@ from flask_hazelcast_failover.client._official.authentication import (
     decode_authentication,
     encode_authentication,
 )
-from flask_hazelcast_failover.client._official.checks import CheckRequest, machine_error
-from flask_hazelcast_failover.client._official.client_facade import ClientFacade, proper_cp_name
-from flask_hazelcast_failover.client._official.listeners.listening import size_of
-from flask_hazelcast_failover.client._official.official_client import OfficialClient
-from flask_hazelcast_failover.client._official.opening import Opening
-from flask_hazelcast_failover.client._official.resending import is_connection_problem
-from flask_hazelcast_failover.client._official.transport.clock import MonotonicTransaction
-from flask_hazelcast_failover.client._official.transport.futures import LightFuture
-from flask_hazelcast_failover.client._official.transport.reactor import (
-    fix_waker_race,
-    is_reactor_thread,
-    without_waiting,
-)
+from .checks import CheckRequest, machine_error
+from .client_facade import ClientFacade, proper_cp_name
+from .listeners.listening import size_of
+from .official_client import OfficialClient
+from .opening import Opening
+from .resending import is_connection_problem
+from .transport.clock import MonotonicTransaction
+from .transport.futures import LightFuture
+from .transport.reactor import fix_waker_race, is_reactor_thread, without_waiting
 
 __all__ = [
     "CREDENTIALS_FAILED",

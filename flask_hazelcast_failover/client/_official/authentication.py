@@ -18,7 +18,7 @@ from hazelcast.errors import (
 from hazelcast.protocol.client_message import ClientMessageBuilder, InboundMessage
 from hazelcast.protocol.codec import client_authentication_codec, client_authentication_custom_codec
 
-from flask_hazelcast_failover.client._official.transport.reactor import CheckedReader
+from .transport.reactor import CheckedReader
 
 __all__ = [
     "CREDENTIALS_FAILED",

@@ -27,8 +27,8 @@ from hazelcast.protocol.client_message import REQUEST_HEADER_SIZE, OutboundMessa
 from hazelcast.protocol.codec import client_ping_codec
 from hazelcast.serialization.bits import BOOLEAN_SIZE_IN_BYTES, UUID_SIZE_IN_BYTES
 
-from flask_hazelcast_failover.client._official.transport.reactor import ReactorClock
-from flask_hazelcast_failover.client._official.transport.traffic import MeasuredConnection, TrackedMessage
+from .transport.reactor import ReactorClock
+from .transport.traffic import MeasuredConnection, TrackedMessage
 
 __all__ = ["CheckInvocation", "CheckRequest", "machine_error"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from hazelcast.errors import HazelcastClientNotActiveError
 from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
-from flask_hazelcast_failover.client._official.transport.clock import now
+from .transport.clock import now
 
 __all__ = ["share_sessions"]
 

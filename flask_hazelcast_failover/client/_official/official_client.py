@@ -18,34 +18,28 @@ from hazelcast.protocol.codec import client_create_proxy_codec
 from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
 from hazelcast.transaction import Transaction
 
-from flask_hazelcast_failover.client._identity import ClientIdentity, LockRequest, LockRequests
-from flask_hazelcast_failover.client._official import structures
-from flask_hazelcast_failover.client._official.checks import CheckRequest
-from flask_hazelcast_failover.client._official.cluster_view import ClusterView
-from flask_hazelcast_failover.client._official.cp_sessions import share_sessions
-from flask_hazelcast_failover.client._official.listeners.listening import Receive, listen, measure_reads
-from flask_hazelcast_failover.client._official.listeners.near_caches import ConsistentNearCaches
-from flask_hazelcast_failover.client._official.listeners.registration import ListenerRegistration
-from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers, send_to_any
-from flask_hazelcast_failover.client._official.resending import (
-    FutureGuard,
-    GuardedContext,
-    count_or_raise,
-    may_resend,
-    publish_or_raise,
-)
-from flask_hazelcast_failover.client._official.transport.clock import use_monotonic_clock
-from flask_hazelcast_failover.client._official.transport.futures import wait_for_all
-from flask_hazelcast_failover.client._official.transport.reactor import (
+from .._identity import ClientIdentity, LockRequest, LockRequests
+from .._process.lifecycle import close_in_child
+from . import structures
+from .checks import CheckRequest
+from .cluster_view import ClusterView
+from .cp_sessions import share_sessions
+from .listeners.listening import Receive, listen, measure_reads
+from .listeners.near_caches import ConsistentNearCaches
+from .listeners.registration import ListenerRegistration
+from .listeners.slow_members import SlowMembers, send_to_any
+from .resending import FutureGuard, GuardedContext, count_or_raise, may_resend, publish_or_raise
+from .transport.clock import use_monotonic_clock
+from .transport.futures import wait_for_all
+from .transport.reactor import (
     ReactorClock,
     fix_waker_race,
     sleep_until_event,
     support_late_gevent_patch,
     use_checked_reader,
 )
-from flask_hazelcast_failover.client._official.transport.traffic import allow_slow_uploads
-from flask_hazelcast_failover.client._official.versions import check_classes, check_parts
-from flask_hazelcast_failover.client._process.lifecycle import close_in_child
+from .transport.traffic import allow_slow_uploads
+from .versions import check_classes, check_parts
 
 __all__ = ["OfficialClient"]
 

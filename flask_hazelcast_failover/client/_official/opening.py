@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from hazelcast.config import Config
 
-from flask_hazelcast_failover.client._identity import ClientIdentity
-from flask_hazelcast_failover.client._official.official_client import OfficialClient
-from flask_hazelcast_failover.client._official.versions import UnsupportedVersion
+from .._identity import ClientIdentity
+from .official_client import OfficialClient
+from .versions import UnsupportedVersion
 
 __all__ = ["Opening"]
 

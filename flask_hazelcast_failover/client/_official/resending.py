@@ -8,9 +8,7 @@ from typing import Any
 from hazelcast.errors import TargetDisconnectedError
 from hazelcast.future import Future
 from hazelcast.invocation import Invocation
-from hazelcast.protocol.client_message import (
-    _OUTBOUND_MESSAGE_MESSAGE_TYPE_OFFSET as _TYPE_OFFSET,
-)
+from hazelcast.protocol.client_message import _OUTBOUND_MESSAGE_MESSAGE_TYPE_OFFSET as _TYPE_OFFSET
 from hazelcast.protocol.codec import (
     ringbuffer_capacity_codec,
     ringbuffer_head_sequence_codec,
@@ -19,7 +17,7 @@ from hazelcast.protocol.codec import (
 from hazelcast.serialization import LE_INT
 from hazelcast.sql import HazelcastSqlError, _SqlErrorCode
 
-from flask_hazelcast_failover.client._official.checks import CheckInvocation
+from .checks import CheckInvocation
 
 __all__ = [
     "FutureGuard",

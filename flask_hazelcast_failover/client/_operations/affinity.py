@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from weakref import ref
 
-from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
-from flask_hazelcast_failover.client._operations.idempotency import Affinity
-from flask_hazelcast_failover.client._operations.permits import Permits
-from flask_hazelcast_failover.errors import ClusterChanged
+from ...errors import ClusterChanged
+from .._connect.link import Link, ProxyKey
+from .idempotency import Affinity
+from .permits import Permits
 
 __all__ = ["ClusterAffinity", "Holder", "holder_of"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from flask_hazelcast_failover.client.options import Repeat
+from ..options import Repeat
 
 __all__ = [
     "TABLE",

@@ -13,9 +13,9 @@ from hazelcast.errors import (
     TargetDisconnectedError,
 )
 
-from flask_hazelcast_failover.client._connect.link import Link, LinkEnded, Overdue, ProxyKey
-from flask_hazelcast_failover.client._operations.affinity import Holder, holder_of
-from flask_hazelcast_failover.client._operations.idempotency import MethodTraits, Outcome
+from .._connect.link import Link, LinkEnded, Overdue, ProxyKey
+from .affinity import Holder, holder_of
+from .idempotency import MethodTraits, Outcome
 
 __all__ = [
     "LOSS_ERRORS",

@@ -22,15 +22,15 @@ from typing import Any
 
 from hazelcast.future import Future
 
-from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
-from flask_hazelcast_failover.client._official import is_reactor_thread
-from flask_hazelcast_failover.client._operations.idempotency import MethodTraits, Outcome
-from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, LostOperation, Operation
-from flask_hazelcast_failover.client._operations.pending import PendingOperation
-from flask_hazelcast_failover.client._operations.repeat_policy import RepeatPolicy
-from flask_hazelcast_failover.client._operations.route import Route
-from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
-from flask_hazelcast_failover.client.options import Options
+from .._connect.link import Link, ProxyKey
+from .._official import is_reactor_thread
+from .._process.serial_executor import SerialExecutor
+from ..options import Options
+from .idempotency import MethodTraits, Outcome
+from .operation import LOSS_ERRORS, LostOperation, Operation
+from .pending import PendingOperation
+from .repeat_policy import RepeatPolicy
+from .route import Route
 
 __all__ = ["Operations"]
 

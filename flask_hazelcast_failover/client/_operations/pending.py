@@ -8,13 +8,13 @@ from typing import Any
 
 from hazelcast.future import Future
 
-from flask_hazelcast_failover.client._connect.link import CallInFlight, Link
-from flask_hazelcast_failover.client._official import without_waiting
-from flask_hazelcast_failover.client._operations.idempotency import Outcome
-from flask_hazelcast_failover.client._operations.operation import LOSS_ERRORS, LostOperation, Operation
-from flask_hazelcast_failover.client._operations.repeat_policy import RepeatPolicy
-from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
-from flask_hazelcast_failover.client._process.thread_identity import impersonate
+from .._connect.link import CallInFlight, Link
+from .._official import without_waiting
+from .._process.serial_executor import SerialExecutor
+from .._process.thread_identity import impersonate
+from .idempotency import Outcome
+from .operation import LOSS_ERRORS, LostOperation, Operation
+from .repeat_policy import RepeatPolicy
 
 __all__ = ["PendingOperation"]
 

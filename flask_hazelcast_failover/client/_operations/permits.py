@@ -7,7 +7,7 @@ from weakref import ref
 
 from hazelcast.proxy.cp.semaphore import SessionlessSemaphore
 
-from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
+from .._connect.link import Link, ProxyKey
 
 __all__ = ["HeldPermits", "Permits"]
 

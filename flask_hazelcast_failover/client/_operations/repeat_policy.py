@@ -13,26 +13,13 @@ from dataclasses import dataclass
 
 from hazelcast.errors import ClientOfflineError, OperationTimeoutError
 
-from flask_hazelcast_failover.client._connect.link import Link, Overdue
-from flask_hazelcast_failover.client._operations.affinity import ClusterAffinity
-from flask_hazelcast_failover.client._operations.idempotency import (
-    Idempotency,
-    Outcome,
-    RepeatOn,
-    may_repeat,
-)
-from flask_hazelcast_failover.client._operations.operation import (
-    MULTI_REQUEST_METHODS,
-    LostOperation,
-    Operation,
-)
-from flask_hazelcast_failover.client._operations.route import Route
-from flask_hazelcast_failover.client.options import Options, Repeat
-from flask_hazelcast_failover.errors import (
-    ClientOfflineException,
-    ClusterChanged,
-    OperationOutcomeUnknown,
-)
+from ...errors import ClientOfflineException, ClusterChanged, OperationOutcomeUnknown
+from .._connect.link import Link, Overdue
+from ..options import Options, Repeat
+from .affinity import ClusterAffinity
+from .idempotency import Idempotency, Outcome, RepeatOn, may_repeat
+from .operation import MULTI_REQUEST_METHODS, LostOperation, Operation
+from .route import Route
 
 __all__ = ["Counters", "RepeatPolicy"]
 

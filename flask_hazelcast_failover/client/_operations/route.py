@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from flask_hazelcast_failover.client._connect.link import CallInFlight, Link
-from flask_hazelcast_failover.client.status import State
-from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
+from ...errors import ClientOfflineException, ClientShutDown
+from .._connect.link import CallInFlight, Link
+from ..status import State
 
 __all__ = ["Route"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from flask_hazelcast_failover.client._process.environment import is_patched
+from .environment import is_patched
 
 __all__ = ["close_in_child", "hook_uwsgi_forks", "register", "unregister"]
 

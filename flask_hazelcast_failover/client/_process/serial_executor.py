@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from flask_hazelcast_failover.client._process.thread_identity import impersonating_thread
+from .thread_identity import impersonating_thread
 
 __all__ = ["SerialExecutor"]
 

@@ -8,32 +8,28 @@ from functools import partial
 
 from hazelcast.lifecycle import LifecycleState
 
-from flask_hazelcast_failover.client._api.listener_queue import ListenerQueues
-from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._api.proxy_source import ProxySource
-from flask_hazelcast_failover.client._api.services import (
-    FollowingClusterService,
-    FollowingLifecycle,
-    configured,
-)
-from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client._controller.messages import SwitchRequest
-from flask_hazelcast_failover.client._official import OfficialClient
-from flask_hazelcast_failover.client._operations.operations import Operations
-from flask_hazelcast_failover.client._operations.route import Route
-from flask_hazelcast_failover.client._process.environment import check_process
-from flask_hazelcast_failover.client._process.lifecycle import hook_uwsgi_forks, register, unregister
-from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
-from flask_hazelcast_failover.client._runtime.effects import Parts
-from flask_hazelcast_failover.client._runtime.engine import Engine
-from flask_hazelcast_failover.client._runtime.event_log import EventLog
-from flask_hazelcast_failover.client._runtime.fleet_hook import FleetHook
-from flask_hazelcast_failover.client._runtime.names import worker_id
-from flask_hazelcast_failover.client.events import Event, Reason
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.status import ClientStatus, State
-from flask_hazelcast_failover.errors import ClientOfflineException, ClientShutDown
-from flask_hazelcast_failover.failover import FailoverConfig
+from ...errors import ClientOfflineException, ClientShutDown
+from ...failover import FailoverConfig
+from .._api.listener_queue import ListenerQueues
+from .._api.listeners import Listeners
+from .._api.proxy_source import ProxySource
+from .._api.services import FollowingClusterService, FollowingLifecycle, configured
+from .._connect.link import Link
+from .._controller.messages import SwitchRequest
+from .._official import OfficialClient
+from .._operations.operations import Operations
+from .._operations.route import Route
+from .._process.environment import check_process
+from .._process.lifecycle import hook_uwsgi_forks, register, unregister
+from .._process.serial_executor import SerialExecutor
+from ..events import Event, Reason
+from ..options import Options
+from ..status import ClientStatus, State
+from .effects import Parts
+from .engine import Engine
+from .event_log import EventLog
+from .fleet_hook import FleetHook
+from .names import worker_id
 
 __all__ = ["ClientRuntime"]
 

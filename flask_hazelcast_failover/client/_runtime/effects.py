@@ -16,16 +16,18 @@ from functools import partial
 
 from hazelcast.lifecycle import LifecycleState
 
-from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._api.proxy_source import ProxySource
-from flask_hazelcast_failover.client._api.services import FollowingClusterService, FollowingLifecycle
-from flask_hazelcast_failover.client._connect.attempt import AttemptFailed
-from flask_hazelcast_failover.client._connect.future_batch import Cancelled
-from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client._connect.opener import Opener, close
-from flask_hazelcast_failover.client._connect.probe import Verdict
-from flask_hazelcast_failover.client._controller.effects import LinkView
-from flask_hazelcast_failover.client._controller.messages import (
+from ...errors import ClientOfflineException
+from ...failover import ClusterConfig
+from .._api.listeners import Listeners
+from .._api.proxy_source import ProxySource
+from .._api.services import FollowingClusterService, FollowingLifecycle
+from .._connect.attempt import AttemptFailed
+from .._connect.future_batch import Cancelled
+from .._connect.link import Link
+from .._connect.opener import Opener, close
+from .._connect.probe import Verdict
+from .._controller.effects import LinkView
+from .._controller.messages import (
     AddressesVerified,
     AttemptEnded,
     Drained,
@@ -35,16 +37,14 @@ from flask_hazelcast_failover.client._controller.messages import (
     ReadyAnswered,
     Resolved,
 )
-from flask_hazelcast_failover.client._known_cluster import KnownCluster
-from flask_hazelcast_failover.client._operations.route import Route
-from flask_hazelcast_failover.client._runtime.open_links import HelperThreads, OpenLinks
-from flask_hazelcast_failover.client._runtime.preparation import Preparation
-from flask_hazelcast_failover.client._runtime.ready_checks import ReadyChecks
-from flask_hazelcast_failover.client.events import Event
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.status import ClientStatus
-from flask_hazelcast_failover.errors import ClientOfflineException
-from flask_hazelcast_failover.failover import ClusterConfig
+from .._known_cluster import KnownCluster
+from .._operations.route import Route
+from ..events import Event
+from ..options import Options
+from ..status import ClientStatus
+from .open_links import HelperThreads, OpenLinks
+from .preparation import Preparation
+from .ready_checks import ReadyChecks
 
 __all__ = ["ClusterEffects", "Parts"]
 

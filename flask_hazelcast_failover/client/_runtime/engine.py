@@ -12,18 +12,18 @@ from functools import partial
 
 from hazelcast.lifecycle import LifecycleState
 
-from flask_hazelcast_failover.client._connect.opener import close
-from flask_hazelcast_failover.client._controller.cluster import ClusterRecord
-from flask_hazelcast_failover.client._controller.controller import FailoverController
-from flask_hazelcast_failover.client._controller.messages import Begin, Message, SwitchRequest
-from flask_hazelcast_failover.client._official import is_reactor_thread
-from flask_hazelcast_failover.client._runtime.effects import ClusterEffects, Parts
-from flask_hazelcast_failover.client._runtime.health_monitor import HealthMonitor
-from flask_hazelcast_failover.client._runtime.open_links import HelperThreads, OpenLinks
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.client.status import ClientStatus
-from flask_hazelcast_failover.errors import ClientShutDown
-from flask_hazelcast_failover.failover import ClusterConfig
+from ...errors import ClientShutDown
+from ...failover import ClusterConfig
+from .._connect.opener import close
+from .._controller.cluster import ClusterRecord
+from .._controller.controller import FailoverController
+from .._controller.messages import Begin, Message, SwitchRequest
+from .._official import is_reactor_thread
+from ..options import Options
+from ..status import ClientStatus
+from .effects import ClusterEffects, Parts
+from .health_monitor import HealthMonitor
+from .open_links import HelperThreads, OpenLinks
 
 __all__ = ["Engine"]
 

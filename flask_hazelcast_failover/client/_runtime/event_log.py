@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from flask_hazelcast_failover.client._process.serial_executor import SerialExecutor
-from flask_hazelcast_failover.client.events import (
+from .._process.serial_executor import SerialExecutor
+from ..events import (
     AddressesChanged,
     ClusterConnected,
     ClusterLost,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from flask_hazelcast_failover.client._official import OfficialClient
+from .._official import OfficialClient
 
 __all__ = ["FleetHook"]
 

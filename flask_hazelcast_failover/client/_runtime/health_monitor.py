@@ -16,11 +16,11 @@ from uuid import UUID
 
 from hazelcast.core import MemberInfo
 
-from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client._controller.health import Failures
-from flask_hazelcast_failover.client._controller.messages import Checked, LinkDown
-from flask_hazelcast_failover.client._runtime.member_check import CheckState, MemberCheck
-from flask_hazelcast_failover.client.options import Options
+from .._connect.link import Link
+from .._controller.health import Failures
+from .._controller.messages import Checked, LinkDown
+from ..options import Options
+from .member_check import CheckState, MemberCheck
 
 __all__ = ["HealthMonitor", "is_responsive"]
 

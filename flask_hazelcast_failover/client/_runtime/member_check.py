@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from flask_hazelcast_failover.client._official import CheckRequest, machine_error
+from .._official import CheckRequest, machine_error
 
 __all__ = ["CheckState", "MemberCheck"]
 

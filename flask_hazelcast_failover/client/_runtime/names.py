@@ -8,8 +8,8 @@ import uuid
 from dataclasses import replace
 from types import MappingProxyType
 
-from flask_hazelcast_failover.client.options import Options
-from flask_hazelcast_failover.failover import FailoverConfig
+from ...failover import FailoverConfig
+from ..options import Options
 
 __all__ = ["client_name", "named", "worker_id"]
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from flask_hazelcast_failover.client._api.proxy_source import ProxySource
-from flask_hazelcast_failover.client._connect.link import Link, ProxyKey
-from flask_hazelcast_failover.client._official import OfficialClient
-from flask_hazelcast_failover.client._operations.route import Route
+from .._api.proxy_source import ProxySource
+from .._connect.link import Link, ProxyKey
+from .._official import OfficialClient
+from .._operations.route import Route
 
 __all__ = ["HelperThreads", "OpenLinks"]
 

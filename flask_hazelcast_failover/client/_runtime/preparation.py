@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flask_hazelcast_failover.client._api.listeners import Listeners
-from flask_hazelcast_failover.client._connect.future_batch import Cancelled
-from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client._connect.proxy_making import make_proxies_in_use
-from flask_hazelcast_failover.client._runtime.health_monitor import is_responsive
+from .._api.listeners import Listeners
+from .._connect.future_batch import Cancelled
+from .._connect.link import Link
+from .._connect.proxy_making import make_proxies_in_use
+from .health_monitor import is_responsive
 
 __all__ = ["Preparation"]
 

@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from flask_hazelcast_failover.client._connect.link import Link
-from flask_hazelcast_failover.client.options import ReadyCheck
+from .._connect.link import Link
+from ..options import ReadyCheck
 
 __all__ = ["ReadyChecks"]
 

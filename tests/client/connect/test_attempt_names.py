@@ -13,9 +13,7 @@ from flask_hazelcast_failover.client._connect.probe import Verdict
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.attempts import failure, opened
 from tests.support.fair_time import fair_time
-from tests.support.fake_servers import (
-    unused_address,
-)
+from tests.support.fake_servers import unused_address
 from tests.support.waiting import eventually, takes_less
 
 

@@ -8,12 +8,7 @@ import pytest
 
 from flask_hazelcast_failover import ClientConfig, ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.fake_servers import (
-    Peer,
-    hanging_up,
-    silent,
-    unused_address,
-)
+from tests.support.fake_servers import Peer, hanging_up, silent, unused_address
 from tests.support.waiting import eventually, takes_less
 
 # What a busy machine may add, seconds.

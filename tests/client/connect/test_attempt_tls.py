@@ -15,13 +15,7 @@ from flask_hazelcast_failover.client._connect.attempt import AttemptFailed
 from flask_hazelcast_failover.client._connect.probe import Verdict
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.attempts import HTTP, failure, opened
-from tests.support.fake_servers import (
-    Behaviour,
-    Peer,
-    answering,
-    silent,
-    unused_address,
-)
+from tests.support.fake_servers import Behaviour, Peer, answering, silent, unused_address
 
 
 @pytest.fixture(scope="session")

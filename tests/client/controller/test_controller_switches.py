@@ -5,11 +5,7 @@ from dataclasses import replace
 import pytest
 
 from flask_hazelcast_failover.client._controller.messages import Begin, Resolved
-from flask_hazelcast_failover.client.events import (
-    AddressesChanged,
-    ClusterLost,
-    Reason,
-)
+from flask_hazelcast_failover.client.events import AddressesChanged, ClusterLost, Reason
 from flask_hazelcast_failover.client.options import Failback, Standby
 from flask_hazelcast_failover.client.status import Condition, State
 from flask_hazelcast_failover.errors import ClientOfflineException

@@ -16,11 +16,7 @@ from hazelcast.future import Future
 from hazelcast.protocol.client_message import SIZE_OF_FRAME_LENGTH_AND_FLAGS, InboundMessage
 from hazelcast.proxy.ringbuffer import ReadResult
 
-from flask_hazelcast_failover.client._official.listeners.registration import (
-    ListenerRegistration,
-    Parts,
-    SchemaMissing,
-)
+from .registration import ListenerRegistration, Parts, SchemaMissing
 
 __all__ = ["Receive", "listen", "measure_reads", "size_of"]
 

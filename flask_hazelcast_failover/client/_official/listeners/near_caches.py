@@ -16,15 +16,13 @@ from functools import partial
 from typing import Any
 
 from hazelcast.future import Future, ImmediateFuture
-from hazelcast.protocol.client_message import (
-    _OUTBOUND_MESSAGE_MESSAGE_TYPE_OFFSET as _TYPE_OFFSET,
-)
+from hazelcast.protocol.client_message import _OUTBOUND_MESSAGE_MESSAGE_TYPE_OFFSET as _TYPE_OFFSET
 from hazelcast.protocol.codec import map_add_near_cache_invalidation_listener_codec
 from hazelcast.proxy.map import Map, MapFeatNearCache
 from hazelcast.serialization import LE_INT
 
-from flask_hazelcast_failover.client._official.listeners.registration import ListenerRegistration
-from flask_hazelcast_failover.client._official.transport.clock import MonotonicNearCache
+from ..transport.clock import MonotonicNearCache
+from .registration import ListenerRegistration
 
 __all__ = ["ConsistentNearCaches"]
 

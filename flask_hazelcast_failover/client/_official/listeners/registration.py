@@ -23,9 +23,9 @@ from hazelcast.errors import (
 from hazelcast.future import Future, ImmediateFuture
 from hazelcast.invocation import Invocation
 
-from flask_hazelcast_failover.client._official.listeners.slow_members import SlowMembers
-from flask_hazelcast_failover.client._official.transport.futures import LightFuture
-from flask_hazelcast_failover.client._official.versions import unsupported_version
+from ..transport.futures import LightFuture
+from ..versions import unsupported_version
+from .slow_members import SlowMembers
 
 try:
     from hazelcast.listener import _EventRegistration, _ListenerRegistration

@@ -16,7 +16,7 @@ from typing import Any
 from hazelcast.future import Future
 from hazelcast.invocation import Invocation
 
-from flask_hazelcast_failover.client._official.transport.futures import LightFuture
+from ..transport.futures import LightFuture
 
 __all__ = ["SlowMembers", "send_to_any"]
 

@@ -20,7 +20,7 @@ from hazelcast.proxy.cp.semaphore import SessionAwareSemaphore
 from hazelcast.proxy.flake_id_generator import FlakeIdGenerator
 from hazelcast.transaction import Transaction
 
-from flask_hazelcast_failover.client._official.versions import UnsupportedVersion, unsupported_version
+from ..versions import UnsupportedVersion, unsupported_version
 
 try:
     from hazelcast.connection import _HeartbeatManager, _WaitStrategy

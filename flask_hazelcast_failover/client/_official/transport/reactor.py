@@ -12,9 +12,9 @@ from typing import Any
 
 from hazelcast.future import Future
 
-from flask_hazelcast_failover.client._official.transport.clock import now
-from flask_hazelcast_failover.client._official.transport.traffic import MeasuredConnection
-from flask_hazelcast_failover.client._official.versions import unsupported_version
+from ..versions import unsupported_version
+from .clock import now
+from .traffic import MeasuredConnection
 
 try:
     from hazelcast.connection import _Reader

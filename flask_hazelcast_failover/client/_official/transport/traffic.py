@@ -6,8 +6,8 @@ import struct
 import sys
 from typing import Any
 
-from flask_hazelcast_failover.client._official.transport.clock import MonotonicConnection, now
-from flask_hazelcast_failover.client._official.versions import unsupported_version
+from ..versions import unsupported_version
+from .clock import MonotonicConnection, now
 
 try:
     from hazelcast.reactor import _RETRYABLE_ERROR_CODES
