@@ -90,9 +90,9 @@ class FailoverController:
         self._standbys = Standbys(records, options, effects)
         self._events = EventPublisher(records, effects)
         self._planned = PlannedSwitches(
-            records,
-            options,
-            effects,
+            records=records,
+            options=options,
+            effects=effects,
             active=self.active,
             requests=self._requests,
             scheduler=self._scheduler,
@@ -229,7 +229,9 @@ class FailoverController:
         for record in step.connect:
             self._scheduler.start(record)
         if step.found is not None and step.found.link is not None:
-            self._begin_switch(step.found, step.found.link, self.active.loss)
+            self._begin_switch(
+                PendingSwitch(step.found.link, step.found, self.active.loss, self._effects.now())
+            )
         elif step.is_over:
             self._go_offline()
 
@@ -276,7 +278,7 @@ class FailoverController:
         request = self._requests.connecting
         if request is not None and request.index == record.index:
             self._requests.connecting = None
-            self._begin_switch(record, link, request.reason, request)
+            self._begin_switch(PendingSwitch(link, record, request.reason, self._effects.now(), request))
         elif self._search is not None:
             self._continue_search()
         elif self.state is State.OFFLINE:
@@ -289,17 +291,9 @@ class FailoverController:
 
     # A switch: a link is prepared, then published, and the former one is drained.
 
-    def _begin_switch(
-        self,
-        record: ClusterRecord,
-        link: LinkView,
-        reason: Reason,
-        request: SwitchRequest | None = None,
-        replacing: LinkView | None = None,
-    ) -> None:
-        now = self._effects.now()
-        self._switches.current = PendingSwitch(link, record, reason, now, request, replacing)
-        self._effects.prepare(link)
+    def _begin_switch(self, switch: PendingSwitch) -> None:
+        self._switches.current = switch
+        self._effects.prepare(switch.link)
 
     def _prepared(self, message: Prepared) -> None:
         switch = self._switches.to(message.link)

@@ -22,13 +22,13 @@ from .._operations.route import Route
 from .._process.environment import check_process
 from .._process.lifecycle import hook_uwsgi_forks, register, unregister
 from .._process.serial_executor import SerialExecutor
+from ..control import FleetHook
 from ..events import Event, Reason
 from ..options import Options
 from ..status import ClientStatus, State
 from .effects import Parts
 from .engine import Engine
 from .event_log import EventLog
-from .fleet_hook import FleetHook
 from .names import worker_id
 
 __all__ = ["ClientRuntime"]
@@ -54,15 +54,13 @@ class ClientRuntime:
         self._lock = threading.RLock()  # guards the engine's beginning, exchange and end
         self._ended = threading.Event()  # shutting down is over
         self._hook: FleetHook | None = None  # set once, before the first use
-        self._completion_executor = SerialExecutor("hazelcast-failover-runner")
-        self._waiting_executor = SerialExecutor("hazelcast-failover-waiter")
-        self._listener_executor = SerialExecutor("hazelcast-failover-listeners")
-        self._event_executor = SerialExecutor("hazelcast-failover-announcer")
-        self._creator_executor = SerialExecutor("hazelcast-failover-creator")
-        self._events = EventLog(self._event_executor)
+        names = ("runner", "waiter", "creator", "listeners", "announcer")
+        self._executors = tuple(SerialExecutor(f"hazelcast-failover-{name}") for name in names)
+        completion, waiting, creation, self._listener_executor, announcing = self._executors
+        self._events = EventLog(announcing)
         self.subscribe = self._events.subscribe
         self.route = Route(self.connect_soon, self.describe)
-        self.operations = Operations(self.route, options, self._completion_executor, self._waiting_executor)
+        self.operations = Operations(self.route, options, completion, waiting)
         queues = ListenerQueues(options, self._listener_executor, self.operations.policy.count_dropped_event)
         self.listeners = Listeners(self.operations, queues)
         self.members = FollowingClusterService(
@@ -71,9 +69,7 @@ class ClientRuntime:
         self.lifecycle = FollowingLifecycle(
             self.is_running, queues, configured("lifecycle_listeners", options, clusters)
         )
-        self.proxies = ProxySource(
-            self.operations, self.listeners, self._creator_executor, lambda: self.engine.links.all()
-        )
+        self.proxies = ProxySource(self.operations, self.listeners, creation, lambda: self.engine.links.all())
         self.engine = self._new_engine()
         register(self)
 
@@ -210,16 +206,6 @@ class ClientRuntime:
                 self.route.idle(why)
         for executor in self._executors:
             executor.pause(_LISTENER_GRACE)
-
-    @property
-    def _executors(self) -> tuple[SerialExecutor, ...]:
-        return (
-            self._completion_executor,
-            self._waiting_executor,
-            self._creator_executor,
-            self._listener_executor,
-            self._event_executor,
-        )
 
     def _end_executors(self, deadline: float) -> None:
         for executor in self._executors:
