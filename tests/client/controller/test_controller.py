@@ -20,7 +20,8 @@ from tests.support.harness import attempts_of, connected, harness_of, results_of
 from tests.support.scripted_clusters import Mode
 
 
-def test_the_first_connection_is_no_switch() -> None:
+def test_first_connection_is_no_switch() -> None:
+    """Epoch 1, the events that clusters are connected, and no history."""
     harness = harness_of("blue", "green")
     harness.begin()
     harness.run(0.2)
@@ -32,7 +33,8 @@ def test_the_first_connection_is_no_switch() -> None:
     assert harness.controller.status().history == ()
 
 
-def test_a_start_lands_on_a_lower_cluster_when_the_higher_ones_have_used_up_their_attempts() -> None:
+def test_start_on_a_lower_cluster() -> None:
+    """A start lands on the standby once the primary has used up its attempts, which is no switch."""
     harness = harness_of("blue", "green")
     harness.clusters[0].mode = Mode.ABSENT
     harness.begin()
@@ -41,7 +43,8 @@ def test_a_start_lands_on_a_lower_cluster_when_the_higher_ones_have_used_up_thei
     assert switches(harness) == []
 
 
-def test_a_start_waits_for_a_silent_primary_no_longer_than_one_attempt_may_take() -> None:
+def test_start_with_a_silent_primary() -> None:
+    """A start waits for a silent primary for connect_timeout and no longer."""
     harness = harness_of("blue", "green", connect_timeout=3.0)
     harness.clusters[0].mode = Mode.SILENT
     harness.begin()
@@ -51,7 +54,8 @@ def test_a_start_waits_for_a_silent_primary_no_longer_than_one_attempt_may_take(
     assert harness.on == "green"
 
 
-def test_the_first_connection_goes_where_the_other_processes_are() -> None:
+def test_start_where_the_fleet_is() -> None:
+    """The first connection goes to the cluster that the fleet prefers."""
     harness = harness_of("blue", "green")
     harness.begin()
     link, _, _ = harness.effects.connect(0, harness.effects.time)
@@ -61,7 +65,8 @@ def test_the_first_connection_goes_where_the_other_processes_are() -> None:
     assert harness.on == "green" and harness.controller.active.epoch == 1
 
 
-def test_a_killed_primary_is_tried_three_times_and_then_left_for_the_standby() -> None:
+def test_killed_primary() -> None:
+    """It is tried try_count times, then the standby is used: one switch, with its duration."""
     harness = connected("blue", "green")
     harness.kill("blue")
     assert harness.controller.state is State.SWITCHING
@@ -74,7 +79,8 @@ def test_a_killed_primary_is_tried_three_times_and_then_left_for_the_standby() -
     assert [switch.current for switch in harness.controller.status().history] == ["green"]
 
 
-def test_a_primary_that_is_back_at_once_is_used_again_and_that_is_no_switch() -> None:
+def test_blip_is_no_switch() -> None:
+    """A primary that is back at once is used again."""
     harness = connected("blue", "green")
     harness.effects.cut(0)
     harness.run(0.5)
@@ -82,7 +88,8 @@ def test_a_primary_that_is_back_at_once_is_used_again_and_that_is_no_switch() ->
     assert switches(harness) == [] and len(harness.events_of(ClusterRecovered)) == 1
 
 
-def test_failed_checks_were_the_tries_at_the_lost_cluster() -> None:
+def test_failed_checks_were_the_tries() -> None:
+    """A cluster lost by its health checks is not tried again before the standby is used."""
     harness = connected("blue", "green", health_check_failures=5)
     harness.set_mode("blue", Mode.SILENT)
     harness.run(10.0, until=lambda: harness.on == "green")
@@ -91,7 +98,8 @@ def test_failed_checks_were_the_tries_at_the_lost_cluster() -> None:
     assert harness.effects.time < 106.5
 
 
-def test_one_member_of_three_that_fails_makes_a_cluster_impaired_and_no_more() -> None:
+def test_one_failing_member_impairs() -> None:
+    """One member of three that fails its checks makes a cluster impaired, until it answers."""
     harness = connected("blue", "green")
     harness.clusters[0].failing = 1
     harness.run(20.0)
@@ -101,14 +109,16 @@ def test_one_member_of_three_that_fails_makes_a_cluster_impaired_and_no_more() -
     assert not harness.controller.status().clusters[0].impaired
 
 
-def test_half_of_the_members_that_fail_are_enough() -> None:
+def test_half_of_the_members_failing_is_a_loss() -> None:
+    """Two members of three that fail their checks are a lost cluster."""
     harness = connected("blue", "green")
     harness.clusters[0].failing = 2
     harness.run(10.0)
     assert harness.on == "green"
 
 
-def test_clusters_that_fail_in_the_same_rounds_need_twice_as_many_failures() -> None:
+def test_failing_together_needs_twice_the_failures() -> None:
+    """When two clusters fail in the same rounds, this process is the first suspect."""
     harness = connected("blue", "green", health_check_failures=5)
     harness.set_mode("blue", Mode.SILENT)
     harness.set_mode("green", Mode.SILENT)
@@ -119,7 +129,8 @@ def test_clusters_that_fail_in_the_same_rounds_need_twice_as_many_failures() -> 
     assert harness.on is None
 
 
-def test_checks_that_failed_on_a_cluster_that_was_left_say_nothing_of_the_next() -> None:
+def test_failures_of_a_former_cluster_do_not_count() -> None:
+    """Failed checks of a cluster that was left do not make the next one a suspect of this process."""
     harness = connected("blue", "green", standby=Standby.COLD, health_check_failures=5)
     harness.set_mode("blue", Mode.SILENT)
     harness.run(1.5)
@@ -131,7 +142,8 @@ def test_checks_that_failed_on_a_cluster_that_was_left_say_nothing_of_the_next()
     assert harness.on is None, "five failures in a row are enough when no other cluster fails"
 
 
-def test_a_target_that_is_lost_in_the_middle_of_a_move_changes_nothing() -> None:
+def test_target_lost_while_prepared() -> None:
+    """A requested switch fails, and nothing has changed."""
     harness = connected("blue", "green")
     asked = harness.request("green")
     harness.kill("green")
@@ -140,7 +152,8 @@ def test_a_target_that_is_lost_in_the_middle_of_a_move_changes_nothing() -> None
     assert isinstance(results_of(asked)[0], ClientOfflineException)
 
 
-def test_a_standby_that_is_lost_in_the_middle_of_a_failover_makes_way_for_the_next() -> None:
+def test_standby_lost_while_prepared() -> None:
+    """A failover goes on to the next cluster."""
     harness = connected("blue", "green", "red", try_count=1)
     harness.kill("blue")
     harness.run(1.0, until=lambda: harness.effects.preparing is not None)
@@ -150,7 +163,8 @@ def test_a_standby_that_is_lost_in_the_middle_of_a_failover_makes_way_for_the_ne
     assert switches(harness) == [("blue", "red", Reason.CONNECTION_LOST)]
 
 
-def test_listeners_that_cannot_be_registered_make_way_for_the_next_cluster() -> None:
+def test_listeners_cannot_be_registered() -> None:
+    """A failover goes on to the next cluster."""
     harness = connected("blue", "green", "red")
     harness.clusters[1].registers = False
     harness.kill("blue")
@@ -158,7 +172,8 @@ def test_listeners_that_cannot_be_registered_make_way_for_the_next_cluster() -> 
     assert harness.on == "red"
 
 
-def test_a_cluster_that_returns_in_the_middle_of_a_switch_does_not_stop_it() -> None:
+def test_lost_cluster_returns_during_a_switch() -> None:
+    """The switch goes on, and the cluster stands by as restarted."""
     harness = connected("blue", "green", try_count=1)
     harness.kill("blue")
     harness.run(1.0, until=lambda: harness.effects.preparing is not None)
@@ -169,7 +184,8 @@ def test_a_cluster_that_returns_in_the_middle_of_a_switch_does_not_stop_it() -> 
     assert blue.state is Condition.STANDBY and blue.restarted
 
 
-def test_a_restarted_cluster_that_is_connected_for_a_switch_on_purpose_is_shown_as_such() -> None:
+def test_requested_cluster_is_shown_as_restarted() -> None:
+    """A restarted cluster that a request has connected is shown as restarted."""
     harness = connected("blue", "green", standby=Standby.COLD, try_count=1)
     harness.kill("blue")
     harness.run(1.0, until=lambda: harness.on == "green")
@@ -179,7 +195,8 @@ def test_a_restarted_cluster_that_is_connected_for_a_switch_on_purpose_is_shown_
     assert harness.on == "blue" and harness.controller.status().clusters[0].restarted
 
 
-def test_whoever_moves_on_purpose_to_a_cluster_shown_as_restarted_has_seen_it() -> None:
+def test_request_acknowledges_a_restart() -> None:
+    """A switch to a cluster that was shown as restarted ends the mark."""
     harness = connected("blue", "green", try_count=1)
     harness.kill("blue")
     harness.run(1.0, until=lambda: harness.on == "green")
@@ -190,7 +207,8 @@ def test_whoever_moves_on_purpose_to_a_cluster_shown_as_restarted_has_seen_it() 
     assert harness.on == "blue" and not harness.controller.status().clusters[0].restarted
 
 
-def test_cold_standby_asks_one_cluster_after_the_other_in_order() -> None:
+def test_cold_standby_goes_in_order() -> None:
+    """One cluster after the other is tried, each with all its attempts, and one link is open in the end."""
     harness = connected("blue", "green", "red", "black", standby=Standby.COLD, try_count=2)
     harness.set_mode("green", Mode.ABSENT)
     harness.kill("blue")
@@ -200,7 +218,8 @@ def test_cold_standby_asks_one_cluster_after_the_other_in_order() -> None:
     assert len(harness.effects.live) == 1
 
 
-def test_two_losses_in_quick_succession_are_two_switches_one_after_the_other() -> None:
+def test_two_losses_are_two_switches() -> None:
+    """The second loss comes right after the first switch."""
     harness = connected("blue", "green", "red", try_count=1)
     harness.kill("blue")
     harness.run(1.0, until=lambda: harness.on == "green")
@@ -210,7 +229,8 @@ def test_two_losses_in_quick_succession_are_two_switches_one_after_the_other() -
     assert [(old, new) for old, new, _ in switches(harness)] == [("blue", "green"), ("green", "red")]
 
 
-def test_two_clusters_lost_at_once_are_one_switch() -> None:
+def test_two_clusters_lost_at_once() -> None:
+    """One switch, to the third."""
     harness = connected("blue", "green", "red")
     harness.effects.set_mode(0, Mode.ABSENT)
     harness.effects.set_mode(1, Mode.ABSENT)
@@ -219,7 +239,8 @@ def test_two_clusters_lost_at_once_are_one_switch() -> None:
     assert switches(harness) == [("blue", "red", Reason.CONNECTION_LOST)]
 
 
-def test_a_search_makes_no_more_attempts_at_a_cluster_than_it_may() -> None:
+def test_search_respects_try_count() -> None:
+    """No cluster gets more attempts than try_count, absent or silent."""
     harness = harness_of("blue", "green", try_count=2, connect_timeout=3.0)
     harness.clusters[0].mode, harness.clusters[1].mode = Mode.ABSENT, Mode.SILENT
     harness.begin()
@@ -227,7 +248,8 @@ def test_a_search_makes_no_more_attempts_at_a_cluster_than_it_may() -> None:
     assert attempts_of(harness).count("blue") == 2 and attempts_of(harness).count("green") == 2
 
 
-def test_a_search_of_thousands_of_attempts_comes_to_its_end() -> None:
+def test_search_of_thousands_of_attempts() -> None:
+    """It comes to its end, though no float holds the doublings."""
     harness = harness_of("blue", try_count=1500, retry_delay=0.0)
     harness.clusters[0].mode = Mode.ABSENT
     harness.begin()
@@ -235,7 +257,8 @@ def test_a_search_of_thousands_of_attempts_comes_to_its_end() -> None:
     assert harness.controller.state is State.OFFLINE and len(attempts_of(harness)) == 1500
 
 
-def test_nothing_reachable_is_told_once_and_ends_by_itself_on_the_best_cluster() -> None:
+def test_nothing_reachable() -> None:
+    """It is announced once, and ends by itself on the best cluster."""
     harness = connected("blue", "green")
     harness.kill("blue")
     harness.kill("green")
@@ -251,7 +274,8 @@ def test_nothing_reachable_is_told_once_and_ends_by_itself_on_the_best_cluster()
     assert ClusterRecovered in [type(event) for event in harness.effects.events]
 
 
-def test_an_absent_cluster_is_asked_twice_a_second_or_more_often_but_not_in_a_loop() -> None:
+def test_absent_cluster_is_tried_twice_a_second() -> None:
+    """While nothing is reachable an absent cluster is tried often, and not in a loop."""
     harness = harness_of("blue")
     harness.clusters[0].mode = Mode.ABSENT
     harness.begin()
@@ -262,7 +286,8 @@ def test_an_absent_cluster_is_asked_twice_a_second_or_more_often_but_not_in_a_lo
 
 
 @pytest.mark.parametrize("luck", [0.0, 0.5, 1.0])
-def test_the_pauses_between_attempts_double_up_to_a_second_and_are_drawn_by_chance(luck: float) -> None:
+def test_retry_delay_doubles_with_full_jitter(luck: float) -> None:
+    """Up to a second."""
     harness = harness_of("blue", try_count=7, retry_delay=0.1)
     harness.clusters[0].mode = Mode.ABSENT
     harness.effects.luck = luck
@@ -278,9 +303,8 @@ def test_the_pauses_between_attempts_double_up_to_a_second_and_are_drawn_by_chan
     ("mode", "longest"), [(Mode.ABSENT, [0.5] * 6), (Mode.REFUSING, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0])]
 )
 @pytest.mark.parametrize("luck", [0.0, 1.0])
-def test_half_of_each_pause_while_nothing_is_reachable_is_drawn_by_chance(
-    mode: Mode, longest: list[float], luck: float
-) -> None:
+def test_offline_pauses_have_half_jitter(mode: Mode, longest: list[float], luck: float) -> None:
+    """While nothing is reachable, half of each pause is random; it doubles for a cluster that refuses."""
     harness = harness_of("blue", try_count=1)
     harness.clusters[0].mode = mode
     harness.effects.luck = luck
@@ -291,7 +315,8 @@ def test_half_of_each_pause_while_nothing_is_reachable_is_drawn_by_chance(
     assert pauses[:6] == [pytest.approx(each * (0.5 + luck / 2), abs=0.1) for each in longest]
 
 
-def test_a_cluster_in_the_middle_that_is_lost_is_left_for_the_best_one() -> None:
+def test_middle_cluster_is_left_for_the_best() -> None:
+    """After a loss the search begins at the highest priority, not at the next one."""
     for standby in Standby:
         harness = connected("blue", "green", "red", standby=standby)
         harness.request("green")
@@ -302,7 +327,8 @@ def test_a_cluster_in_the_middle_that_is_lost_is_left_for_the_best_one() -> None
         assert harness.on == "blue"
 
 
-def test_calls_fail_with_the_reason_of_the_last_attempt() -> None:
+def test_offline_error_has_the_last_reason() -> None:
+    """Calls fail with the reason of the last attempt."""
     harness = connected("blue")
     harness.kill("blue")
     harness.run(5.0)
@@ -314,7 +340,8 @@ def test_calls_fail_with_the_reason_of_the_last_attempt() -> None:
         harness.effects.route.active(deadline=0.0)
 
 
-def test_a_cluster_that_refuses_is_asked_less_and_less_often() -> None:
+def test_refusing_cluster_is_tried_with_backoff() -> None:
+    """Up to 30 s."""
     harness = harness_of("blue")
     harness.clusters[0].mode = Mode.REFUSING
     harness.effects.luck = 1.0
@@ -327,7 +354,8 @@ def test_a_cluster_that_refuses_is_asked_less_and_less_often() -> None:
     assert pauses[:5] == [2, 4, 8, 16, 30] and set(pauses[5:]) == {30}
 
 
-def test_a_link_that_is_down_before_the_keeper_hears_of_it_is_a_failed_attempt() -> None:
+def test_link_down_before_it_is_reported() -> None:
+    """A link that is down when its attempt is reported is closed, and the attempt counts as failed."""
     harness = harness_of("blue")
     harness.begin()
     harness.effects.end(harness.effects.pending("attempt")[0])
@@ -338,7 +366,8 @@ def test_a_link_that_is_down_before_the_keeper_hears_of_it_is_a_failed_attempt()
     assert harness.on == "blue"
 
 
-def test_a_downtime_is_counted_from_the_first_loss() -> None:
+def test_downtime_counts_from_the_first_loss() -> None:
+    """Also when the cluster is lost again before it could be used."""
     harness = connected("blue")
     harness.kill("blue")
     harness.run(20.0)
@@ -350,7 +379,8 @@ def test_a_downtime_is_counted_from_the_first_loss() -> None:
     assert recovered.downtime > 20.0
 
 
-def test_every_outage_is_told_once_however_often_a_cluster_comes_and_goes_in_it() -> None:
+def test_outage_is_announced_once() -> None:
+    """However often a cluster comes and goes in it."""
     harness = connected("blue")
     for outages in (1, 2):
         harness.kill("blue")

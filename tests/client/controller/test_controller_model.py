@@ -259,7 +259,8 @@ class ControllerModel(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(60 + _EXAMPLES)
-def test_whatever_happens_the_keeper_loses_nothing_and_ends_where_it_should_be() -> None:
+def test_controller_model() -> None:
+    """Whatever happens, no invariant is broken, and all ends where it should."""
     run_state_machine_as_test(
         ControllerModel,
         settings=settings(

@@ -169,7 +169,7 @@ class TestTheReadyCheck:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        monkeypatch.setattr(ready_checks, "_PATIENCE", 0.3)
+        monkeypatch.setattr(ready_checks, "_TIMEOUT", 0.3)
         asked: list[int] = []
         ended = threading.Event()
 
@@ -193,7 +193,7 @@ class TestTheReadyCheck:
     def test_one_that_never_returns_piles_up_no_threads_and_counts_when_it_does(
         self, blue: LocalCluster, green: LocalCluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ready_checks, "_PATIENCE", 0.1)
+        monkeypatch.setattr(ready_checks, "_TIMEOUT", 0.1)
         ended = threading.Event()
         asked: list[int] = []
 
