@@ -10,10 +10,10 @@ from hazelcast.lifecycle import LifecycleState
 
 from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.client.api.test_listeners import KINDS, Heard
 from tests.conftest import StartCluster
 from tests.support.clients import client_on
 from tests.support.faults import Load, Recorder, cluster_of
+from tests.support.listeners import KINDS, Listening
 from tests.support.operations import reaches
 from tests.support.waiting import eventually
 
@@ -71,7 +71,7 @@ def test_rolling_restart(start_cluster: StartCluster, green: LocalCluster, resta
         first = {str(member.uuid) for member in client.cluster_service.get_members()}
         kept = client.get_map("kept").blocking()
         kept.put_all(ENTRIES)
-        heard = Heard(client)
+        heard = Listening(client)
         changed: list[int] = []
 
         def record(event: Any) -> None:
@@ -97,10 +97,10 @@ def test_rolling_restart(start_cluster: StartCluster, green: LocalCluster, resta
         cluster.kill()
         eventually(lambda: states == [LifecycleState.DISCONNECTED, LifecycleState.CONNECTED])
         eventually(lambda: sorted(left) == sorted(first | set(joined[:3])))
-        heard.assert_hears_everything()
+        heard.assert_all_receive()
 
 
-def assert_events_come_once(heard: Heard) -> None:
+def assert_events_come_once(heard: Listening) -> None:
     """A repeated event would arrive before the next event of its kind."""
     heard.clear()
     for times in (1, 2):

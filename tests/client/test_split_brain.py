@@ -7,11 +7,11 @@ import pytest
 
 from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.client.api.test_listeners import Heard
 from tests.client.test_rolling_restart import assert_events_come_once
 from tests.conftest import StartCluster
 from tests.support.clients import client_on
 from tests.support.faults import Recorder, cluster_of
+from tests.support.listeners import Listening
 from tests.support.operations import reaches
 from tests.support.waiting import eventually
 
@@ -62,7 +62,7 @@ def test_split_brain(reports: bool, start_cluster: StartCluster, green: LocalClu
         eventually(lambda: reaches(client, 3))
         kept = client.get_map("kept").blocking()
         kept.put_all(OLD)
-        heard = Heard(client)
+        heard = Listening(client)
         changed: list[int] = []
 
         def record(event: Any) -> None:

@@ -15,8 +15,8 @@ from hazelcast.proxy.reliable_topic import ReliableMessageListener
 from hazelcast.serialization.api import CompactReader, CompactSerializer, CompactWriter
 
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.client.api.test_listeners import KINDS
 from tests.support.clients import client_on
+from tests.support.listeners import KINDS
 from tests.support.waiting import eventually
 
 LOGGER = "flask_hazelcast_failover.listeners"

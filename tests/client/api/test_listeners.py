@@ -4,144 +4,29 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hazelcast.errors import HazelcastError
-from hazelcast.predicate import true as any_entry
 
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.calls import BackgroundCall
 from tests.support.clients import client_on
 from tests.support.fair_time import fair_time
+from tests.support.listeners import KINDS, Listening
 from tests.support.operations import reaches
 from tests.support.waiting import eventually
-
-Add = Callable[[Any, Callable[[Any], None]], Any]
-Cause = Callable[[Any], Any]
-Remove = Callable[[Any, Any], Any]
-
-
-def of_entries(getter: str, name: str, put: str, **narrowed: Any) -> tuple[Add, Cause, Remove]:
-    """A listener of some of the entries of a map: each entry is put with another value, so that it is news."""
-
-    def entries(client: Any) -> Any:
-        return getattr(client, getter)(name).blocking()
-
-    def add(client: Any, hear: Callable[[Any], None]) -> Any:
-        updated = {} if getter == "get_multi_map" else {"updated_func": hear}  # it has values, but no updates
-        return entries(client).add_entry_listener(added_func=hear, **updated, **narrowed)
-
-    return (
-        add,
-        lambda client: getattr(entries(client), put)("k", time.monotonic()),
-        lambda client, id_: entries(client).remove_entry_listener(id_),
-    )
-
-
-KINDS: dict[str, tuple[Add, Cause, Remove]] = {
-    "Map": (
-        lambda client, hear: (
-            client.get_map("heard").blocking().add_entry_listener(updated_func=hear, added_func=hear)
-        ),
-        lambda client: client.get_map("heard").blocking().set("k", time.monotonic()),
-        lambda client, id_: client.get_map("heard").blocking().remove_entry_listener(id_),
-    ),
-    "Map of one key": (
-        lambda client, hear: (
-            client.get_map("heard1").blocking().add_entry_listener(True, "k", None, hear, None, hear)
-        ),
-        lambda client: client.get_map("heard1").blocking().set("k", time.monotonic()),
-        lambda client, id_: client.get_map("heard1").blocking().remove_entry_listener(id_),
-    ),
-    "Map of a predicate": of_entries("get_map", "heard2", "set", predicate=any_entry()),
-    "Map of one key and a predicate": of_entries("get_map", "heard3", "set", key="k", predicate=any_entry()),
-    "ReplicatedMap of one key": of_entries("get_replicated_map", "heard1", "put", key="k"),
-    "ReplicatedMap of a predicate": of_entries("get_replicated_map", "heard2", "put", predicate=any_entry()),
-    "ReplicatedMap of one key and a predicate": of_entries(
-        "get_replicated_map", "heard3", "put", key="k", predicate=any_entry()
-    ),
-    "MultiMap of one key": of_entries("get_multi_map", "heard1", "put", key="k"),
-    "ReplicatedMap": (
-        lambda client, hear: (
-            client.get_replicated_map("heard")
-            .blocking()
-            .add_entry_listener(added_func=hear, updated_func=hear)
-        ),
-        lambda client: client.get_replicated_map("heard").blocking().put("k", time.monotonic()),
-        lambda client, id_: client.get_replicated_map("heard").blocking().remove_entry_listener(id_),
-    ),
-    "MultiMap": (
-        lambda client, hear: client.get_multi_map("heard").blocking().add_entry_listener(True, None, hear),
-        lambda client: client.get_multi_map("heard").blocking().put("k", time.monotonic()),
-        lambda client, id_: client.get_multi_map("heard").blocking().remove_entry_listener(id_),
-    ),
-    "Queue": (
-        lambda client, hear: client.get_queue("heard").blocking().add_listener(True, item_added_func=hear),
-        lambda client: client.get_queue("heard").blocking().add(1),
-        lambda client, id_: client.get_queue("heard").blocking().remove_listener(id_),
-    ),
-    "List": (
-        lambda client, hear: client.get_list("heard").blocking().add_listener(True, hear),
-        lambda client: client.get_list("heard").blocking().add(1),
-        lambda client, id_: client.get_list("heard").blocking().remove_listener(id_),
-    ),
-    "Set": (
-        lambda client, hear: client.get_set("heard").blocking().add_listener(True, hear),
-        lambda client: client.get_set("heard").blocking().add(time.monotonic()),
-        lambda client, id_: client.get_set("heard").blocking().remove_listener(id_),
-    ),
-    "Topic": (
-        lambda client, hear: client.get_topic("heard").blocking().add_listener(hear),
-        lambda client: client.get_topic("heard").blocking().publish("m"),
-        lambda client, id_: client.get_topic("heard").blocking().remove_listener(id_),
-    ),
-    "ReliableTopic": (
-        lambda client, hear: client.get_reliable_topic("heard").blocking().add_listener(hear),
-        lambda client: client.get_reliable_topic("heard").blocking().publish("m"),
-        lambda client, id_: client.get_reliable_topic("heard").blocking().remove_listener(id_),
-    ),
-    "distributed objects": (
-        lambda client, hear: client.add_distributed_object_listener(hear).result(),
-        lambda client: client.get_list(f"new {time.monotonic()}").blocking().size(),
-        lambda client, id_: client.remove_distributed_object_listener(id_).result(),
-    ),
-}
-
-
-class Heard:
-    """What listeners of every kind have heard."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.events: dict[str, list[Any]] = {kind: [] for kind in KINDS}
-        self.ids = {kind: add(client, self.events[kind].append) for kind, (add, _, _) in KINDS.items()}
-
-    def clear(self) -> None:
-        for events in self.events.values():
-            events.clear()
-
-    def deaf(self) -> list[str]:
-        """The kinds that have heard nothing yet."""
-        return [kind for kind, events in self.events.items() if not events]
-
-    def assert_hears_everything(self) -> None:
-        self.clear()
-        for _, cause, _ in KINDS.values():
-            cause(self.client)
-        eventually(lambda: not self.deaf(), message=f"{self.deaf()} hear nothing")
 
 
 def test_every_kind_survives_a_kill(pair: tuple[LocalCluster, LocalCluster]) -> None:
     blue, green = pair
     with client_on(blue, green) as client:
-        heard = Heard(client)
-        heard.assert_hears_everything()
+        heard = Listening(client)
+        heard.assert_all_receive()
         blue.kill()
         eventually(lambda: client.status().current_cluster == "green")
-        heard.assert_hears_everything()
+        heard.assert_all_receive()
 
 
 def test_no_event_twice_after_a_frozen_member(blue: LocalCluster, start_cluster: StartCluster) -> None:
@@ -198,17 +83,17 @@ def test_one_function_under_several_ids(blue: LocalCluster, green: LocalCluster)
 
 def test_every_kind_hears_the_active_cluster_only(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client, client_on(blue) as on_blue, client_on(green) as on_green:
-        heard = Heard(client)
+        heard = Listening(client)
         for label, stranger in (("green", on_blue), ("blue", on_green), ("green", on_blue)):
             client.switch_to(label)
-            heard.assert_hears_everything()
+            heard.assert_all_receive()
             heard.clear()
             for _, cause, _ in KINDS.values():
                 cause(stranger)
             heard_from_here = KINDS["Queue"]
             heard_from_here[1](client)  # comes after all that the other cluster might have said
             eventually(lambda: heard.events["Queue"])
-            assert heard.deaf() == [kind for kind in KINDS if kind != "Queue"]
+            assert heard.without_events() == [kind for kind in KINDS if kind != "Queue"]
             assert len(heard.events["Queue"]) == 1
 
 
@@ -217,15 +102,15 @@ def test_every_kind_survives_a_restart(
 ) -> None:
     cluster = start_cluster("blue")
     with client_on(cluster, try_count=100, wait_timeout=30.0, health_check_interval=0) as client:
-        heard = Heard(client)
+        heard = Listening(client)
         cluster.restart()
         eventually(lambda: client.status().epoch > 1, within=20)
-        heard.assert_hears_everything()
+        heard.assert_all_receive()
 
 
 def test_every_kind_is_removed_by_its_first_id(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green) as client:
-        heard = Heard(client)
+        heard = Listening(client)
         client.switch_to("green")
         for kind, (_, _, remove) in KINDS.items():
             assert remove(client, heard.ids[kind]) is True, kind
@@ -237,7 +122,7 @@ def test_every_kind_is_removed_by_its_first_id(blue: LocalCluster, green: LocalC
         for _, cause, _ in KINDS.values():
             cause(client)
         eventually(lambda: probe)
-        assert heard.deaf() == list(KINDS)
+        assert heard.without_events() == list(KINDS)
 
 
 def test_removal_while_offline(start_cluster: StartCluster) -> None:
