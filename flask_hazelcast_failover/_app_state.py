@@ -12,8 +12,6 @@ from ._fleet_control import FleetControl
 from ._settings import Settings
 from .client import HazelcastClient
 
-__all__ = ["KEY", "AppState", "AppStates", "current_state", "state_of"]
-
 KEY = "hazelcast_failover"
 """Where an app keeps its extension: ``app.extensions[KEY]``."""
 

@@ -12,18 +12,6 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import TypeVar
 
-__all__ = [
-    "checked_bool",
-    "checked_choice",
-    "checked_count",
-    "checked_name",
-    "checked_port",
-    "checked_seconds",
-    "describe_value",
-    "nearest",
-    "nearest_hint",
-]
-
 _HIGHEST_PORT = 65535
 _MAX_SHOWN = 80
 

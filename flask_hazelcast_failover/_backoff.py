@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["backoff"]
-
 # A float cannot hold many more doublings; by then the pause is past any limit.
 _MOST_DOUBLINGS = 64
 

@@ -20,8 +20,6 @@ from hazelcast.util import LoadBalancer
 
 from ._arguments import describe_value, nearest_hint
 
-__all__ = ["KNOWN", "OWNED", "check_client_options", "check_option_name", "copy_value", "set_option"]
-
 
 def _option_names(kind: type[Any]) -> frozenset[str]:
     return frozenset(name for name, member in vars(kind).items() if isinstance(member, property))

@@ -11,8 +11,6 @@ from urllib.parse import parse_qsl, unquote
 
 from .failover.config import FailoverConfig
 
-__all__ = ["HOW_TO_GIVE_CLUSTERS", "add_clusters"]
-
 HOW_TO_GIVE_CLUSTERS = (
     "give a list of dicts such as {'cluster_name': 'blue', 'addresses': ['host:5701']} "
     "or of URLs such as 'hazelcast://blue@host:5701,host:5702?priority=0' "

@@ -27,8 +27,6 @@ from .client.options import Failback
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["HazelcastFailover"]
-
 
 class HazelcastFailover:
     """The extension. It may serve several apps, each with its own client.

@@ -6,15 +6,6 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-__all__ = [
-    "CommandResult",
-    "FleetControl",
-    "Precondition",
-    "SwitchCommand",
-    "TargetUnreachable",
-    "UnknownTarget",
-]
-
 
 class Precondition(Enum):
     """What must hold before anything changes."""

@@ -9,8 +9,6 @@ from werkzeug.exceptions import ServiceUnavailable
 from ._admin.problems import problem
 from .errors import ClientOfflineException
 
-__all__ = ["answer_when_offline"]
-
 # A client connects within this many seconds of a cluster's return.
 _RETRY_AFTER = 2
 

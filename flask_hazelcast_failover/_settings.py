@@ -15,8 +15,6 @@ from ._cluster_entries import HOW_TO_GIVE_CLUSTERS, add_clusters
 from .client.options import Options
 from .failover.config import FailoverConfig
 
-__all__ = ["PREFIX", "Settings"]
-
 PREFIX = "HAZELCAST_FAILOVER_"
 
 _DEFAULT_TRY_COUNT = 3

@@ -12,8 +12,6 @@ from flask import Request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden
 
-__all__ = ["Access", "AdminAuth", "refuse_foreign_pages"]
-
 AdminAuth = Callable[[Request], "str | None"]
 """Gets a request and returns the user's name, or ``None`` to refuse."""
 

@@ -30,8 +30,6 @@ from .problems import problem
 from .requests import reset_command, switch_command
 from .sign_ins import FailedSignIns, LogThrottle
 
-__all__ = ["create_blueprint"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.admin")
 
 # Every route accepts every method, which is checked here: Flask's own 404 and 405 are no JSON.

@@ -6,8 +6,6 @@ from enum import Enum
 
 from ..client import HazelcastClient
 
-__all__ = ["Health", "health_of"]
-
 
 class Health(str, Enum):
     """Whether this process can serve."""

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["describe"]
-
 _DOCUMENT = Path(__file__).with_name("openapi.json")
 
 

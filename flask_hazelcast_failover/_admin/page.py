@@ -10,8 +10,6 @@ from typing import Any
 from flask import render_template, request
 from werkzeug.wrappers import Response
 
-__all__ = ["ago", "render_page"]
-
 # Only from this app, and nothing inline.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:;"

@@ -7,8 +7,6 @@ import json
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-__all__ = ["problem"]
-
 
 def problem(error: HTTPException) -> Response:
     """The response for an error, with the error's headers."""

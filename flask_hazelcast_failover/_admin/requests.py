@@ -11,8 +11,6 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from .._arguments import nearest
 from .._fleet_control import Precondition, SwitchCommand
 
-__all__ = ["reset_command", "switch_command"]
-
 
 def reset_command(request: Request, by: str) -> SwitchCommand:
     """Parse ``{"workers": [id], "force": true}``, both optional; no body counts as ``{}``.

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["FailedSignIns", "LogThrottle"]
-
 # An address that fails this often within so many seconds is blocked for the rest of them.
 _ALLOWED, _WINDOW = 20, 60.0
 # How many addresses are remembered: a flood of them pushes out the oldest instead of filling the memory.

@@ -25,8 +25,6 @@ from .verdict import ExitCode, usual_cluster, verdict
 if TYPE_CHECKING:
     from ..client.status import ClientStatus
 
-__all__ = ["commands"]
-
 commands = AppGroup("hazelcast", help="See and steer the Hazelcast clusters of this app.")
 
 # How long a command waits for standby connections and the first latencies, seconds.

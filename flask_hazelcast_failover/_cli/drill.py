@@ -20,8 +20,6 @@ from hazelcast.proxy.map import Map
 from ..client import HazelcastClient
 from ..failover.view import FailoverView
 
-__all__ = ["Inspection", "inspect_clusters", "pluralize", "warnings_of"]
-
 _PROBE_MAP = "hazelcast-failover-drill"
 _PROBE_TTL = 60
 _READS = 25

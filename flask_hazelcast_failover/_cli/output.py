@@ -14,8 +14,6 @@ import click
 from .drill import Inspection, pluralize
 from .verdict import ExitCode
 
-__all__ = ["cluster_table", "fail", "inspection_line", "progress", "worker_table"]
-
 _PROGRESS_INTERVAL = 1.0
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-__all__ = ["ExitCode", "usual_cluster", "verdict"]
-
 
 class ExitCode(IntEnum):
     """Exit codes, as Nagios reads them: well, degraded, and down or refused."""

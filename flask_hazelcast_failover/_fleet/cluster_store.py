@@ -14,8 +14,6 @@ from hazelcast.proxy import MAP_SERVICE
 from ..client.control import OfficialClient
 from .records import Desired, ReachabilityQuestion, WorkerRecord
 
-__all__ = ["ARRIVED", "ClusterStore", "StoreSnapshot", "map_name"]
-
 _MAP_PREFIX = "hazelcast-failover-fleet."
 _DESIRED, _QUESTION, _WORKER = "desired", "question/", "worker/"
 # Written with each question: an entry listener listens to one key, and each question has another.

@@ -26,8 +26,6 @@ from .participation import READ_TIMEOUT, Participation
 from .records import Desired, OrderSource, ReachabilityQuestion, WorkerRecord, for_all, for_some
 from .worker_identity import FleetView
 
-__all__ = ["CommandRunner"]
-
 # How long a command waits for the client's first connections, for workers that are connecting to the target, and
 # for workers to arrive, seconds.
 _CONNECT_TIMEOUT, _REACH_TIMEOUT, _ARRIVAL_TIMEOUT = 2.0, 1.0, 1.5

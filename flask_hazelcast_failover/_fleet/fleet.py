@@ -23,8 +23,6 @@ from .fleet_store import claim_arrival, read_once
 from .initial_placement import InitialPlacement, preferred_label
 from .participation import Participation
 
-__all__ = ["Fleet"]
-
 # How long reading one cluster's records may delay a first connection, seconds.
 _PLACEMENT_TIMEOUT = 2.0
 # How long finding out who arrived first may delay the signal of a switch, seconds: a member that has just started

@@ -21,8 +21,6 @@ from ..client.control import OfficialClient
 from .cluster_store import ARRIVED, ClusterStore, StoreSnapshot, map_name
 from .records import Desired, ReachabilityQuestion, WorkerRecord
 
-__all__ = ["FleetStore", "claim_arrival", "read_once"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
 # How long the desired state outlives the workers of a server, seconds. That of a named fleet stays.

@@ -23,8 +23,6 @@ from .policy import Destination, FleetPolicy, Location
 from .records import Desired, OrderSource, ReachabilityAnswer, ReachabilityQuestion, WorkerRecord, for_all
 from .worker_identity import FleetView, WorkerIdentity
 
-__all__ = ["FleetWorker"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
 # Not the shared generator: apps and tests may have seeded that, and this would take numbers out of its sequence.

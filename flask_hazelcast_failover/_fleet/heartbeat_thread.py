@@ -11,8 +11,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
-__all__ = ["HeartbeatThread"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
 Result = TypeVar("Result")

@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from .cluster_store import StoreSnapshot
 from .records import WorkerRecord
 
-__all__ = ["InitialPlacement", "preferred_label"]
-
 # How long a cluster without records of the fleet waits for the others' reports, seconds: it may have just been
 # restarted while the fleet is elsewhere. The first figure if the others are down, the second, at most, if they are
 # still being connected to.

@@ -11,8 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["is_server_worker", "server_name"]
-
 _lock = threading.Lock()
 # Counts the apps of the same name and identity; under _lock.
 _numbers: defaultdict[tuple[str, tuple[str, ...]], Iterator[int]] = defaultdict(itertools.count)

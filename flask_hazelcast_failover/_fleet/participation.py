@@ -15,8 +15,6 @@ from .fleet_worker import FleetWorker
 from .name import is_server_worker
 from .worker_identity import FleetView, WorkerIdentity
 
-__all__ = ["READ_TIMEOUT", "Participation"]
-
 READ_TIMEOUT = 3.0
 """How long reading all clusters may take, seconds."""
 

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 
 from .records import Desired, Order, WorkerRecord, by_majority
 
-__all__ = ["Destination", "FleetPolicy", "Location"]
-
 # How long the majority must have been on a cluster, seconds.
 _MAJORITY_AFTER = 5.0
 # A worker whose record has not changed for this long is gone, seconds.

@@ -12,18 +12,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-__all__ = [
-    "Desired",
-    "Order",
-    "OrderSource",
-    "ReachabilityAnswer",
-    "ReachabilityQuestion",
-    "WorkerRecord",
-    "by_majority",
-    "for_all",
-    "for_some",
-]
-
 
 @dataclass(frozen=True)
 class ReachabilityQuestion:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from ..client.status import ClientStatus
 from .records import Desired, ReachabilityAnswer, WorkerRecord
 
-__all__ = ["FleetView", "WorkerIdentity"]
-
 
 @dataclass(frozen=True)
 class WorkerIdentity:

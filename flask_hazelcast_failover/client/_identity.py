@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-__all__ = ["ClientIdentity", "LockRequest", "LockRequests"]
-
 
 @dataclass(frozen=True)
 class ClientIdentity:

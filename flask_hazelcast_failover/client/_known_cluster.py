@@ -7,8 +7,6 @@ from uuid import UUID
 
 from ._identity import ClientIdentity
 
-__all__ = ["KnownCluster"]
-
 
 @dataclass(frozen=True)
 class KnownCluster:

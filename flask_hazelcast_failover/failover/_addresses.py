@@ -8,8 +8,6 @@ from collections.abc import Iterable
 
 from .._arguments import checked_name, describe_value
 
-__all__ = ["DEFAULT_PORTS", "checked_host", "parsed_address", "parsed_addresses"]
-
 DEFAULT_PORTS = (5701, 5702, 5703)
 """Ports that the official client tries for an address without one."""
 

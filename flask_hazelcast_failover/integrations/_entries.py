@@ -27,8 +27,6 @@ from hazelcast.predicate import Predicate, regex
 from ..client import HazelcastClient
 from ..errors import OperationOutcomeUnknown
 
-__all__ = ["NEVER", "Entry", "EntryMap", "ends_in"]
-
 NEVER = math.inf
 
 # Version 1: expiry in seconds since 1970, token, value.

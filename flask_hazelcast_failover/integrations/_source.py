@@ -10,8 +10,6 @@ from .._app_state import current_state, state_of
 from .._extension import HazelcastFailover
 from ..client import HazelcastClient
 
-__all__ = ["ClientSource"]
-
 
 class ClientSource:
     """Looks up a client.

@@ -8,8 +8,6 @@ from typing import Any, NoReturn
 from ...failover import FailoverConfig
 from ...failover.view import FailoverView, Position
 
-__all__ = ["ReadOnlyFailover"]
-
 
 class ReadOnlyFailover(FailoverView):
     """A live view of the clusters of a client. Only the client changes which of them is current.

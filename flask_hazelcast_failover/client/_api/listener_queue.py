@@ -16,8 +16,6 @@ from typing import Generic, NamedTuple, TypeVar
 from .._process.serial_executor import SerialExecutor
 from ..options import Options
 
-__all__ = ["ListenerQueue", "ListenerQueues", "QueuedListeners", "call_listener", "title_of"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
 _Listener = TypeVar("_Listener")

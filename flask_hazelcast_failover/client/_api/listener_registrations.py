@@ -13,8 +13,6 @@ from .._connect.link import Link, ProxyKey
 from .._official import LightFuture
 from .listener_queue import ListenerQueue
 
-__all__ = ["ListenerRegistrations", "ListenerSpec"]
-
 _REMOVE_METHODS = {
     "add_entry_listener": "remove_entry_listener",
     "add_listener": "remove_listener",

@@ -29,8 +29,6 @@ from .listener_queue import ListenerQueues, call_listener, title_of
 from .listener_registrations import ListenerRegistrations, ListenerSpec
 from .reliable_topics import ReliableListener, is_reliable_listener
 
-__all__ = ["Listeners"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
 # What a removal may fail with when its link, and so the registration, is gone.

@@ -26,8 +26,6 @@ from .listeners import Listeners
 from .signatures import mirrors
 from .structure_creator import StructureCreator
 
-__all__ = ["FollowingProxy", "ProxyOwner", "clear_cache", "following_class", "real_proxy"]
-
 _Method = Callable[..., Any]
 # The attributes of a following proxy that are not those of the real one.
 _OWN = frozenset({"_owner", "_ops", "_listeners", "_key", "_cached", "_blocking"})

@@ -40,8 +40,6 @@ from .listeners import Listeners
 from .proxies import clear_cache, following_class, real_proxy
 from .structure_creator import StructureCreator
 
-__all__ = ["ProxySource"]
-
 _STRUCTURES: dict[str, type[Any]] = {
     hazelcast.proxy.EXECUTOR_SERVICE: Executor,
     hazelcast.proxy.FLAKE_ID_GENERATOR_SERVICE: FlakeIdGenerator,

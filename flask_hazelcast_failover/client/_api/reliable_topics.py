@@ -13,8 +13,6 @@ from hazelcast.proxy.reliable_topic import ReliableMessageListener
 from .._connect.link import Link
 from .._official import size_of
 
-__all__ = ["Delivery", "ReliableListener", "is_reliable_listener"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
 # The official sequence for "only what is published from now on".

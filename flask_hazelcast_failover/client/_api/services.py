@@ -23,8 +23,6 @@ from ..status import State
 from .listener_queue import ListenerQueues, QueuedListeners, call_listener, title_of
 from .signatures import mirrors
 
-__all__ = ["FollowingClusterService", "FollowingLifecycle", "FollowingPartitions", "configured"]
-
 _MemberListener = Callable[[MemberInfo], None]
 _MemberListeners = tuple[_MemberListener | None, _MemberListener | None]  # for members added, and removed
 

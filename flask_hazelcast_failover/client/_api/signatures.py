@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-__all__ = ["mirrors"]
-
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 

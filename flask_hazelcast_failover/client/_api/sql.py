@@ -19,8 +19,6 @@ from .._operations.operations import Operations
 from ..status import State
 from .signatures import mirrors
 
-__all__ = ["FollowingSql"]
-
 _QUERIES = ("SELECT", "SHOW", "EXPLAIN", "VALUES")
 
 

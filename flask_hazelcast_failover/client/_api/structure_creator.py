@@ -21,8 +21,6 @@ from .._connect.link import Link, ProxyKey
 from .._operations.route import Route
 from .._process.serial_executor import SerialExecutor
 
-__all__ = ["StructureCreator"]
-
 _Key = TypeVar("_Key")
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")

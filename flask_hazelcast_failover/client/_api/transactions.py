@@ -27,8 +27,6 @@ from .._operations.operation import LOSS_ERRORS, own_timeout_of
 from .._operations.operations import Operations
 from ..status import State
 
-__all__ = ["Transactions"]
-
 # What the official client raises for a request when the connection of its transaction is gone.
 _LOST = (*LOSS_ERRORS, OSError)
 # What the request then raises here.

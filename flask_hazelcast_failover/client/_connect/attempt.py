@@ -32,8 +32,6 @@ from .hedged_opening import BuildConfig, HedgedOpening, Member
 from .probe import Probe, ProbeResult, Verdict
 from .tls import tls_context
 
-__all__ = ["AttemptFailed", "attempt"]
-
 # How long known members may take after all configured addresses have failed, seconds; and the share of the attempt's
 # time before known members are probed too, where they come last.
 _KNOWN_TIMEOUT, _CONFIGURED_SHARE = 0.5, 2 / 3

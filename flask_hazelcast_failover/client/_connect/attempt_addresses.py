@@ -11,8 +11,6 @@ from hazelcast.core import AddressHelper
 
 from .._known_cluster import KnownCluster
 
-__all__ = ["AttemptAddresses", "KnownMembers"]
-
 # How many addresses one attempt probes, and how many of them may be known only.
 _MAX_ADDRESSES, _MAX_KNOWN = 64, 16
 

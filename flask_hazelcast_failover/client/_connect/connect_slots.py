@@ -11,8 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["ConnectSlot", "ConnectSlots", "connect_slots"]
-
 _SLOTS = 8
 
 

@@ -15,8 +15,6 @@ from .attempt_addresses import AttemptAddresses
 from .host_lookup import hosts
 from .probe import Probe, ProbeResult, Verdict
 
-__all__ = ["Discovery", "Lookup"]
-
 
 @dataclass(frozen=True)
 class Lookup:

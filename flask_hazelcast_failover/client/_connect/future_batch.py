@@ -9,8 +9,6 @@ from typing import Any
 
 from hazelcast.future import Future
 
-__all__ = ["Cancelled", "FutureBatch"]
-
 # How often a wait checks whether it is still wanted, seconds.
 _CHECK_INTERVAL = 0.1
 

@@ -15,8 +15,6 @@ from .._official import OfficialClient, Opening
 from .connect_slots import ConnectSlot, connect_slots
 from .probe import Probe, ProbeResult, Verdict
 
-__all__ = ["BuildConfig", "HedgedOpening", "Member"]
-
 # After how long the next member is tried as well, seconds at most.
 _HEDGE_DELAY = 0.5
 

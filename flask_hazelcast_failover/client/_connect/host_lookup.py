@@ -7,8 +7,6 @@ import socket
 
 from .._process.single_flight import SingleFlight
 
-__all__ = ["hosts"]
-
 
 def _ipv4_addresses(host: str) -> tuple[str, ...]:
     # The official client supports IPv4 only.

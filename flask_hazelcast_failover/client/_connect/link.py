@@ -16,18 +16,6 @@ from hazelcast.future import Future, ImmediateFuture
 from .._known_cluster import KnownCluster
 from .._official import OfficialClient
 
-__all__ = [
-    "STARTING",
-    "Call",
-    "CallInFlight",
-    "Link",
-    "LinkEnded",
-    "Overdue",
-    "ProxyKey",
-    "next_call_number",
-    "on_thread",
-]
-
 next_call_number = itertools.count(1).__next__
 
 

@@ -24,8 +24,6 @@ from .link import Link
 from .probe import Verdict
 from .proxy_making import make_proxies_in_use
 
-__all__ = ["Opener", "close"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # How long a query to the name servers may take, also if an attempt is shorter; and how long `look_up` waits, seconds.

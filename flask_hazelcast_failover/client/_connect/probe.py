@@ -28,8 +28,6 @@ from .._official import (
 )
 from .._process.lifecycle import close_in_child
 
-__all__ = ["Probe", "ProbeResult", "Verdict"]
-
 _TLS_ALERT = b"\x15\x03"
 # When to connect again, seconds: the system resends dropped packets after 1, 3, 7 s …, too late for a host that restarts.
 _CONNECT_RETRY = 1.5

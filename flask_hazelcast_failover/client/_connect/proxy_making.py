@@ -12,8 +12,6 @@ from hazelcast.future import Future
 from .future_batch import FutureBatch
 from .link import Link, ProxyKey
 
-__all__ = ["make_proxies", "make_proxies_in_use"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # How many proxies that need a thread each are created at the same time.

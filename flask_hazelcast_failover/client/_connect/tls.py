@@ -6,8 +6,6 @@ import ssl
 
 from hazelcast.config import Config, SSLProtocol
 
-__all__ = ["tls_context"]
-
 _VERSIONS = {
     SSLProtocol.TLSv1: ssl.TLSVersion.TLSv1,
     SSLProtocol.TLSv1_1: ssl.TLSVersion.TLSv1_1,

@@ -11,8 +11,6 @@ from .cluster import ClusterRecord
 from .effects import LinkView
 from .messages import SwitchRequest
 
-__all__ = ["ActiveLink", "PendingSwitch", "PendingSwitches"]
-
 # After so long in a search other clusters are tried as well, seconds.
 _SLOW_AFTER = 30.0
 

@@ -14,8 +14,6 @@ from .connection import ClusterConnection
 from .effects import LinkView
 from .health import ClusterHealth, Failures
 
-__all__ = ["READY_CHECK_ASKED", "ClusterRecord"]
-
 # Between two attempts that nobody waits for, seconds: at a cluster that is merely absent, and at one that refuses.
 _ABSENT_PAUSE = 0.5
 _REFUSING_PAUSE, _LONGEST_PAUSE = 1.0, 30.0

@@ -7,8 +7,6 @@ from ..options import Options
 from .cluster import ClusterRecord
 from .effects import Effects
 
-__all__ = ["ConnectScheduler"]
-
 # Between two attempts of a search, seconds at most.
 _LONGEST_DELAY = 1.0
 

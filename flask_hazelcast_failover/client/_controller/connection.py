@@ -10,8 +10,6 @@ from .._identity import ClientIdentity
 from .._known_cluster import KnownCluster
 from .effects import LinkView
 
-__all__ = ["ClusterConnection"]
-
 _new_data_id = count(1).__next__
 
 

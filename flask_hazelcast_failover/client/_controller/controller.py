@@ -60,8 +60,6 @@ from .requests import RequestQueue
 from .search import Search
 from .standbys import Standbys
 
-__all__ = ["FailoverController"]
-
 
 class FailoverController:
     """Decides every switch. All of it belongs to one thread.

@@ -7,8 +7,6 @@ from .cluster import ClusterRecord
 from .effects import Effects
 from .messages import AddressesVerified, Resolved
 
-__all__ = ["DnsTracker"]
-
 # How often a name with a refresh interval of 0 is looked up, besides at each attempt, seconds.
 _SHORTEST_INTERVAL = 1.0
 # So many answers in a row have to lead to other members before the client follows.

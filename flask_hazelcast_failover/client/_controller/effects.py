@@ -12,8 +12,6 @@ from .._known_cluster import KnownCluster
 from ..events import Event
 from ..status import ClientStatus
 
-__all__ = ["Effects", "LinkView"]
-
 
 class Effects(Protocol):
     """What the controller has done for it. Nothing here blocks."""

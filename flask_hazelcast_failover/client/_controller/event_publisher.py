@@ -17,8 +17,6 @@ from ..status import Switch
 from .cluster import ClusterRecord
 from .effects import Effects, LinkView
 
-__all__ = ["EventPublisher"]
-
 _HISTORY = 100
 
 

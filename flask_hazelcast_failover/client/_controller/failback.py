@@ -10,8 +10,6 @@ from ..options import Options
 from .cluster import READY_CHECK_ASKED, ClusterRecord
 from .effects import Effects
 
-__all__ = ["FailbackPolicy", "required_health"]
-
 _LONGEST_WAIT = 3600.0
 # How often the ready check is asked at most, seconds.
 _READY_CHECK_INTERVAL = 1.0

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-__all__ = ["ClusterHealth", "Failures"]
-
 # A member that answers pings, and no checks, is lost only after so many times as many failures.
 _PINGS_ONLY = 6
 

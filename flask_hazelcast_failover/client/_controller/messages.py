@@ -12,20 +12,6 @@ from ..events import Reason
 from .effects import LinkView
 from .health import Failures
 
-__all__ = [
-    "AddressesVerified",
-    "AttemptEnded",
-    "Begin",
-    "Checked",
-    "Drained",
-    "LinkDown",
-    "Message",
-    "Prepared",
-    "ReadyAnswered",
-    "Resolved",
-    "SwitchRequest",
-]
-
 
 @dataclass(frozen=True)
 class Begin:

@@ -20,8 +20,6 @@ from .messages import AddressesVerified, ReadyAnswered, Resolved, SwitchRequest
 from .requests import RequestQueue
 from .standbys import Standbys
 
-__all__ = ["PlannedSwitches"]
-
 
 @dataclass(kw_only=True)
 class PlannedSwitches:

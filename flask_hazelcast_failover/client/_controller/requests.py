@@ -9,8 +9,6 @@ from ...errors import ClientOfflineException
 from .cluster import ClusterRecord
 from .messages import SwitchRequest
 
-__all__ = ["RequestQueue"]
-
 
 class RequestQueue:
     """The requests that somebody waits for, first come, first served. Each ends once. Of the controller's thread."""

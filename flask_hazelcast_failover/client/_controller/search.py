@@ -10,8 +10,6 @@ from typing import NamedTuple
 from ..options import Options, Standby
 from .cluster import ClusterRecord
 
-__all__ = ["ConnectOrder", "Search", "SearchStep"]
-
 # How long the best of several clusters is waited for after none was there, seconds: any is better than none.
 _OFFLINE_WAIT = 0.5
 

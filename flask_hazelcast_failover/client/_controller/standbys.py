@@ -10,8 +10,6 @@ from .cluster import ClusterRecord
 from .effects import Effects, LinkView
 from .messages import Drained
 
-__all__ = ["Standbys"]
-
 
 class Standbys:
     """Closes every link that is of no use any more, once. Of the controller's thread.

@@ -20,15 +20,6 @@ from hazelcast.protocol.codec import client_authentication_codec, client_authent
 
 from .transport.reactor import CheckedReader
 
-__all__ = [
-    "CREDENTIALS_FAILED",
-    "NOT_ALLOWED",
-    "SERIALIZATION_MISMATCH",
-    "Reply",
-    "decode_authentication",
-    "encode_authentication",
-]
-
 CREDENTIALS_FAILED = _AuthenticationStatus.CREDENTIALS_FAILED
 SERIALIZATION_MISMATCH = _AuthenticationStatus.SERIALIZATION_VERSION_MISMATCH
 NOT_ALLOWED = _AuthenticationStatus.NOT_ALLOWED_IN_CLUSTER

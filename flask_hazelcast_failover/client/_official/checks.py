@@ -30,8 +30,6 @@ from hazelcast.serialization.bits import BOOLEAN_SIZE_IN_BYTES, UUID_SIZE_IN_BYT
 from .transport.reactor import ReactorClock
 from .transport.traffic import MeasuredConnection, TrackedMessage
 
-__all__ = ["CheckInvocation", "CheckRequest", "machine_error"]
-
 # ExecutorService.CancelOnPartition of the open binary client protocol, for which the official client has no codec.
 _CANCEL_ON_PARTITION = 0x080300
 _INTERRUPT_OFFSET = REQUEST_HEADER_SIZE + UUID_SIZE_IN_BYTES

@@ -11,8 +11,6 @@ from hazelcast.lifecycle import LifecycleService
 from hazelcast.partition import PartitionService
 from hazelcast.sql import SqlService
 
-__all__ = ["ClientFacade", "proper_cp_name"]
-
 
 class ClientFacade(_HazelcastClient):
     """An official client without a connection, whose services are replaced.

@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
-__all__ = ["ClusterView"]
-
 _random = random.SystemRandom()
 
 

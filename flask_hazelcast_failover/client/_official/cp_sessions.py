@@ -15,8 +15,6 @@ from hazelcast.future import Future, ImmediateExceptionFuture, ImmediateFuture
 
 from .transport.clock import now
 
-__all__ = ["share_sessions"]
-
 # After how long without a response the next caller requests the session again, usually of another member, seconds.
 _RETRY_AFTER = 1.0
 

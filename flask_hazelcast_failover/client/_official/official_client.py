@@ -41,8 +41,6 @@ from .transport.reactor import (
 from .transport.traffic import allow_slow_uploads
 from .versions import check_classes, check_parts
 
-__all__ = ["OfficialClient"]
-
 # How long opening waits for connections to further members: twice what the first one took, within these limits, seconds.
 _MIN_CONNECT_WAIT, _MAX_CONNECT_WAIT = 0.1, 0.5
 

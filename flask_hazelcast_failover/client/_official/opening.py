@@ -11,8 +11,6 @@ from .._identity import ClientIdentity
 from .official_client import OfficialClient
 from .versions import UnsupportedVersion
 
-__all__ = ["Opening"]
-
 
 class Opening:
     """The opening of one official client.

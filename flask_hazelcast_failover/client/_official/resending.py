@@ -19,15 +19,6 @@ from hazelcast.sql import HazelcastSqlError, _SqlErrorCode
 
 from .checks import CheckInvocation
 
-__all__ = [
-    "FutureGuard",
-    "GuardedContext",
-    "count_or_raise",
-    "is_connection_problem",
-    "may_resend",
-    "publish_or_raise",
-]
-
 FutureGuard = Callable[[], Future[Any]]
 """Returns the future that an invocation has to complete."""
 

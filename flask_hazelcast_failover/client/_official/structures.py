@@ -19,8 +19,6 @@ from hazelcast.proxy.cp.fenced_lock import FencedLock
 from hazelcast.proxy.map import MapFeatNearCache
 from hazelcast.proxy.reliable_topic import _RINGBUFFER_PREFIX, ReliableTopic
 
-__all__ = ["create", "destroy", "drop_proxy"]
-
 _Release = Callable[[MapFeatNearCache[Any, Any]], None]
 
 

@@ -17,15 +17,6 @@ from hazelcast.proxy.pn_counter import PNCounter
 from hazelcast.proxy.reliable_topic import ReliableTopic
 from hazelcast.transaction import Transaction
 
-__all__ = [
-    "UnsupportedVersion",
-    "check_classes",
-    "check_parts",
-    "missing_class_parts",
-    "missing_parts",
-    "unsupported_version",
-]
-
 _CLIENT_PARTS = (
     "_reactor.map",
     "_reactor._loop._check_timers",

@@ -17,8 +17,6 @@ from .._connect.link import Link, ProxyKey
 from .idempotency import Affinity
 from .permits import Permits
 
-__all__ = ["ClusterAffinity", "Holder", "holder_of"]
-
 
 class Holder(NamedTuple):
     """A thread, and the lock or permits of a structure that its call is about."""

@@ -12,17 +12,6 @@ from enum import Enum
 
 from ..options import Repeat
 
-__all__ = [
-    "TABLE",
-    "Affinity",
-    "Idempotency",
-    "MethodTraits",
-    "Outcome",
-    "RepeatOn",
-    "may_repeat",
-    "traits_of",
-]
-
 
 class Idempotency(Enum):
     """What running a method twice means."""

@@ -17,15 +17,6 @@ from .._connect.link import Link, LinkEnded, Overdue, ProxyKey
 from .affinity import Holder, holder_of
 from .idempotency import MethodTraits, Outcome
 
-__all__ = [
-    "LOSS_ERRORS",
-    "MULTI_REQUEST_METHODS",
-    "LostOperation",
-    "Operation",
-    "own_timeout_of",
-    "with_holder",
-]
-
 # What a real proxy raises when the connection to a member or the whole link is lost, or no answer comes in time.
 LOSS_ERRORS = (
     ClientOfflineError,

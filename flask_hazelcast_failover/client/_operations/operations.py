@@ -32,8 +32,6 @@ from .pending import PendingOperation
 from .repeat_policy import RepeatPolicy
 from .route import Route
 
-__all__ = ["Operations"]
-
 
 class Operations:
     """Runs operations.

@@ -16,8 +16,6 @@ from .idempotency import Outcome
 from .operation import LOSS_ERRORS, LostOperation, Operation
 from .repeat_policy import RepeatPolicy
 
-__all__ = ["PendingOperation"]
-
 
 class PendingOperation:
     """An operation whose caller holds a future.

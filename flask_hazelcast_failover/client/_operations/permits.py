@@ -9,8 +9,6 @@ from hazelcast.proxy.cp.semaphore import SessionlessSemaphore
 
 from .._connect.link import Link, ProxyKey
 
-__all__ = ["HeldPermits", "Permits"]
-
 # How many threads are recorded for one semaphore, the latest. Another thread may release what one has acquired, and
 # the end of a thread is not reported.
 _MAX_RECORDED = 1_000

@@ -21,8 +21,6 @@ from .idempotency import Idempotency, Outcome, RepeatOn, may_repeat
 from .operation import MULTI_REQUEST_METHODS, LostOperation, Operation
 from .route import Route
 
-__all__ = ["Counters", "RepeatPolicy"]
-
 # The pause before an operation goes to the same link again, seconds: no busy loop against a dying cluster.
 _PAUSE = 0.02
 

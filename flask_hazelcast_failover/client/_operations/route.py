@@ -10,8 +10,6 @@ from ...errors import ClientOfflineException, ClientShutDown
 from .._connect.link import CallInFlight, Link
 from ..status import State
 
-__all__ = ["Route"]
-
 
 class Route:
     """The active link, or why there is none.

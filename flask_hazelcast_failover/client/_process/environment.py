@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["check_environment", "check_process", "is_patched"]
-
 # Each of these options of uWSGI enables threads, whatever its value.
 _THREAD_OPTIONS = ("enable-threads", "threads")
 

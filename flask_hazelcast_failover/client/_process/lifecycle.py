@@ -15,8 +15,6 @@ from typing import Any, Protocol, TypeVar
 
 from .environment import is_patched
 
-__all__ = ["close_in_child", "hook_uwsgi_forks", "register", "unregister"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 _Connection = TypeVar("_Connection")
 

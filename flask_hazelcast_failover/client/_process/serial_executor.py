@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 from .thread_identity import impersonating_thread
 
-__all__ = ["SerialExecutor"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 

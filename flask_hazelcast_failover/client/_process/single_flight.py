@@ -13,8 +13,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Generic, TypeVar
 
-__all__ = ["SingleFlight"]
-
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["impersonate", "impersonating_thread"]
-
 
 class _Impersonating:
     """Mixed into a thread class: a thread that can go on under the id of another one."""

@@ -31,8 +31,6 @@ from .engine import Engine
 from .event_log import EventLog
 from .names import worker_id
 
-__all__ = ["ClientRuntime"]
-
 # How long shutting down may take, seconds; and how much of that are allowed to listeners and receivers that are busy,
 # to attempts that have just begun, and to the fleet.
 _SHUTDOWN = 5.0

@@ -46,8 +46,6 @@ from .open_links import HelperThreads, OpenLinks
 from .preparation import Preparation
 from .ready_checks import ReadyChecks
 
-__all__ = ["ClusterEffects", "Parts"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # Not the one that apps and tests may have seeded: our threads would take numbers out of its sequence.

@@ -25,8 +25,6 @@ from .effects import ClusterEffects, Parts
 from .health_monitor import HealthMonitor
 from .open_links import HelperThreads, OpenLinks
 
-__all__ = ["Engine"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # How long the controller's thread sleeps at most: what is due may be further away than a lock can wait, seconds.

@@ -17,8 +17,6 @@ from ..events import (
     Event,
 )
 
-__all__ = ["EventLog", "Receiver", "log"]
-
 _logger = logging.getLogger("flask_hazelcast_failover")
 
 Receiver = Callable[[Event], object]

@@ -22,8 +22,6 @@ from .._controller.messages import Checked, LinkDown
 from ..options import Options
 from .member_check import CheckState, MemberCheck
 
-__all__ = ["HealthMonitor", "is_responsive"]
-
 # Between two looks of the monitor, while there are links and while there are none, seconds.
 _TICK, _IDLE_TICK = 0.05, 0.25
 # Between two rounds when health checks are turned off, seconds: the member list is still looked at.

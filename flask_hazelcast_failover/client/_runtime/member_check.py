@@ -19,8 +19,6 @@ from enum import Enum
 
 from .._official import CheckRequest, machine_error
 
-__all__ = ["CheckState", "MemberCheck"]
-
 # Fewer bytes within the time-out are silence.
 _LEAST_PROGRESS = 4096
 

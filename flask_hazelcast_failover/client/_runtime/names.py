@@ -11,8 +11,6 @@ from types import MappingProxyType
 from ...failover import FailoverConfig
 from ..options import Options
 
-__all__ = ["client_name", "named", "worker_id"]
-
 
 def named(options: Options) -> Options:
     """The same with a ``client_name`` that tells this client from others, unless one was configured."""

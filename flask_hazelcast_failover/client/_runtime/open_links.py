@@ -13,8 +13,6 @@ from .._connect.link import Link, ProxyKey
 from .._official import OfficialClient
 from .._operations.route import Route
 
-__all__ = ["HelperThreads", "OpenLinks"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 

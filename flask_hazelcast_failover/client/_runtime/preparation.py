@@ -8,8 +8,6 @@ from .._connect.link import Link
 from .._connect.proxy_making import make_proxies_in_use
 from .health_monitor import is_responsive
 
-__all__ = ["Preparation"]
-
 
 class Preparation:
     """Prepares links, each on a thread of its own.

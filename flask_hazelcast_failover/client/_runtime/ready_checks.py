@@ -11,8 +11,6 @@ from collections.abc import Callable
 from .._connect.link import Link
 from ..options import ReadyCheck
 
-__all__ = ["ReadyChecks"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # How long a check may take until that is a no for now, seconds.

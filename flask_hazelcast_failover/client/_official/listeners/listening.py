@@ -18,8 +18,6 @@ from hazelcast.proxy.ringbuffer import ReadResult
 
 from .registration import ListenerRegistration, Parts, SchemaMissing
 
-__all__ = ["Receive", "listen", "measure_reads", "size_of"]
-
 Receive = Callable[[Callable[..., object], object, int], object]
 """Receives an event: the callback that it is for, the event, and the size of its message in bytes."""
 

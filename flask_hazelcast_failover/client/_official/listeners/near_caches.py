@@ -24,8 +24,6 @@ from hazelcast.serialization import LE_INT
 from ..transport.clock import MonotonicNearCache
 from .registration import ListenerRegistration
 
-__all__ = ["ConsistentNearCaches"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 # How long after a member has refused the listener it is requested again, seconds.

@@ -32,8 +32,6 @@ try:
 except ImportError as error:
     raise ImportError(unsupported_version(["_EventRegistration or _ListenerRegistration"])) from error
 
-__all__ = ["ListenerRegistration", "SchemaMissing"]
-
 _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 
 # Errors of a request whose connection is gone: no listener is needed there.

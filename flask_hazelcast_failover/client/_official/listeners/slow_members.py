@@ -18,8 +18,6 @@ from hazelcast.invocation import Invocation
 
 from ..transport.futures import LightFuture
 
-__all__ = ["SlowMembers", "send_to_any"]
-
 # After how long without a response a member counts as silent, seconds.
 _SILENCE = 0.5
 

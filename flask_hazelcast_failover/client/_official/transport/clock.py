@@ -33,16 +33,6 @@ try:
 except ImportError as error:
     raise ImportError(unsupported_version([str(error)])) from error
 
-__all__ = [
-    "MonotonicConnection",
-    "MonotonicNearCache",
-    "MonotonicTransaction",
-    "bind_methods",
-    "monotonic_methods",
-    "now",
-    "use_monotonic_clock",
-]
-
 now = time.monotonic
 """The monotonic clock, seconds."""
 

@@ -11,8 +11,6 @@ from typing import Any
 
 from hazelcast.future import Future
 
-__all__ = ["LightFuture", "wait_for_all"]
-
 
 def wait_for_all(futures: Collection[Future[Any]], deadline: float, grace: float = math.inf) -> None:
     """Wait until all futures are done; the official client can only wait for each of them without a limit.

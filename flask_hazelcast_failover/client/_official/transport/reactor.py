@@ -22,17 +22,6 @@ try:
 except ImportError as error:
     raise ImportError(unsupported_version(["_Reader or asyncore"])) from error
 
-__all__ = [
-    "CheckedReader",
-    "ReactorClock",
-    "fix_waker_race",
-    "is_reactor_thread",
-    "sleep_until_event",
-    "support_late_gevent_patch",
-    "use_checked_reader",
-    "without_waiting",
-]
-
 # How long an idle reactor sleeps at most, seconds; and while it shuts down, as long as the official one.
 _MAX_SLEEP, _SHUTDOWN_SLEEP = 0.1, 0.01
 # How many bytes a reader may keep after they were read.

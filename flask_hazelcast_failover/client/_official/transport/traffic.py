@@ -22,8 +22,6 @@ except ImportError:  # no Unix
 else:
     _SIOCOUTQ = termios.TIOCOUTQ  # of a socket it is the same number
 
-__all__ = ["MeasuredConnection", "TrackedMessage", "allow_slow_uploads"]
-
 # How long a member may take to answer the authentication, seconds.
 _AUTHENTICATION_TIMEOUT = 5.0
 # On other systems the request has another meaning.
