@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .._backoff import backoff
 from .records import Desired, Order, WorkerRecord, by_majority
 
 # How long the majority must have been on a cluster, seconds.
@@ -69,7 +70,7 @@ class _Retry:
 
     label: str = ""
     at: float = 0.0
-    next_pause: float = _RETRY
+    failures: int = 0
 
 
 @dataclass
@@ -202,8 +203,8 @@ class FleetPolicy:
 
     def failed(self, destination: Destination, now: float) -> None:
         """This worker could not switch to its destination."""
-        pause = self._retry.next_pause if self._retry.label == destination.label else _RETRY
-        self._retry = _Retry(destination.label, now + pause, min(_LONGEST_RETRY, pause * 2))
+        failures = 1 + (self._retry.failures if self._retry.label == destination.label else 0)
+        self._retry = _Retry(destination.label, now + backoff(_RETRY, failures, _LONGEST_RETRY), failures)
 
     def _ordered_destination(self) -> Destination | None:
         order = self._pending
@@ -254,6 +255,4 @@ class FleetPolicy:
         """How long a cluster must have been reachable: the longer, the more often it was joined and lost again."""
         times = [at for at in self._joined.get(label, ()) if now - at < _JOINS_REMEMBERED]
         self._joined[label] = times
-        if not times:
-            return _STABLE_AFTER
-        return float(min(_LONGEST_AFTER, _UNSTABLE_AFTER * 2 ** (len(times) - 1)))
+        return backoff(_UNSTABLE_AFTER, len(times), _LONGEST_AFTER) if times else _STABLE_AFTER
