@@ -148,7 +148,7 @@ class HazelcastClient(ClientFacade):
         creator = self._runtime.proxies.creator
         if not creator.is_busy():
             return add()
-        # What was handed out before is not to be told as new.
+        # Structures handed out before must not be reported as new.
         return on_thread(lambda: creator.wait_for_pending(_STRUCTURES_TIMEOUT)).continue_with(lambda _: add())
 
     @mirrors(ClientFacade.remove_distributed_object_listener)

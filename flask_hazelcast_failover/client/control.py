@@ -62,4 +62,4 @@ class ClientControl(Protocol):
         """
 
     def announce(self, event: Event, why: str = "") -> None:
-        """Tell subscribers, after everything told before; ``why`` is for the log."""
+        """Pass an event on to the subscribers, in order; ``why`` is for the log."""

@@ -1,4 +1,4 @@
-"""What a client tells those who subscribe to it: one frozen value for each thing that happened.
+"""The events of a client: one frozen value for each thing that happened.
 
 Clusters are given by label, times in seconds.
 """

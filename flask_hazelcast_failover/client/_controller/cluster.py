@@ -226,7 +226,7 @@ class DnsState:
 
 @dataclass
 class Outage:
-    """What subscribers were told of a cluster."""
+    """What was announced of a cluster."""
 
     announced: bool = False  # that it is connected
-    since: float | None = None  # when it was lost, until it is told to be back; monotonic seconds
+    since: float | None = None  # when it was lost, until its recovery is announced; monotonic seconds

@@ -1,4 +1,4 @@
-"""The publisher of events: what subscribers are told of the controller's decisions, each once and in order."""
+"""The publisher of events: announces the controller's decisions, each once and in order."""
 
 from __future__ import annotations
 

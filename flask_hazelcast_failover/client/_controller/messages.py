@@ -1,4 +1,4 @@
-"""What the controller is told: one frozen value for each thing that has ended, or that is asked for."""
+"""Messages to the controller: one frozen value for each thing that has ended, or that is requested."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class AddressesVerified:
 
 @dataclass(frozen=True)
 class SwitchRequest:
-    """A switch to a cluster is asked for.
+    """A switch to a cluster is requested.
 
     ``holds``: stay there, without failback. ``done`` ends when operations go there, or with the error.
     """

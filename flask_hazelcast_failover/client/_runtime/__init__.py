@@ -1,1 +1,1 @@
-"""Carries the decisions of the controller out, and tells it what happens."""
+"""Carries out what the controller decides, and posts messages to it."""

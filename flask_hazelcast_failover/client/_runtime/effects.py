@@ -149,7 +149,7 @@ class ClusterEffects:
 
     def publish(self, link: LinkView, status: ClientStatus) -> None:
         link, parts = _own(link), self._parts
-        # First, so that who listens from now on hears what happens from now on.
+        # First, so that a listener that is added from now on misses no change from now on.
         parts.members.follow(link)
         if self._published is not None and self._published.visit_id == link.visit_id:
             link.continue_from(self._published)
@@ -234,7 +234,7 @@ class ClusterEffects:
 class Parts:
     """The parts of a client that follow it from link to link.
 
-    :param announce: tells subscribers of an event
+    :param announce: passes an event on to the subscribers
     :param preferred: the index of the cluster that the fleet is on, asked of the first connections
     """
 

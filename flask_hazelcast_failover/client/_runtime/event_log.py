@@ -42,7 +42,7 @@ class EventLog:
         self._receivers.append(receiver)
 
     def announce(self, event: Event, why: str = "") -> None:
-        """Log an event, with ``why`` if that says more, and tell receivers, after everything told before."""
+        """Log an event, with ``why`` if that says more, and call the receivers, in order."""
         log(event, why)
         for receiver in tuple(self._receivers):
             self._executor.submit(partial(receiver, event))

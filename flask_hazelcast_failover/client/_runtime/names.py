@@ -13,7 +13,7 @@ from ..options import Options
 
 
 def named(options: Options) -> Options:
-    """The same with a ``client_name`` that tells this client from others, unless one was configured."""
+    """The same with a ``client_name`` that distinguishes this client from others, unless one was configured."""
     if options.client_options.get("client_name"):
         return options
     name = f"hz.failover_client_{uuid.uuid4().hex[:8]}"
@@ -28,5 +28,5 @@ def client_name(options: Options, clusters: FailoverConfig) -> str:
 
 
 def worker_id() -> str:
-    """A new id for this process: its host, its number, and what tells it from later ones with the same."""
+    """A new id for this process: its host, its number, and a random part, since numbers are used again."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
