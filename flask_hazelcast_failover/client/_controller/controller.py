@@ -3,28 +3,31 @@
 The controller gets messages, one after the other on one thread, and has its ``Effects`` carry out what it decides,
 without blocking; what takes time comes back as a message. Nothing here sleeps, connects or knows hazelcast.
 
+A failover is ``_link_down`` or ``_checked``, ``_lose``, ``_begin_search``, ``_continue_search``, ``_attempt_ended``,
+``_begin_switch``, ``_prepared``, ``_complete``: the order of the methods below.
+
 What a message does in each state (".": nothing, but that a link which nobody needs is closed):
 
 message                idle           switching or offline                 connected
 ---------------------  -------------  -----------------------------------  -------------------------------------
 Begin                  search         .                                    .
+LinkDown; Checked,     .              of the link being prepared: the      of the active one: suspend, search:
+  failed too often                    next cluster; of another: as right   switching; of a standby: attempt later
 AttemptEnded, a link   .              the best cluster: prepare it;        keep it as a standby;
                                       offline: search again, shortly       requested: prepare it
 AttemptEnded, no link  .              the next attempt, the next cluster,  another attempt later;
                                       or none left: offline                requested: the request fails
 Prepared               .              publish: connected                   publish, drain the former link
 Prepared, but failed   .              the next cluster                     the request fails
-LinkDown; Checked,     .              of the link being prepared:          of the active one: suspend, search:
-  failed too often                    the next cluster                     switching; of a standby: attempt later
-SwitchRequest          search, queue  queue                                connect if need be, prepare
 Drained                .              keep as a standby, or close          the same
+SwitchRequest          queue, search  queue; offline: connect, prepare     connect if need be, prepare
 Resolved               keep           keep                                 keep; verify foreign addresses
 AddressesVerified      .              .                                    foreign twice in a row: prepare
 ReadyAnswered          .              .                                    yes: prepare (failback)
 (time)                 .              attempts, lookups; slow to prepare:  attempts, lookups; failback due:
                                       try other clusters as well           ask the ready check, prepare
 
-"switching": operations wait. "offline": they fail at once. "closed" takes no message.
+"idle": nothing has connected yet. "switching": operations wait. "offline": they fail at once. "closed" takes no message.
 """
 
 from __future__ import annotations
