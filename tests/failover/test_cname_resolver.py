@@ -148,6 +148,7 @@ def test_a_name_that_never_resolved_is_an_error(server: LoopbackDns, failure: Fa
     assert resolver.resolve() == ["127.0.0.2:5701"]
 
 
+@pytest.mark.timing
 def test_a_lookup_ends_within_ten_seconds(
     server: LoopbackDns,
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_lookup_ends_within_ten_seconds(
     assert fair_time() - began < 10
 
 
+@pytest.mark.timing
 def test_refresh_takes_a_timeout(server: LoopbackDns) -> None:
     server.reply(NAME, Failure.SILENCE)
     began = fair_time()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot
 from flask_hazelcast_failover._fleet.initial_placement import InitialPlacement, preferred_label
 from flask_hazelcast_failover._fleet.records import Desired, OrderSource, WorkerRecord, by_majority, for_all
@@ -34,6 +36,7 @@ def test_an_empty_cluster_waits_for_anothers_report() -> None:
     assert empty.wait().result == "green"
 
 
+@pytest.mark.timing
 def test_no_wait_once_all_have_reported() -> None:
     def both_report() -> None:
         both = placement()

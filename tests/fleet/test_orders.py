@@ -49,6 +49,7 @@ def test_a_command_that_another_has_overtaken_is_void(
     assert [one.place[0], other.place[0]] == ["blue", "blue"]
 
 
+@pytest.mark.timing
 def test_a_frozen_cluster_does_not_delay_a_switch_away_from_it(
     pair: tuple[LocalCluster, LocalCluster], start: Start
 ) -> None:
@@ -179,12 +180,10 @@ def test_a_process_answers_alone_while_all_clusters_are_down(start_cluster: Any,
     process = begin(blue, absent("green"), FLEET="alone").serves()
     blue.kill()
     eventually(lambda: process.client.status().state == "offline")
-    began = fair_time()
     assert set(process.seen) == {process.id}
     assert_problem(process.post("reset"), 409)
     forced = process.post("reset", force=True).get_json()
     assert (forced["told"], forced["done"], forced["missing"]) == ([process.id], [], [process.id])
-    assert fair_time() - began < 4
     blue.restart()
     eventually(lambda: process.place[0] == "blue")
     eventually(lambda: process.desired.get("generation") == forced["generation"])

@@ -12,7 +12,6 @@ from flask import Flask
 
 from flask_hazelcast_failover import signals
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.fair_time import fair_time
 from tests.support.fleet import Process, Start, together
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
@@ -116,8 +115,7 @@ def test_a_lone_process_is_first_on_a_frozen_cluster(
     process = start(blue, green, FLEET="unasked", HEALTH_CHECK_INTERVAL=5.0)
     with switches_of(process) as switches:
         green.freeze()
-        began = fair_time()
         blue.kill()
         (event,) = eventually(lambda: switches)
-        assert event.fleet_first and fair_time() - began < 5
+        assert event.fleet_first
         green.thaw()

@@ -298,6 +298,7 @@ def test_concurrent_processes_lose_no_count(blue: LocalCluster, cache: Hazelcast
     assert cache.get("winners") == times
 
 
+@pytest.mark.timing
 def test_a_hundred_threads_count_efficiently(cache: HazelcastCache) -> None:
     together = threading.Barrier(100)
 

@@ -176,6 +176,7 @@ def test_listeners_added_during_switches(blue: LocalCluster, green: LocalCluster
         assert {times_heard(events, message) for events in heard.values()} == {1}
 
 
+@pytest.mark.timing
 def test_slow_listener_delays_nothing_else(blue: LocalCluster, green: LocalCluster) -> None:
     with client_on(blue, green, health_check_timeout=0.5, health_check_failures=3) as client:
         release = threading.Event()

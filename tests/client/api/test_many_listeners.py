@@ -248,6 +248,7 @@ class TestSilentMembers:
         asked[1].future.set_result("answer")
         assert future.result() == "answer"
 
+    @pytest.mark.timing
     def test_a_frozen_member(self, start_cluster: StartCluster) -> None:
         """Listeners are registered where members answer, soon and for all at once."""
         three = start_cluster("three", members=3)

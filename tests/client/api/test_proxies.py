@@ -218,6 +218,7 @@ def test_structures_in_use_are_listed(client: Any) -> None:
     assert all(any(found is one for found in client.get_distributed_objects()) for one in structures)
 
 
+@pytest.mark.timing
 def test_listing_on_a_frozen_cluster(
     blue: LocalCluster,
 ) -> None:

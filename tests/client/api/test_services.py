@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+import pytest
 from hazelcast.lifecycle import LifecycleState
 
 from flask_hazelcast_failover import ClientConfig, FailoverConfig, HazelcastClient
@@ -62,6 +63,7 @@ def test_offline_client(
     assert states == [LifecycleState.DISCONNECTED, LifecycleState.SHUTTING_DOWN, LifecycleState.SHUTDOWN]
 
 
+@pytest.mark.timing
 def test_listener_that_blocks_at_start(blue: LocalCluster) -> None:
     release = threading.Event()
     config = ClientConfig.from_dict(

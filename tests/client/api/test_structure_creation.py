@@ -150,6 +150,7 @@ def test_destroy_waits_for_a_creation_under_way(blue: LocalCluster) -> None:
             assert name not in known_to_members(other)
 
 
+@pytest.mark.timing
 def test_many_creations_are_paced(blue: LocalCluster, green: LocalCluster) -> None:
     """At most 200 a second, four at a time; a switch does not wait for them, and ends those on the former cluster."""
     names = new_names(250)

@@ -24,7 +24,6 @@ from flask_hazelcast_failover.testing import LocalCluster, free_port
 from tests.conftest import StartCluster
 from tests.support.calls import BackgroundCall
 from tests.support.clients import client_at, client_on
-from tests.support.fair_time import fair_time
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
 
@@ -186,10 +185,8 @@ def test_request_in_flight_ends_with_the_link(relay: Relay, green: LocalCluster)
 
         working = BackgroundCall(work)
         assert ready.wait(5)
-        began = fair_time()
         relay.refuse()
         assert isinstance(working.wait(5).error, ClusterChanged)
-        assert fair_time() - began < 1
 
 
 def test_request_to_a_frozen_cluster_times_out(relay: Relay) -> None:

@@ -41,6 +41,7 @@ class TestNames:
             ended.set()
         eventually(lambda: not [t for t in threading.enumerate() if t.name == "hazelcast-failover-lookup"])
 
+    @pytest.mark.timing
     def test_a_late_lookup_serves_the_next_attempt(
         self, blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -59,6 +60,7 @@ class TestNames:
         opened([address]).shutdown()
         assert fair_time() - began < 1.0
 
+    @pytest.mark.timing
     def test_all_addresses_of_a_name_are_tried_at_once(
         self, blue: LocalCluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:

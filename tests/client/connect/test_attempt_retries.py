@@ -77,6 +77,7 @@ class TestRetries:
                 assert client.status().current_cluster == "green"
             assert 0.35 < took < 0.4 + LATENESS
 
+    @pytest.mark.timing
     def test_a_healthy_higher_cluster_causes_no_delay(self, blue: LocalCluster, green: LocalCluster) -> None:
         def connect() -> None:
             with HazelcastClient(two(blue.addresses[0], green.addresses[0]), connect_timeout=3.0) as client:

@@ -81,6 +81,7 @@ def peer_address(behaviour: Behaviour) -> Iterator[str]:
 
 
 class TestBadPeers:
+    @pytest.mark.timing
     def test_a_refused_port_fails_in_milliseconds(self) -> None:
         address = unused_address()
         failed = failure([address], within=5.0)
@@ -190,6 +191,7 @@ class TestBadPeers:
         assert f"{peer.address}: timed out: authenticated, but no member list came" in str(failed)
         assert failed.verdict is Verdict.ABSENT
 
+    @pytest.mark.timing
     def test_authenticates_and_closes(self, acceptance: bytes) -> None:
         with Peer(after_authenticating(acceptance, hanging_up)) as peer:
             failed = failure([peer.address], within=3.0)
@@ -225,6 +227,7 @@ class TestBadPeers:
             assert reader._buf.getbuffer().nbytes < 2_000_000
         assert messages == [size] * 1000
 
+    @pytest.mark.timing
     def test_authenticates_twice_and_closes(self, acceptance: bytes) -> None:
         next_behaviours = iter([silent])
 
@@ -239,6 +242,7 @@ class TestBadPeers:
 
 
 class TestOneGoodMember:
+    @pytest.mark.timing
     @pytest.mark.parametrize(
         "bad",
         [
@@ -255,6 +259,7 @@ class TestOneGoodMember:
         with bad() as address, nothing_left_behind():
             assert takes_less(0.4, lambda: opened([address, *blue.addresses], within=5.0).shutdown())
 
+    @pytest.mark.timing
     def test_a_member_without_a_member_list_delays_little(
         self, blue: LocalCluster, acceptance: bytes
     ) -> None:
@@ -265,6 +270,7 @@ class TestOneGoodMember:
             opened([peer.address, relay.address], within=3.0).shutdown()
             assert fair_time() - began < 2.0
 
+    @pytest.mark.timing
     def test_a_frozen_member_in_the_list_costs_little_time(self, start_cluster: StartCluster) -> None:
         cluster = start_cluster("blue", members=2)
         cluster.freeze(1)

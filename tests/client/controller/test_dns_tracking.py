@@ -147,6 +147,7 @@ def test_an_answer_that_comes_only_now_and_then_is_not_followed(place: Place) ->
         assert client.status().epoch == 1
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("failure", "why"),
     [
@@ -178,6 +179,7 @@ def test_the_last_known_addresses_outlive_failures_of_dns(
         eventually(lambda: cluster_of(client, "prod").last_error is None)
 
 
+@pytest.mark.timing
 def test_a_silent_dns_server_leaves_an_attempt_the_time_to_connect(place: Place) -> None:
     with followed(place.port, refresh_interval=60.0, connect_timeout=3.0) as (client, _):
         place.dns.reply(NAME, Failure.SILENCE)
@@ -198,6 +200,7 @@ def test_a_cluster_that_is_lost_is_found_where_its_name_leads_by_then(place: Pla
         assert cluster_of(client, "prod").restarted
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("failure", [Failure.NXDOMAIN, Failure.SILENCE])
 def test_a_name_that_never_had_an_answer_is_an_error_that_names_it(failure: Failure, place: Place) -> None:
     place.dns.reply(NAME, failure)

@@ -102,6 +102,7 @@ def official_of(client: Any) -> Any:
     return official
 
 
+@pytest.mark.timing
 @SET
 def test_a_restarted_member_is_reconnected(
     by: float, start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch

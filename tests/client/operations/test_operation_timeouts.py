@@ -27,6 +27,7 @@ from tests.support.relay import Relay
 from tests.support.waiting import eventually, takes_less
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("first_use", [False, True])
 def test_frozen_cluster(first_use: bool, relayed: tuple[Relay, Relay]) -> None:
     with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
@@ -54,6 +55,7 @@ def test_futures_of_a_frozen_cluster(relayed: tuple[Relay, Relay]) -> None:
             client.get_queue("q").offer(1).result()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("flavour", ["future", "blocking"])
 def test_destroy_on_a_frozen_cluster(flavour: str, relayed: tuple[Relay, Relay]) -> None:
     with client_at(("blue", relayed[0].address), health_check_interval=0, operation_timeout=0.4) as client:
@@ -106,6 +108,7 @@ def test_read_many_waits_for_items_only(relayed: tuple[Relay, Relay]) -> None:
         assert waiting.wait().result.read_count == 1
 
 
+@pytest.mark.timing
 def test_offline_fails_in_milliseconds(start_cluster: StartCluster) -> None:
     cluster = start_cluster("blue")
     with client_on(cluster) as client:
@@ -124,6 +127,7 @@ def test_offline_fails_in_milliseconds(start_cluster: StartCluster) -> None:
             future.result()
 
 
+@pytest.mark.timing
 def test_wait_timeout_of_operations() -> None:
     address = f"127.0.0.1:{free_port()}"
     config = FailoverConfig()

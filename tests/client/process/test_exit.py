@@ -138,6 +138,7 @@ def test_sys_exit_in_a_listener(blue: LocalCluster) -> None:
         script.ends(10)
 
 
+@pytest.mark.timing
 def test_gunicorn_ends_while_all_clusters_are_frozen(
     pair: tuple[LocalCluster, LocalCluster],
 ) -> None:

@@ -261,6 +261,7 @@ def test_a_shutdown_after_a_late_gevent_patch(blue: LocalCluster) -> None:
     )
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
 def test_workers_of_a_preloaded_app_survive_their_cluster(
     pair: tuple[LocalCluster, LocalCluster], worker_class: str

@@ -88,6 +88,7 @@ class TestFrozenClusters:
             recovered = eventually(lambda: recorder.of(ClusterRecovered))
             assert recovered[0].downtime > switched[0].duration
 
+    @pytest.mark.timing
     def test_operations_in_flight_move_on_from_a_frozen_cluster(
         self, start_cluster: StartCluster, green: LocalCluster
     ) -> None:
