@@ -18,8 +18,9 @@ from hazelcast.proxy.base import Proxy
 
 from .._connect.link import STARTING, Link, ProxyKey, next_call_number, on_thread
 from .._identity import LockRequest
-from .._operations.idempotency import Affinity, Idempotency, MethodTraits, Outcome, traits_of
-from .._operations.operation import LOSS_ERRORS, Operation, own_timeout_of, with_holder
+from .._operations.affinity import holder_of
+from .._operations.idempotency import READ, Affinity, Idempotency, MethodTraits, Outcome, traits_of
+from .._operations.operation import LOSS_ERRORS, Operation, own_timeout_of
 from .._operations.operations import Operations
 from .._operations.route import Route
 from .listeners import Listeners
@@ -39,20 +40,13 @@ _NOT_RUN, _UNKNOWN = Outcome.NOT_RUN, Outcome.UNKNOWN  # saves every call an att
 
 
 class ProxyOwner(Protocol):
-    """What a proxy needs of the source that it comes from."""
+    """What a proxy needs of the source that it comes from, the ``ProxySource``."""
 
     @property
-    def creator(self) -> StructureCreator:
-        """Has members create structures."""
-
-    def register(self, proxy: Any) -> None:
-        """Know a proxy that is used, also if its structure was destroyed before."""
-
-    def forget(self, key: ProxyKey) -> None:
-        """Forget a structure that was destroyed."""
-
-    def create_soon(self, key: ProxyKey) -> None:
-        """Have members create a structure if it is in use."""
+    def creator(self) -> StructureCreator: ...
+    def register(self, proxy: Any) -> None: ...
+    def forget(self, key: ProxyKey) -> None: ...
+    def create_soon(self, key: ProxyKey) -> None: ...
 
 
 class FollowingProxy:
@@ -128,9 +122,7 @@ def following_class(official: type[Any]) -> type[Any]:
 def real_proxy(proxy: Any) -> Any:
     """The real proxy on the active link, obtained as any operation is."""
     proxy._owner.register(proxy)
-    return proxy._ops.run(
-        proxy._ops.operation(proxy._key, "get", MethodTraits(Idempotency.READ), lambda real, link: real)
-    )
+    return proxy._ops.call(proxy._key, "get", READ, lambda real, link: real)
 
 
 def clear_cache(proxy: Any) -> None:
@@ -146,19 +138,23 @@ def _subclass(
         if name.startswith("_") or name == "blocking":
             continue
         traits = traits_of(structure, name)
-        if name != "destroy":
+        if traits.idempotency is Idempotency.LOCAL:
+            method = _local_method(name)
+        elif name != "destroy":
             method = make(name, traits)
         elif issubclass(official, Proxy):
-            method = _destroy(name, traits)  # a blocking call in both flavours
+            method = _destroy(traits)  # a blocking call in both flavours
         else:
             method = _forget_after(make(name, traits))  # CP objects: an operation like any other
         methods[name] = mirrors(function)(method)
     return type(official.__name__, (base, official), methods)
 
 
+def _local_method(name: str) -> _Method:
+    return lambda self, *args, **kwargs: getattr(real_proxy(self), name)(*args, **kwargs)
+
+
 def _blocking_method(name: str, traits: MethodTraits) -> _Method:
-    if traits.idempotency is Idempotency.LOCAL:
-        return _local_method(name)
     if traits.idempotency in (Idempotency.LISTEN, Idempotency.UNLISTEN):
         future_method = _future_method(name, traits)
         return lambda self, *args, **kwargs: future_method(self, *args, **kwargs).result()
@@ -201,29 +197,20 @@ def _quick_method(name: str, traits: MethodTraits) -> _Method:
 
 
 def _future_method(name: str, traits: MethodTraits) -> _Method:
-    if traits.idempotency is Idempotency.LOCAL:
-        return _local_method(name)
     if traits.idempotency is Idempotency.LISTEN:
-        return _listening_method(name)
+
+        def listen(self: Any, *args: Any, **kwargs: Any) -> Future[str]:
+            self._owner.register(self)
+            added: Future[str] = self._listeners.add(self._key, name, args, kwargs)
+            return added
+
+        return listen
     if traits.idempotency is Idempotency.UNLISTEN:
         return lambda self, registration_id: self._listeners.remove(registration_id)
     return lambda self, *args, **kwargs: self._ops.submit(_operation(self, name, traits, args, kwargs))
 
 
-def _listening_method(name: str) -> _Method:
-    def call(self: Any, *args: Any, **kwargs: Any) -> Future[str]:
-        self._owner.register(self)
-        added: Future[str] = self._listeners.add(self._key, name, args, kwargs)
-        return added
-
-    return call
-
-
-def _local_method(name: str) -> _Method:
-    return lambda self, *args, **kwargs: getattr(real_proxy(self), name)(*args, **kwargs)
-
-
-def _destroy(name: str, traits: MethodTraits) -> _Method:
+def _destroy(traits: MethodTraits) -> _Method:
     def call(self: Any) -> bool:
         ops: Operations = self._ops
         with self._owner.creator.destroying(self._key) as wait_for_creations:
@@ -238,7 +225,7 @@ def _destroy(name: str, traits: MethodTraits) -> _Method:
 
                 return on_thread(destroy)
 
-            result: bool = ops.run(ops.operation(self._key, name, traits, start))
+            result: bool = ops.call(self._key, "destroy", traits, start)
             self._owner.forget(self._key)
         self._owner.create_soon(self._key)  # the app may have got it anew meanwhile
         return result
@@ -265,35 +252,33 @@ def _operation(
 ) -> Operation:
     ops: Operations = self._ops
     self._owner.register(self)
-    argument = traits.own_timeout
+    argument, affinity = traits.own_timeout, traits.affinity
     position = _position(type(self), name, argument) if isinstance(argument, str) else 0
-    has_request_id = traits.affinity in (Affinity.LOCKS, Affinity.UNLOCKS) and bool(self._key.service)
-    operation = ops.operation(
+    has_request_id = affinity in (Affinity.LOCKS, Affinity.UNLOCKS) and bool(self._key.service)
+
+    def start(real: Any, link: Link) -> Any:
+        return getattr(real, name)(*args, **kwargs)
+
+    return ops.operation(
         self._key,
         name,
         traits,
-        (_start_with_request_id if has_request_id else _start)(name, args, kwargs),
+        _with_request_id(name, start) if has_request_id else start,
         own_timeout=own_timeout_of(traits, args, kwargs, position),
         has_request_id=has_request_id,
+        holder=holder_of(affinity, self._key, args, kwargs) if affinity else None,
     )
-    return with_holder(operation, args, kwargs) if traits.affinity else operation
 
 
-def _start(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Any, Link], Any]:
-    return lambda real, link: getattr(real, name)(*args, **kwargs)
-
-
-def _start_with_request_id(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Callable[[Any, Link], Any]:
+def _with_request_id(name: str, start: _Method) -> _Method:
     request = LockRequest()
 
-    def start(real: Any, link: Link) -> Any:
+    def send(real: Any, link: Link) -> Any:
         is_resent = request.counter is link.client.identity.lock_requests
-        sent = link.client.send_lock_request(request, lambda: getattr(real, name)(*args, **kwargs))
+        sent = link.client.send_lock_request(request, lambda: start(real, link))
         return sent.continue_with(_resent_unlock) if is_resent and name == "unlock" else sent
 
-    return start
+    return send
 
 
 def _resent_unlock(unlocked: Future[Any]) -> None:
@@ -311,8 +296,7 @@ def _position(proxy_class: type[Any], method: str, argument: str) -> int:
 def _fill_cache(self: Any) -> None:
     """Cache the real proxy on the active link in a blocking proxy."""
     link = self._ops.route.link
-    real = link.real(self._key) if link is not None else None
-    if link is None or real is None:
+    if link is None or (real := link.real(self._key)) is None:
         return
     self._cached = link, link.calls, real, self._ops.route, self._ops.sections
     if link.real(self._key) is not real:

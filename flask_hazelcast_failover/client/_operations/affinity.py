@@ -1,4 +1,4 @@
-"""What stays behind when the client switches: sections, held locks and permits, sequences of ring buffers.
+"""What stays behind when the client switches: held locks and permits, sequences of ring buffers.
 
 Each is recorded with the link that it belongs to, so that using it after a switch fails with ``ClusterChanged`` and
 not with a wrong answer.
@@ -47,26 +47,17 @@ class _HeldLock(NamedTuple):
 
 
 class ClusterAffinity:
-    """Which threads are in a section, which locks and permits they hold, which sequences they know."""
+    """Which locks and permits threads hold, which sequences they know."""
 
     def __init__(self) -> None:
-        self.sections: dict[int, int] = {}  # thread -> visit id of the link; each thread writes its own entry
         self._lock = threading.Lock()
         self._locks: OrderedDict[Holder, _HeldLock] = OrderedDict()  # under _lock
         self._permits = Permits()  # under _lock
         # The data ids that sequences belong to: those a thread knows, and the latest of any thread; under _lock.
-        self._thread_sequences: OrderedDict[tuple[ProxyKey, int], int] = OrderedDict()
+        self._thread_sequences: OrderedDict[Holder, int] = OrderedDict()
         self._latest_sequences: dict[ProxyKey, int] = {}
 
-    def check_section(self, link: Link, visit_id: int | None) -> None:
-        """Refuse an operation of a section that was entered before the client has moved."""
-        if visit_id is not None and link.visit_id != visit_id:
-            raise ClusterChanged(
-                f"the client has moved (now on {link.label}, in epoch {link.epoch}) since this"
-                " same_cluster() section began: begin it again"
-            )
-
-    def check(self, affinity: Affinity, holder: Holder, link: Link) -> None:
+    def check(self, affinity: Affinity | None, holder: Holder, link: Link) -> None:
         """Refuse an operation on what belongs to a cluster that was left."""
         if affinity is Affinity.UNLOCKS:
             self._check_lock(holder, link)
@@ -75,7 +66,7 @@ class ClusterAffinity:
         elif affinity is Affinity.USES_SEQUENCE:
             self._check_sequence(holder, link)
 
-    def record(self, affinity: Affinity, holder: Holder, link: Link, result: object) -> None:
+    def record(self, affinity: Affinity | None, holder: Holder, link: Link, result: object) -> None:
         """Record what an operation has tied to ``link``, or released there."""
         with self._lock:
             if affinity is Affinity.RETURNS_SEQUENCE:
@@ -94,10 +85,9 @@ class ClusterAffinity:
     def forget(self, key: ProxyKey, links: Iterable[Link]) -> None:
         """Forget what belongs to a structure that was destroyed."""
         with self._lock:
-            for holder in [holder for holder in self._locks if holder.key == key]:
-                del self._locks[holder]
-            for known in [known for known in self._thread_sequences if known[0] == key]:
-                del self._thread_sequences[known]
+            for holder in [holder for holder in (*self._locks, *self._thread_sequences) if holder.key == key]:
+                self._locks.pop(holder, None)
+                self._thread_sequences.pop(holder, None)
             self._latest_sequences.pop(key, None)
             self._permits.forget(key)
             for link in links:
@@ -142,20 +132,18 @@ class ClusterAffinity:
             )
 
     def _record_sequence(self, holder: Holder, link: Link) -> None:
-        key, thread = holder.key, holder.thread
-        self._thread_sequences[key, thread] = self._latest_sequences[key] = link.data_id
+        self._thread_sequences[holder] = self._latest_sequences[holder.key] = link.data_id
         if len(self._thread_sequences) > _MAX_RECORDED:
             self._thread_sequences.popitem(last=False)
 
     def _check_sequence(self, holder: Holder, link: Link) -> None:
-        key, thread = holder.key, holder.thread
         with self._lock:
-            latest = self._latest_sequences.get(key, link.data_id)
-            if self._thread_sequences.get((key, thread), latest) == link.data_id:
+            latest = self._latest_sequences.get(holder.key, link.data_id)
+            if self._thread_sequences.get(holder, latest) == link.data_id:
                 self._record_sequence(holder, link)
                 return
         raise ClusterChanged(
-            f"the sequence belongs to the ring buffer {key.name!r} of a cluster that the client has"
+            f"the sequence belongs to the ring buffer {holder.key.name!r} of a cluster that the client has"
             f" left; ask head_sequence() or tail_sequence() on {link.label}"
         )
 

@@ -14,7 +14,7 @@ from hazelcast.errors import (
 )
 
 from .._connect.link import Link, LinkEnded, Overdue, ProxyKey
-from .affinity import Holder, holder_of
+from .affinity import Holder
 from .idempotency import MethodTraits, Outcome
 
 # What a real proxy raises when the connection to a member or the whole link is lost, or no answer comes in time.
@@ -28,19 +28,12 @@ LOSS_ERRORS = (
 )
 
 # Made of several requests: the first may have run when the official client refuses to send the last.
-MULTI_REQUEST_METHODS = frozenset(
-    {
-        ("Executor", "execute_on_all_members"),
-        ("Executor", "execute_on_members"),
-        ("Map", "get_all"),
-        ("Map", "put_all"),
-        ("MultiMap", "put_all"),
-        ("VectorCollection", "put_all"),
-    }
-)
-
-# Arguments that say how many elements to wait for, without a timeout.
-_COUNTS = ("min_count",)
+_MULTI_REQUEST_METHODS = {
+    "Executor": ("execute_on_all_members", "execute_on_members"),
+    "Map": ("get_all", "put_all"),
+    "MultiMap": ("put_all",),
+    "VectorCollection": ("put_all",),
+}
 
 
 class Operation(NamedTuple):
@@ -61,6 +54,11 @@ class Operation(NamedTuple):
     def title(self) -> str:
         """What it is called in errors."""
         return f"{self.key.structure}.{self.name} on {self.key.name!r}"
+
+    @property
+    def is_one_request(self) -> bool:
+        """Whether it did not run if the official client refuses to send it."""
+        return self.name not in _MULTI_REQUEST_METHODS.get(self.key.structure, ())
 
 
 class LostOperation(NamedTuple):
@@ -94,14 +92,6 @@ def own_timeout_of(
     given = args[position] if len(args) > position else kwargs.get(traits.own_timeout, 0)
     if not isinstance(given, (int, float)) or math.isnan(given):
         return 0.0
-    if traits.own_timeout in _COUNTS:
+    if traits.own_timeout == "min_count":  # says how many elements to wait for, without a timeout
         return math.inf if given > 0 else 0.0
     return max(0.0, float(given))
-
-
-def with_holder(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
-    """The operation with its holder, if its method has an affinity to a cluster."""
-    affinity = operation.traits.affinity
-    if affinity is None:
-        return operation
-    return operation._replace(holder=holder_of(affinity, operation.key, args, kwargs))

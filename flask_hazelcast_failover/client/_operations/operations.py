@@ -26,6 +26,7 @@ from .._connect.link import Link, ProxyKey
 from .._official import is_reactor_thread
 from .._process.serial_executor import SerialExecutor
 from ..options import Options
+from .affinity import Holder
 from .idempotency import MethodTraits, Outcome
 from .operation import LOSS_ERRORS, LostOperation, Operation
 from .pending import PendingOperation
@@ -36,8 +37,6 @@ from .route import Route
 class Operations:
     """Runs operations.
 
-    :param route: where operations go
-    :param options: the client's options
     :param completion_executor: completes the futures of lost operations, and so runs their callbacks
     :param waiting_executor: waits for a link on behalf of callers who hold a future
     """
@@ -52,7 +51,7 @@ class Operations:
         self.route = route
         self.timeout = options.operation_timeout
         self.policy = RepeatPolicy(route, options)
-        self.sections = self.policy.affinity.sections  # read before every operation, so one step away
+        self.sections: dict[int, int] = {}  # thread -> visit id of the link; each thread writes its own entry
         self._wait_timeout = options.wait_timeout
         self._completion_executor = completion_executor
         self._waiting_executor = waiting_executor
@@ -89,14 +88,17 @@ class Operations:
             finally:
                 call.end()
 
+    def call(self, key: ProxyKey, name: str, traits: MethodTraits, start: Callable[[Any, Link], Any]) -> Any:
+        """Run a call by the calling thread that has no timeout of its own."""
+        return self.run(self.operation(key, name, traits, start))
+
     def submit(self, operation: Operation) -> Future[Any]:
         """Start an operation; the future ends as ``run`` would."""
-        pending = self._pending(operation)
         link = self.route.link
         if link is None or (link.real(operation.key) is None and is_reactor_thread()):
-            pending.resume_soon()
-        else:
-            pending.send(link)
+            return self.submit_later(operation)
+        pending = self._pending(operation)
+        pending.send(link)
         return pending.future
 
     def submit_later(self, operation: Operation) -> Future[Any]:
@@ -114,6 +116,7 @@ class Operations:
         *,
         own_timeout: float = 0.0,
         has_request_id: bool = False,
+        holder: Holder | None = None,
     ) -> Operation:
         """Describe a call by the calling thread.
 
@@ -121,8 +124,8 @@ class Operations:
         """
         thread = threading.get_ident()
         section = self.sections.get(thread) if self.sections else None
-        timeout = self.timeout + own_timeout
-        return Operation(key, name, traits, start, timeout, thread, time.monotonic(), section, has_request_id)
+        timeout, now = self.timeout + own_timeout, time.monotonic()
+        return Operation(key, name, traits, start, timeout, thread, now, section, has_request_id, holder)
 
     @contextmanager
     def section(self) -> Iterator[None]:
@@ -144,7 +147,7 @@ class Operations:
     def reset_after_fork(self) -> None:
         """Begin anew in a forked child."""
         self.policy.reset_after_fork()
-        self.sections = self.policy.affinity.sections
+        self.sections = {}
 
     def _next_link(self, operation: Operation, lost: LostOperation | None) -> Link:
         link = self.route.link

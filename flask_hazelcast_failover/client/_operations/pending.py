@@ -18,12 +18,7 @@ from .repeat_policy import RepeatPolicy
 
 
 class PendingOperation:
-    """An operation whose caller holds a future.
-
-    :param policy: decides whether and where it runs, and runs again
-    :param completion_executor: completes the future after a loss
-    :param waiting_executor: waits for a link
-    """
+    """An operation whose caller holds a future: completed after a loss on one thread, sent again from the other."""
 
     def __init__(
         self,
@@ -123,7 +118,6 @@ class PendingOperation:
             self.future.set_result(answer.result())
             return
         error = answer.exception()
-        assert error is not None
         if isinstance(error, LOSS_ERRORS):
             self._settle_soon(call.link, Outcome.UNKNOWN, error)
         else:

@@ -11,14 +11,14 @@ import threading
 import time
 from dataclasses import dataclass
 
-from hazelcast.errors import ClientOfflineError, OperationTimeoutError
+from hazelcast.errors import ClientOfflineError, HazelcastError, OperationTimeoutError
 
 from ...errors import ClientOfflineException, ClusterChanged, OperationOutcomeUnknown
 from .._connect.link import Link, Overdue
 from ..options import Options, Repeat
 from .affinity import ClusterAffinity
 from .idempotency import Idempotency, Outcome, RepeatOn, may_repeat
-from .operation import MULTI_REQUEST_METHODS, LostOperation, Operation
+from .operation import LostOperation, Operation
 from .route import Route
 
 # The pause before an operation goes to the same link again, seconds: no busy loop against a dying cluster.
@@ -36,11 +36,7 @@ class Counters:
 
 
 class RepeatPolicy:
-    """Whether and where operations run, and run again.
-
-    :param route: where operations go
-    :param options: the client's options
-    """
+    """Whether and where operations run, and run again."""
 
     def __init__(self, route: Route, options: Options) -> None:
         self.route = route
@@ -66,12 +62,12 @@ class RepeatPolicy:
         try:
             link = self._link_after(lost)
         except ClientOfflineException:
-            if self._may_repeat(operation, lost.outcome, RepeatOn.SAME_DATA):
+            if self._may_repeat(operation, lost, RepeatOn.SAME_DATA):
                 raise
             raise self._not_repeated(operation, lost) from None
         repeat_on = RepeatOn.SAME_DATA if link.data_id in lost.may_have_run_on else RepeatOn.OTHER_DATA
         is_resent = self._may_be_resent(operation) and link is not lost.link and link.continues(lost.link)
-        if not (is_resent or self._may_repeat(operation, lost.outcome, repeat_on)):
+        if not (is_resent or self._may_repeat(operation, lost, repeat_on)):
             raise self._not_repeated(operation, lost)
         return link
 
@@ -80,9 +76,9 @@ class RepeatPolicy:
 
         :raises ClusterChanged: it belongs to a cluster that the client has left
         """
-        if operation.section_visit_id is not None:
-            self._check_section(operation, link, lost)
-        if operation.traits.affinity is not None and operation.holder is not None:
+        if operation.section_visit_id not in (None, link.visit_id):
+            raise self._moved(operation, link, lost)
+        if operation.holder is not None:
             self.affinity.check(operation.traits.affinity, operation.holder, link)
         if lost is not None:
             with self._lock:
@@ -90,7 +86,7 @@ class RepeatPolicy:
 
     def record_result(self, operation: Operation, link: Link, result: object) -> None:
         """Record the locks, permits or sequences that a successful operation has tied to ``link``."""
-        if operation.traits.affinity is not None and operation.holder is not None:
+        if operation.holder is not None:
             self.affinity.record(operation.traits.affinity, operation.holder, link, result)
 
     def classify_loss(
@@ -112,16 +108,14 @@ class RepeatPolicy:
         """
         if isinstance(error, (Overdue, OperationTimeoutError)):
             raise self._timed_out(operation, link, error) from None
-        is_one_request = (operation.key.structure, operation.name) not in MULTI_REQUEST_METHODS
-        if type(error) is ClientOfflineError and is_one_request:
+        if type(error) is ClientOfflineError and operation.is_one_request:
             outcome = Outcome.NOT_RUN  # the official client refused to send it
         may_have_run_on = before.may_have_run_on if before else frozenset()
         if outcome is Outcome.UNKNOWN:
             may_have_run_on |= {link.data_id}
         lost_at = time.monotonic() if lost_at is None else lost_at
-        return LostOperation(
-            link, error, lost_at, before.first_lost_at if before else lost_at, may_have_run_on
-        )
+        first_lost_at = before.first_lost_at if before else lost_at
+        return LostOperation(link, error, lost_at, first_lost_at, may_have_run_on)
 
     def refuse_if_unrepeatable(self, operation: Operation, lost: LostOperation) -> None:
         """Raise at once if no cluster could take the operation again.
@@ -130,9 +124,7 @@ class RepeatPolicy:
         """
         if self._may_be_resent(operation) and not lost.is_link_alive():
             return  # depends on whether the client reconnects to the same cluster
-        if lost.outcome is Outcome.UNKNOWN and not self._may_repeat(
-            operation, lost.outcome, RepeatOn.OTHER_DATA
-        ):
+        if not self._may_repeat(operation, lost, RepeatOn.OTHER_DATA):
             raise self._not_repeated(operation, lost)
 
     def count_dropped_event(self) -> None:
@@ -168,21 +160,19 @@ class RepeatPolicy:
     def _may_be_resent(self, operation: Operation) -> bool:
         return operation.has_request_id and self._repeat is Repeat.REPEATABLE
 
-    def _may_repeat(self, operation: Operation, outcome: Outcome, repeat_on: RepeatOn) -> bool:
-        return may_repeat(operation.traits.idempotency, self._repeat, outcome, repeat_on)
+    def _may_repeat(self, operation: Operation, lost: LostOperation, repeat_on: RepeatOn) -> bool:
+        return may_repeat(operation.traits.idempotency, self._repeat, lost.outcome, repeat_on)
 
-    def _check_section(self, operation: Operation, link: Link, lost: LostOperation | None) -> None:
-        try:
-            self.affinity.check_section(link, operation.section_visit_id)
-        except ClusterChanged:
-            is_harmless = operation.traits.idempotency in (Idempotency.READ, Idempotency.REPEATABLE)
-            if lost is None or lost.outcome is Outcome.NOT_RUN or is_harmless:
-                raise
-            raise self._not_repeated(operation, lost) from None
+    def _moved(self, operation: Operation, link: Link, lost: LostOperation | None) -> HazelcastError:
+        is_harmless = operation.traits.idempotency in (Idempotency.READ, Idempotency.REPEATABLE)
+        if lost is not None and lost.outcome is Outcome.UNKNOWN and not is_harmless:
+            return self._not_repeated(operation, lost)
+        return ClusterChanged(
+            f"the client has moved (now on {link.label}, in epoch {link.epoch}) since this same_cluster() section"
+            " began: begin it again"
+        )
 
-    def _timed_out(
-        self, operation: Operation, link: Link, error: Exception
-    ) -> OperationTimeoutError | OperationOutcomeUnknown:
+    def _timed_out(self, operation: Operation, link: Link, error: Exception) -> HazelcastError:
         message = f"{operation.title}: {link.label} did not answer ({error.args[0]})"
         if operation.traits.idempotency is Idempotency.ONCE:
             return self._outcome_unknown(f"{message}; it may or may not have run there")
