@@ -12,10 +12,7 @@ from ...failover.view import FailoverView, Position
 class ReadOnlyFailover(FailoverView):
     """A live view of the clusters of a client. Only the client changes which of them is current.
 
-    Args:
-        config: the clusters.
-        current_index: returns the index of the cluster that the client is on.
-        describe: describes each cluster, for the error when the client is on none.
+    :param describe: describes each cluster, for the error when the client is on none
     """
 
     def __init__(

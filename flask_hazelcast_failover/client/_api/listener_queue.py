@@ -21,35 +21,16 @@ _logger = logging.getLogger("flask_hazelcast_failover.listeners")
 _Listener = TypeVar("_Listener")
 
 
-class ListenerQueues:
-    """Makes a queue for each listener.
+class ListenerQueues(NamedTuple):
+    """What the queues of all listeners share."""
 
-    :param options: the client's options, with the bounds of each queue
-    :param executor: the thread that listeners are called on
-    :param count_dropped: called for each event that is dropped
-    """
-
-    def __init__(self, options: Options, executor: SerialExecutor, count_dropped: Callable[[], None]) -> None:
-        self.executor = executor
-        self.max_events = options.listener_queue_events
-        self.max_bytes = options.listener_queue_bytes
-        self.count_dropped = count_dropped
-
-    def new(self, title: str) -> ListenerQueue:
-        """A queue for one listener.
-
-        :param title: what to call the listener in the log
-        """
-        return ListenerQueue(self, title)
-
-
-class _QueuedCall(NamedTuple):
-    size: int
-    call: Callable[[], object]
+    options: Options  # with the bounds of each queue
+    executor: SerialExecutor  # calls the listeners
+    count_dropped: Callable[[], None]  # called for each event that is dropped
 
 
 class ListenerQueue:
-    """The calls that wait for one listener. Many threads may put something in."""
+    """The calls that wait for one listener, called by its title in the log. Many threads may put something in."""
 
     __slots__ = ("_bytes", "_calls", "_dropped", "_is_open", "_lock", "_queues", "_title")
 
@@ -57,7 +38,8 @@ class ListenerQueue:
         self._queues = queues
         self._title = title
         self._lock = threading.Lock()
-        self._calls: deque[_QueuedCall] = deque()  # under _lock, as all that follows
+        # Each call with the size of its event; under _lock, as all that follows.
+        self._calls: deque[tuple[int, Callable[[], object]]] = deque()
         self._bytes = 0
         self._dropped = 0  # since the listener last kept up
         self._is_open = True
@@ -73,24 +55,25 @@ class ListenerQueue:
         with self._lock:
             if not self._is_open:
                 return True  # the listener was removed
-            fits = not self._calls or self._has_room_for(size)
+            fits = not self._calls or self._allows(len(self._calls) + 1, self._bytes + size)
             if fits:
-                self._calls.append(_QueuedCall(size, call))
+                self._calls.append((size, call))
                 self._bytes += size
             else:
                 self._dropped += 1
-            is_first = not fits and self._dropped == 1
+            is_first = self._dropped == 1
         if fits:
             self._queues.executor.submit(self._call_next)
             return True
         self._queues.count_dropped()
         if is_first:
+            options = self._queues.options
             _logger.warning(
                 "%s does not keep up: more than %s events or %s bytes would wait for it"
                 " (listener_queue_events, listener_queue_bytes), so its newest events are dropped",
                 self._title,
-                self._queues.max_events,
-                self._queues.max_bytes,
+                options.listener_queue_events,
+                options.listener_queue_bytes,
             )
         return False
 
@@ -106,9 +89,9 @@ class ListenerQueue:
         self._lock = threading.Lock()
         self._clear()
 
-    def _has_room_for(self, size: int) -> bool:
-        queues = self._queues
-        return len(self._calls) < queues.max_events and self._bytes + size <= queues.max_bytes
+    def _allows(self, events: int, size: int) -> bool:
+        options = self._queues.options
+        return events <= options.listener_queue_events and size <= options.listener_queue_bytes
 
     def _clear(self) -> int:
         dropped, self._dropped = self._dropped, 0
@@ -124,14 +107,10 @@ class ListenerQueue:
             size, call = self._calls.popleft()
             self._bytes -= size
             # Logged only when half of the queue is free, or one that stays full would be logged at each event.
-            if self._dropped and self._is_half_empty():
+            if self._dropped and self._allows(2 * len(self._calls), 2 * self._bytes):
                 dropped, self._dropped = self._dropped, 0
         self._log_dropped(dropped)
         call()
-
-    def _is_half_empty(self) -> bool:
-        queues = self._queues
-        return 2 * len(self._calls) <= queues.max_events and 2 * self._bytes <= queues.max_bytes
 
     def _log_dropped(self, dropped: int) -> None:
         if dropped:
@@ -139,11 +118,7 @@ class ListenerQueue:
 
 
 class QueuedListeners(Generic[_Listener]):
-    """Listeners of one kind by registration id, each with its queue.
-
-    :param queues: makes the queues
-    :param kind: what to call the kind in the log
-    """
+    """Listeners of one kind, as the log calls it, by registration id, each with its queue."""
 
     def __init__(self, queues: ListenerQueues, kind: str) -> None:
         self._queues = queues
@@ -153,7 +128,7 @@ class QueuedListeners(Generic[_Listener]):
 
     def add(self, listener: _Listener, title: str) -> str:
         """Add a listener and return its registration id."""
-        id_, queue = str(uuid.uuid4()), self._queues.new(f"{title} ({self._kind})")
+        id_, queue = str(uuid.uuid4()), ListenerQueue(self._queues, f"{title} ({self._kind})")
         with self._lock:
             self._listeners[id_] = (listener, queue)
         return id_

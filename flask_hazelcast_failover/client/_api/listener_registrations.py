@@ -13,12 +13,6 @@ from .._connect.link import Link, ProxyKey
 from .._official import LightFuture
 from .listener_queue import ListenerQueue
 
-_REMOVE_METHODS = {
-    "add_entry_listener": "remove_entry_listener",
-    "add_listener": "remove_listener",
-    "add_distributed_object_listener": "remove_distributed_object_listener",
-}
-
 
 class ListenerSpec(NamedTuple):
     """How a listener is registered on any cluster."""
@@ -33,7 +27,7 @@ class ListenerSpec(NamedTuple):
     @property
     def remove_method(self) -> str:
         """The counterpart of ``add_method``."""
-        return _REMOVE_METHODS[self.add_method]
+        return f"remove_{self.add_method.removeprefix('add_')}"
 
 
 class _Registration(NamedTuple):
@@ -48,10 +42,7 @@ class _Registration(NamedTuple):
 
 
 class ListenerRegistrations:
-    """The listeners of one client, each registered once on each link.
-
-    :param request: sends the request that registers a listener, given the real proxy and its link
-    """
+    """The listeners of one client, each registered once on each link, with ``request``."""
 
     def __init__(self, request: Callable[[ListenerSpec, Any, Link], Future[Any]]) -> None:
         self._request = request
@@ -158,9 +149,7 @@ class ListenerRegistrations:
         if official_id.done():
             return
         if not done.is_success():
-            error = done.exception()
-            assert error is not None
-            official_id.set_exception(error, done.traceback())  # type: ignore[arg-type]
+            official_id.set_exception(done.exception(), done.traceback())  # type: ignore[arg-type]
             return
         official_id.set_result(done.result())
         if id_ not in self:

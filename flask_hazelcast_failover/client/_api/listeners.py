@@ -11,6 +11,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from .._operations.idempotency import Idempotency, MethodTraits
 from .._operations.operation import LOSS_ERRORS, Operation
 from .._operations.operations import Operations
 from ..status import State
-from .listener_queue import ListenerQueues, call_listener, title_of
+from .listener_queue import ListenerQueue, ListenerQueues, call_listener, title_of
 from .listener_registrations import ListenerRegistrations, ListenerSpec
 from .reliable_topics import ReliableListener, is_reliable_listener
 
@@ -36,11 +37,7 @@ _LINK_GONE = (*LOSS_ERRORS, ClientOfflineException, OperationOutcomeUnknown)
 
 
 class Listeners:
-    """The listeners of one client.
-
-    :param operations: registers and removes on the active link
-    :param queues: makes a queue for each listener
-    """
+    """The listeners of one client."""
 
     def __init__(self, operations: Operations, queues: ListenerQueues) -> None:
         self._operations = operations
@@ -55,7 +52,8 @@ class Listeners:
     ) -> Future[str]:
         """Register a listener on the active link, and on each that follows."""
         listener = next((one for one in (*args, *kwargs.values()) if is_reliable_listener(one)), add_method)
-        queue = self._queues.new(f"{title_of(listener)} ({add_method} of {key.structure} {key.name!r})")
+        title = f"{title_of(listener)} ({add_method} of {key.structure} {key.name!r})"
+        queue = ListenerQueue(self._queues, title)
         spec = ListenerSpec(str(uuid.uuid4()), key, add_method, args, kwargs, queue)
         self._registrations.add(spec)
 
@@ -77,8 +75,7 @@ class Listeners:
         :raises AssertionError: the id is ``None``, as in the official client
         """
         if registration_id is None:
-            # In the official client's words.
-            raise AssertionError("None user_registration_id is not allowed!")
+            raise AssertionError("None user_registration_id is not allowed!")  # the official client's words
         if self._operations.route.state is State.CLOSED:
             raise ClientShutDown
         spec = self._registrations.remove(registration_id)
@@ -89,12 +86,12 @@ class Listeners:
             call_listener(reliable.cancel)  # before remove() returns, as in the official client
         if self._operations.route.link is None:
             return ImmediateFuture(True)  # registered on no active link
-        operation = self._operations.operation(
-            spec.key,
-            spec.remove_method,
-            MethodTraits(Idempotency.UNLISTEN),
-            lambda real, link: self._registrations.deregister(link, registration_id),
-        )
+
+        def start(_: Any, link: Link) -> Future[Any]:
+            return self._registrations.deregister(link, registration_id)
+
+        traits = MethodTraits(Idempotency.UNLISTEN)
+        operation = self._operations.operation(spec.key, spec.remove_method, traits, start)
         return self._operations.submit(operation).continue_with(_is_removed)
 
     def forget(self, key: ProxyKey, links: Iterable[Link]) -> None:
@@ -199,12 +196,8 @@ class Listeners:
         self._operations.submit_later(self._register_operation(spec)).add_done_callback(completed)
 
     def _register_operation(self, spec: ListenerSpec) -> Operation:
-        return self._operations.operation(
-            spec.key,
-            spec.add_method,
-            MethodTraits(Idempotency.LISTEN),
-            lambda real, link: self._registrations.register(spec, real, link),
-        )
+        start = partial(self._registrations.register, spec)
+        return self._operations.operation(spec.key, spec.add_method, MethodTraits(Idempotency.LISTEN), start)
 
     def _register(self, spec: ListenerSpec, link: Link, made: Future[Any] | None) -> Future[Any]:
         try:
@@ -214,7 +207,6 @@ class Listeners:
             return ImmediateExceptionFuture(error)
 
     def _request(self, spec: ListenerSpec, real: Any, link: Link) -> Future[Any]:
-        """Send the request that registers a listener on a link."""
         if spec.key.structure != "ReliableTopic":
             sink = _EventSink(self, link, spec.id)
             return link.client.listen(real, spec.add_method, spec.args, spec.kwargs, sink)
@@ -245,29 +237,21 @@ class Listeners:
         self._registrations.remove_failed(id_, self._operations.route.link)
 
 
+@dataclass(eq=False, slots=True)
 class _EventSink:
     """Queues what one link reports for one listener. One object each: there may be tens of thousands."""
 
-    __slots__ = ("_id", "_link", "_listeners")
-
-    def __init__(self, listeners: Listeners, link: Link, id_: str) -> None:
-        self._listeners = listeners
-        self._link = link
-        self._id = id_
+    listeners: Listeners
+    link: Link
+    id: str
 
     def __call__(self, receive: Callable[..., object], event: object, size: int) -> None:
-        self._listeners.enqueue(self._link, self._id, partial(receive, event), size)
+        self.listeners.enqueue(self.link, self.id, partial(receive, event), size)
 
 
 def _log_failure(spec: ListenerSpec, link: Link, error: BaseException | None) -> None:
-    _logger.error(
-        "%s of %s %r fails on %s, continuing without it: %s",
-        spec.add_method,
-        spec.key.structure,
-        spec.key.name,
-        link.label,
-        error,
-    )
+    registration = f"{spec.add_method} of {spec.key.structure} {spec.key.name!r}"
+    _logger.error("%s fails on %s, continuing without it: %s", registration, link.label, error)
 
 
 def _is_removed(future: Future[Any]) -> bool:

@@ -32,7 +32,7 @@ from hazelcast.proxy.vector_collection import VectorCollection
 from ...errors import ClientShutDown
 from .._connect.link import CLIENT, Link, ProxyKey, on_thread
 from .._official import proper_cp_name
-from .._operations.idempotency import Idempotency, MethodTraits
+from .._operations.idempotency import READ
 from .._operations.operations import Operations
 from .._process.serial_executor import SerialExecutor
 from ..status import State
@@ -67,8 +67,6 @@ _CP_STRUCTURES: dict[str, type[Any]] = {
 class ProxySource:
     """Gives out proxies, the same one for the same name, without touching the network.
 
-    :param operations: runs the operations of the proxies
-    :param listeners: those of the structures
     :param executor: the thread on which members are made to create structures
     :param links: returns the open links
     """
@@ -130,12 +128,8 @@ class ProxySource:
 
     def list_all(self) -> list[Any]:
         """The proxies of all structures that members know, among them those in use."""
-        # They know of a structure once it is used.
-        self._create_all()
-        listed = self._operations.operation(
-            CLIENT, "get_distributed_objects", MethodTraits(Idempotency.READ), self._list_on
-        )
-        found: list[Any] = self._operations.run(listed)
+        self._create_all()  # members know of a structure once it is used
+        found: list[Any] = self._operations.call(CLIENT, "get_distributed_objects", READ, self._list_on)
         return found
 
     def forget(self, key: ProxyKey) -> None:
@@ -178,9 +172,8 @@ class ProxySource:
             found = {(real.service_name, real.name) for real in client.get_distributed_objects()}
             for key in known:
                 if key.service and (key.service, key.name) not in found:
-                    self._detach(
-                        key
-                    )  # destroyed by another client: not created again, as in the official client
+                    # Destroyed by another client: not created again, as in the official client.
+                    self._detach(key)
                     link.forget(key)
             return [self._listed(*one) for one in found]
 
@@ -188,11 +181,10 @@ class ProxySource:
 
     def _listed(self, service: str, name: str) -> Any:
         # Members know it, so it need not be created.
-        key = ProxyKey(_STRUCTURES[service].__name__, service, name)
+        official = _STRUCTURES[service]
+        key = ProxyKey(official.__name__, service, name)
         known = self._proxies.get(key)
-        if known is None:
-            known = self._detached.setdefault(key, self._new(_STRUCTURES[service], key))
-        return known
+        return self._detached.setdefault(key, self._new(official, key)) if known is None else known
 
     def _new(self, official: type[Any], key: ProxyKey) -> Any:
         return following_class(official)(self, self._operations, self._listeners, key)

@@ -25,19 +25,12 @@ def is_reliable_listener(listener: object) -> bool:
 
 
 class Delivery(Protocol):
-    """Calls the user's listeners on their thread, and knows which of them were removed."""
+    """Calls the user's listeners on their thread, and knows which of them were removed: ``Listeners``."""
 
-    def enqueue(self, link: Link, id_: str, call: Callable[[], object], size: int) -> bool:
-        """Queue a call of a listener; ``False`` if its queue is full."""
-
-    def call_soon(self, receive: Callable[..., object], *args: object) -> None:
-        """Call a listener's function whatever the active link is by then."""
-
-    def remove(self, registration_id: str) -> object:
-        """Remove a listener."""
-
-    def is_ended_by(self, link: Link, id_: str) -> bool:
-        """Whether a listener ends for good when the official client ends it on ``link``."""
+    def enqueue(self, link: Link, id_: str, call: Callable[[], object], size: int) -> bool: ...
+    def call_soon(self, receive: Callable[..., object], *args: object) -> None: ...
+    def remove(self, registration_id: str) -> object: ...
+    def is_ended_by(self, link: Link, id_: str) -> bool: ...
 
 
 class _Position(NamedTuple):
@@ -55,15 +48,11 @@ class _Progress:
 
 
 class ReliableListener(ReliableMessageListener[Any]):
-    """A listener of a reliable topic on one link.
+    """A listener of a reliable topic on one link, for one of the user's: an object or a function.
 
     On the data that the client used last it continues after the last message, else with the messages published from
     now on: a sequence of another cluster means nothing.
 
-    :param delivery: calls the user's listener on the listeners' thread
-    :param id_: the id that the user knows it by
-    :param listener: the user's, an object or a function
-    :param link: where this one is registered
     :param before: the one that was registered last for the same user's listener
     """
 

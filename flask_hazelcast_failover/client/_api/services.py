@@ -1,4 +1,4 @@
-"""The client's services: who is in the cluster, who owns a partition, what state the client is in."""
+"""The client's services: the members of the cluster, the owners of partitions, the state of the client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hazelcast.partition import PartitionService
 from ...errors import ClientOfflineException
 from ...failover import FailoverConfig
 from .._connect.link import CLIENT, Link
-from .._operations.idempotency import Idempotency, MethodTraits
+from .._operations.idempotency import READ
 from .._operations.operations import Operations
 from ..options import Options
 from ..status import State
@@ -31,18 +31,13 @@ class FollowingClusterService(ClusterService):
     """The members of the active cluster, and listeners for them.
 
     To listeners, a switch looks as if the members of the former cluster left and those of the next one joined.
-
-    :param configured_listeners: those that the configurations hold
     """
 
     def __init__(
-        self,
-        operations: Operations,
-        queues: ListenerQueues,
-        configured_listeners: Iterable[_MemberListeners] = (),
+        self, operations: Operations, queues: ListenerQueues, configured_listeners: Iterable[_MemberListeners]
     ) -> None:
         self._operations = operations
-        self._listeners: QueuedListeners[_MemberListeners] = QueuedListeners(queues, "listener of members")
+        self._listeners = QueuedListeners[_MemberListeners](queues, "listener of members")
         self._lock = threading.Lock()
         self._members: dict[UUID, MemberInfo] = {}  # those that listeners know of; under _lock
         self._followed: Link | None = None  # under _lock
@@ -59,9 +54,8 @@ class FollowingClusterService(ClusterService):
         if fire_for_existing:
             self.get_members()  # connects, so that members are known
         with self._lock:  # so that each member is either among the known ones or reported as added
-            registration_id = self._listeners.add(
-                (member_added, member_removed), title_of(member_added or member_removed)
-            )
+            listener = member_added, member_removed
+            registration_id = self._listeners.add(listener, title_of(member_added or member_removed))
             known = list(self._members.values())
         if fire_for_existing and member_added is not None:
             for member in known:
@@ -76,14 +70,14 @@ class FollowingClusterService(ClusterService):
     def get_members(self, member_selector: Callable[[MemberInfo], bool] | None = None) -> list[MemberInfo]:
         if self._operations.route.state is State.CLOSED:
             return []
-        operation = self._operations.operation(
-            CLIENT,
-            "cluster_service.get_members",
-            MethodTraits(Idempotency.READ),
-            lambda client, _: client.cluster_service.get_members(member_selector),
-        )
+
+        def start(client: Any, _: Link) -> Any:
+            return client.cluster_service.get_members(member_selector)
+
         try:
-            members: list[MemberInfo] = self._operations.run(operation)
+            members: list[MemberInfo] = self._operations.call(
+                CLIENT, "cluster_service.get_members", READ, start
+            )
         except ClientOfflineException:
             # The last known ones, as in the official client.
             with self._lock:
@@ -154,28 +148,20 @@ class FollowingPartitions(PartitionService):
         def start(client: Any, _: Link) -> Any:
             return getattr(client.partition_service, method)(*args)
 
-        name = f"partition_service.{method}"
-        return self._operations.run(
-            self._operations.operation(CLIENT, name, MethodTraits(Idempotency.READ), start)
-        )
+        return self._operations.call(CLIENT, f"partition_service.{method}", READ, start)
 
 
 class FollowingLifecycle(LifecycleService):
-    """The state of this client, which outlives its connections, and listeners for it.
-
-    :param configured_listeners: those that the configurations hold
-    """
+    """The state of this client, which outlives its connections, and listeners for it."""
 
     def __init__(
         self,
         is_running: Callable[[], bool],
         queues: ListenerQueues,
-        configured_listeners: Iterable[Callable[[str], None]] = (),
+        configured_listeners: Iterable[Callable[[str], None]],
     ) -> None:
         self._is_running = is_running
-        self._listeners: QueuedListeners[Callable[[str], None]] = QueuedListeners(
-            queues, "lifecycle listener"
-        )
+        self._listeners = QueuedListeners[Callable[[str], None]](queues, "lifecycle listener")
         self._lock = threading.Lock()
         self._is_connected = False  # by what was fired; under _lock
         for listener in configured_listeners:
@@ -219,10 +205,9 @@ def configured(option: str, options: Options, clusters: FailoverConfig) -> list[
 
     :param option: ``"membership_listeners"`` or ``"lifecycle_listeners"``
     """
-    holders = [options.client_options, *(cluster.client_options for cluster in clusters.clusters)]
     found: list[Any] = []
-    for holder in holders:
-        found += [listener for listener in holder.get(option) or () if listener not in found]
+    for given in (options.client_options, *(cluster.client_options for cluster in clusters.clusters)):
+        found += [listener for listener in given.get(option) or () if listener not in found]
     return found
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from hazelcast.errors import HazelcastError, OperationTimeoutError, TargetDisconnectedError
 from hazelcast.future import Future, ImmediateFuture
@@ -13,11 +14,13 @@ from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 from ...errors import ClientShutDown, ClusterChanged
 from .._connect.link import CLIENT, CallInFlight, Link, LinkEnded, Overdue
 from .._official import is_connection_problem, without_waiting
-from .._operations.idempotency import Idempotency, MethodTraits, traits_of
+from .._operations.idempotency import READ, traits_of
 from .._operations.operation import LOSS_ERRORS
 from .._operations.operations import Operations
 from ..status import State
 from .signatures import mirrors
+
+_Row = TypeVar("_Row")
 
 _QUERIES = ("SELECT", "SHOW", "EXPLAIN", "VALUES")
 
@@ -31,16 +34,15 @@ class FollowingSql(SqlService):
     @mirrors(SqlService.execute)
     def execute(self, sql: str, *params: Any, **options: Any) -> Future[SqlResult]:
         # A query that is lost before its first row is repeated, no other statement is.
-        traits = MethodTraits(Idempotency.READ) if _is_query(sql) else traits_of("SqlService", "execute")
+        traits = READ if _is_query(sql) else traits_of("SqlService", "execute")
         own_timeout = _own_timeout(options.get("timeout"))
 
         def start(client: Any, link: Link) -> Future[Any]:
             executed: Future[Any] = client.sql.execute(sql, *params, **options)
             return executed.continue_with(lambda future: _result(self._operations, link, own_timeout, future))
 
-        return self._operations.submit(
-            self._operations.operation(CLIENT, "sql.execute", traits, start, own_timeout=own_timeout)
-        )
+        operation = self._operations.operation(CLIENT, "sql.execute", traits, start, own_timeout=own_timeout)
+        return self._operations.submit(operation)
 
 
 def _is_query(sql: object) -> bool:
@@ -50,7 +52,7 @@ def _is_query(sql: object) -> bool:
 def _own_timeout(timeout: object) -> float:
     """How long each request of a statement may take on the member beyond the time for an answer, seconds.
 
-    :param timeout: the statement's own, seconds; 0 means none, -1 (the official default) the member's
+    Of the statement's own timeout 0 means none, -1 (the official default) the member's.
     """
     if not isinstance(timeout, (int, float)):
         return 0.0
@@ -76,7 +78,7 @@ class _Cursor(SqlResult):
         self._real = real
 
     def iterator(self) -> Iterator[Future[SqlRow]]:
-        return _Futures(self, self._real.iterator())
+        return _Rows(self._check, self._fetch_async, self._real.iterator())
 
     def is_row_set(self) -> bool:
         return self._real.is_row_set()
@@ -94,10 +96,7 @@ class _Cursor(SqlResult):
         return closed if closed.is_success() else self._for_caller(closed, 0.0)
 
     def __iter__(self) -> Iterator[SqlRow]:
-        return _Rows(self, self._real.iterator())
-
-    def __enter__(self) -> SqlResult:
-        return self
+        return _Rows(self._check, self._fetch, self._real.iterator())
 
     def __exit__(self, *error: object) -> None:
         if not self._link.is_connected():
@@ -122,22 +121,20 @@ class _Cursor(SqlResult):
     def __delattr__(self, name: str) -> None:
         delattr(self._real, name)
 
-    def fetch(self, row: Future[Any]) -> Any:
-        """The row that is being fetched, waited for."""
+    def _fetch(self, row: Future[Any]) -> Any:
         return self._result_of(self._counted(row, self._own_timeout))
 
-    def fetch_async(self, row: Future[Any]) -> Future[Any]:
-        """A future of the row that is being fetched."""
+    def _fetch_async(self, row: Future[Any]) -> Future[Any]:
         return self._for_caller(row, self._own_timeout)
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Refuse to continue once the client has moved."""
         if self._operations.route.link is not self._link:
             self._real.close()  # does not wait
             raise self._changed(None)
 
     def _counted(self, future: Future[Any], own_timeout: float) -> Future[Any]:
-        """Count a request in flight, so that it ends with the link or in time."""
+        # Counted in flight, so that it ends with the link or in time.
         if not future.done():
             self._link.count_until_done(future, self._operations.timeout + own_timeout)
         return future
@@ -191,26 +188,14 @@ class _Cursor(SqlResult):
         )
 
 
-class _Futures(Iterator[Future[SqlRow]]):
-    """The rows as futures. Once it has raised it raises again, so that a lost row does not look like the end."""
+@dataclass(eq=False)
+class _Rows(Iterator[_Row]):
+    """The rows, or futures of them. Once it has raised it raises again, so that a lost row does not look like the end."""
 
-    def __init__(self, cursor: _Cursor, real: Iterator[Future[SqlRow]]) -> None:
-        self._cursor = cursor
-        self._real = real
+    check: Callable[[], None]
+    fetch: Callable[[Future[SqlRow]], _Row]
+    real: Iterator[Future[SqlRow]]
 
-    def __next__(self) -> Future[SqlRow]:
-        self._cursor.check()
-        return self._cursor.fetch_async(next(self._real))
-
-
-class _Rows(Iterator[SqlRow]):
-    """The rows, waited for. Once it has raised it raises again."""
-
-    def __init__(self, cursor: _Cursor, real: Iterator[Future[SqlRow]]) -> None:
-        self._cursor = cursor
-        self._real = real
-
-    def __next__(self) -> SqlRow:
-        self._cursor.check()
-        row: SqlRow = self._cursor.fetch(next(self._real))
-        return row
+    def __next__(self) -> _Row:
+        self.check()
+        return self.fetch(next(self.real))

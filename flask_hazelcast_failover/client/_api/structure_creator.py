@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -33,28 +34,24 @@ _POLL_INTERVAL = 0.05
 
 
 class StructureCreator:
-    """Has members create structures, slowly enough not to delay operations, and never after they were destroyed.
-
-    :param route: where operations go
-    :param executor: the thread to work on
-    """
+    """Has members create structures, slowly enough not to delay operations, and never after they were destroyed."""
 
     def __init__(self, route: Route, executor: SerialExecutor) -> None:
         self._route = route
         self._executor = executor
         self._changed = threading.Condition()
         self._waiting: dict[ProxyKey, None] = {}  # in order; under _changed
-        self._creating: dict[ProxyKey, int] = {}  # how often each is being created; under _changed
-        self._being_destroyed: dict[ProxyKey, int] = {}  # how often each is; under _changed
-        self._in_flight: dict[Link, int] = {}  # under _changed
+        # How often each structure is being created or destroyed, and how many on each link; under _changed.
+        self._creating: Counter[ProxyKey] = Counter()
+        self._being_destroyed: Counter[ProxyKey] = Counter()
+        self._in_flight: Counter[Link] = Counter()
         self._is_working = False  # under _changed
 
     def add(self, keys: Iterable[ProxyKey]) -> None:
         """Have structures created on the active cluster soon. Does not wait."""
         with self._changed:
-            self._waiting.update(
-                (key, None) for key in keys if key.service and key not in self._being_destroyed
-            )
+            wanted = (key for key in keys if key.service and key not in self._being_destroyed)
+            self._waiting.update(dict.fromkeys(wanted))
             starts = bool(self._waiting) and not self._is_working
             self._is_working |= starts
         if starts:
@@ -69,7 +66,7 @@ class StructureCreator:
         with self._changed:
             is_allowed = key not in self._being_destroyed
             if is_allowed:
-                _count_up(self._creating, key)
+                self._creating[key] += 1
         try:
             yield is_allowed
         finally:
@@ -86,7 +83,7 @@ class StructureCreator:
         """
         with self._changed:
             self._waiting.pop(key, None)
-            _count_up(self._being_destroyed, key)
+            self._being_destroyed[key] += 1
         try:
             yield partial(self._wait_for_creations, key)
         finally:
@@ -121,14 +118,14 @@ class StructureCreator:
             raise
 
     def _next(self) -> tuple[ProxyKey, Link] | None:
-        """What to create and where, waited for while too many creations are in flight; ``None`` ends the work."""
+        # Waits while too many creations are in flight; None ends the work.
         with self._changed:
             while (link := self._route.link) is not None and self._waiting:
-                if self._in_flight.get(link, 0) < _MAX_IN_FLIGHT:
+                if self._in_flight[link] < _MAX_IN_FLIGHT:
                     key = next(iter(self._waiting))
                     del self._waiting[key]
-                    _count_up(self._creating, key)
-                    _count_up(self._in_flight, link)
+                    self._creating[key] += 1
+                    self._in_flight[link] += 1
                     return key, link
                 self._changed.wait(_POLL_INTERVAL)
             self._is_working = False  # what is added from now on starts _work again
@@ -171,11 +168,7 @@ def _log(key: ProxyKey, link: Link, failure: BaseException) -> None:
     _logger.debug("%s %r is not created on %s beforehand: %s", key.structure, key.name, link.label, failure)
 
 
-def _count_up(counts: dict[_Key, int], key: _Key) -> None:
-    counts[key] = counts.get(key, 0) + 1
-
-
-def _count_down(counts: dict[_Key, int], key: _Key) -> None:
+def _count_down(counts: Counter[_Key], key: _Key) -> None:
     counts[key] -= 1
     if not counts[key]:
         del counts[key]

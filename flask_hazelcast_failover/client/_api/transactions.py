@@ -41,16 +41,7 @@ class Transactions:
 
     def new_transaction(self, timeout: float, durability: int, transaction_type: int) -> Transaction:
         """A transaction that will belong to the link that is active when it begins."""
-
-        def make(link: Link) -> Transaction:
-            try:
-                made: Transaction = link.client.new_transaction(timeout, durability, transaction_type)
-            except IllegalStateError as error:
-                # No connection is left, and the controller does not know yet.
-                raise ClientOfflineError from error
-            return made
-
-        return _LinkTransaction(self._operations, make)
+        return _LinkTransaction(self._operations, (timeout, durability, transaction_type))
 
 
 class _LinkTransaction(MonotonicTransaction):
@@ -58,29 +49,20 @@ class _LinkTransaction(MonotonicTransaction):
 
     _link: Link
 
-    def __init__(self, operations: Operations, make: Callable[[Link], Transaction]) -> None:
+    def __init__(self, operations: Operations, arguments: tuple[float, int, int]) -> None:
         self._operations = operations
-        self._make = make
+        self._arguments = arguments
         self._is_beginning = True  # a loss is left to operations.run(), which begins it again elsewhere
         self._call: CallInFlight | None = None  # from begin to commit or rollback
         self._own_timeout = 0.0  # of the method that is being called, seconds
         # Fails when no cluster can be reached, as the official client does.
-        operation = operations.operation(
-            CLIENT, "new_transaction", traits_of("Transaction", "begin"), lambda _, link: self._adopt(link)
-        )
-        operations.run(operation)
+        self._run("new_transaction", self._adopt)
 
     def begin(self) -> None:
         """Begins this transaction."""
         if self.state != Transaction.state or getattr(self._locals, "transaction_exists", False):
             super().begin()  # says what is wrong
-        operation = self._operations.operation(
-            CLIENT,
-            "transaction.begin",
-            traits_of("Transaction", "begin"),
-            lambda _, link: self._begin_on(link),
-        )
-        self._operations.run(operation)
+        self._run("transaction.begin", self._begin_on)
         self._is_beginning = False
 
     def commit(self) -> None:
@@ -120,8 +102,17 @@ class _LinkTransaction(MonotonicTransaction):
             if error is None:
                 raise
 
+    def _run(self, name: str, start: Callable[[Link], None]) -> None:
+        traits = traits_of("Transaction", "begin")
+        self._operations.call(CLIENT, name, traits, lambda _, link: start(link))
+
     def _adopt(self, link: Link) -> None:
-        self.__dict__.update(self._make(link).__dict__)
+        try:
+            made = link.client.new_transaction(*self._arguments)
+        except IllegalStateError as error:
+            # No connection is left, and the controller does not know yet.
+            raise ClientOfflineError from error
+        self.__dict__.update(made.__dict__)
         self._link = link
         link.client.guard_transaction(self, self._future)
 
@@ -153,10 +144,9 @@ class _LinkTransaction(MonotonicTransaction):
             self._call = None
 
     def _future(self) -> Future[Any]:
-        future: Future[Any] = (
-            Future() if self._is_beginning else _TransactionFuture(self._link, self._was_shut_down)
-        )
-        self._link.count_until_done(future, self._operations.timeout + self._own_timeout)
+        is_beginning, link = self._is_beginning, self._link
+        future: Future[Any] = Future() if is_beginning else _TransactionFuture(link, self._was_shut_down)
+        link.count_until_done(future, self._operations.timeout + self._own_timeout)
         return future
 
 
