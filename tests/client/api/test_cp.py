@@ -221,15 +221,15 @@ def test_destroyed_objects_are_forgotten(client: Any, flavour: str) -> None:
         ]
 
     before = kept()
-    lock = client.cp_subsystem.get_lock(f"doomed-{flavour}")
+    lock = client.cp_subsystem.get_lock(f"destroyed-{flavour}")
     lock.blocking().lock()
-    semaphore = client.cp_subsystem.get_semaphore(f"doomed-{flavour}")
+    semaphore = client.cp_subsystem.get_semaphore(f"destroyed-{flavour}")
     assert semaphore.blocking().init(3) and semaphore.blocking().try_acquire(2)
-    number = client.cp_subsystem.get_atomic_long(f"doomed-{flavour}")
+    number = client.cp_subsystem.get_atomic_long(f"destroyed-{flavour}")
     assert number.blocking().increment_and_get() == 1
-    for doomed in (lock, semaphore, number):
+    for structure in (lock, semaphore, number):
         if flavour == "future":
-            assert doomed.destroy().result() is None
+            assert structure.destroy().result() is None
         else:
-            assert doomed.blocking().destroy() is None
+            assert structure.blocking().destroy() is None
     assert kept() == before

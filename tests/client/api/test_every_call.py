@@ -334,7 +334,7 @@ def test_repeatable_calls_made_twice(structure: str, client: Any) -> None:
     assert [answer.first for answer in twice] == [answer.first for answer in once]
     for answer in twice:
         if traits_of(structure, answer.call[0]).idempotency in (Idempotency.READ, Idempotency.REPEATABLE):
-            assert answer.second == answer.first, f"{answer.call}: its answer tells"
+            assert answer.second == answer.first, f"{answer.call}: its answer differs"
 
 
 @pytest.mark.parametrize("structure", SCRIPTS)

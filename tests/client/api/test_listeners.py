@@ -1,4 +1,4 @@
-"""Listeners follow the client, under the ids first given, and hear of the active cluster only."""
+"""Listeners follow the client, under the ids first given, and receive events of the active cluster only."""
 
 import itertools
 import threading

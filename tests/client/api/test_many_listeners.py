@@ -82,7 +82,7 @@ class TestSilence:
         answers.wait()
 
     def test_called_off(self) -> None:
-        """Who is not wanted any more ends soon, whether it asks or waits."""
+        """A wait that is not wanted any more ends soon, and takes no more futures."""
         wanted = [True]
         answers = FutureBatch(60, lambda: wanted[0])
         answers.add(Future())
@@ -99,14 +99,14 @@ class TestLightFuture:
     def test_results(self) -> None:
         """A result is passed on and waited for."""
         future = LightFuture()
-        told: list[Any] = []
-        future.add_done_callback(told.append)
+        called: list[Any] = []
+        future.add_done_callback(called.append)
         following = future.continue_with(lambda done: done.result() + 1)
         waiting = BackgroundCall(future.result)
         assert not future.done()
         future.set_result(1)
-        future.add_done_callback(told.append)
-        assert (waiting.wait().result, following.result(), told) == (1, 2, [future, future])
+        future.add_done_callback(called.append)
+        assert (waiting.wait().result, following.result(), called) == (1, 2, [future, future])
         assert (future.is_success(), future.exception()) == (True, None)
 
     def test_errors(self) -> None:
@@ -120,12 +120,14 @@ class TestLightFuture:
         """Each callback is called once, also when it comes while the future ends."""
         for _ in range(200):
             future, go = LightFuture(), threading.Event()
-            told: list[Any] = []
+            called: list[Any] = []
 
-            def add(future: LightFuture = future, told: list[Any] = told, go: threading.Event = go) -> None:
+            def add(
+                future: LightFuture = future, called: list[Any] = called, go: threading.Event = go
+            ) -> None:
                 go.wait()
                 for _ in range(20):
-                    future.add_done_callback(told.append)
+                    future.add_done_callback(called.append)
 
             threads = [threading.Thread(target=add) for _ in range(3)]
             for thread in threads:
@@ -134,7 +136,7 @@ class TestLightFuture:
             future.set_result(None)
             for thread in threads:
                 thread.join()
-            assert len(told) == 60
+            assert len(called) == 60
 
 
 class TestSlowLinks:
@@ -205,7 +207,7 @@ class TestSlowLinks:
             assert time.monotonic() - began < 2.5
 
     def test_called_off(self, blue: LocalCluster, green: LocalCluster) -> None:
-        """A preparation that nobody wants any more ends soon."""
+        """A preparation that is not wanted any more ends soon."""
         with (
             Relay(green.addresses[0]) as relay,
             behind(blue.addresses[0], relay.address, connect_timeout=1.0) as client,
@@ -223,7 +225,7 @@ class TestSlowLinks:
 
 
 class TestSilentMembers:
-    """A member holds up who could ask another one only while it says nothing at all."""
+    """A member that is silent is passed over for another one, a busy one is not."""
 
     def test_a_member_that_works_through_what_it_was_asked(self) -> None:
         """Others are asked once it is silent, and not while it answers something else."""

@@ -17,10 +17,10 @@ from tests.support.waiting import eventually
 CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}
 # Whether a busy member is as good as dead is not the question here.
 UNCHECKED: dict[str, Any] = {"health_check_interval": 0, "try_count": 3}
-# Members tell of changes every ten seconds otherwise.
+# Members report changes every ten seconds otherwise.
 AT_ONCE = {"hazelcast.map.invalidation.batch.enabled": "false"}
 KEYS = range(100)
-# How soon a change must be seen: less than members may take that tell of changes every ten seconds.
+# How soon a change must be seen: sooner than by members that report changes every ten seconds.
 SOON = 8.0
 
 LISTENS = struct.pack("<i", invalidation_codec._REQUEST_MESSAGE_TYPE)
@@ -28,7 +28,7 @@ NO_SUCH_REQUEST = struct.pack("<i", 0x00FEFE00)
 
 
 class RefusingRelay(Relay):
-    """Has the member refuse to tell of changes while `refuses_listeners`."""
+    """Has the member refuse to report changes while `refuses_listeners`."""
 
     refuses_listeners = False
 
@@ -81,7 +81,7 @@ def relayed(client: Any, relay: Relay, address: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("smart", [True, False], ids=["smart", "one-connection"])
 def test_unreported_changes_of_a_killed_member(start_cluster: StartCluster, smart: bool) -> None:
-    """Members tell of changes every ten seconds: a killed one takes along what it was about to tell."""
+    """Members report changes every ten seconds: what a killed one had yet to report is lost."""
     cluster = start_cluster("blue", 2)
     with client_on(cluster, client_options=CACHED | {"smart_routing": smart}, **UNCHECKED) as client:
         with client_on(cluster, **UNCHECKED) as other:
@@ -154,7 +154,7 @@ def test_connection_that_comes_back_at_once(start_cluster: StartCluster) -> None
             for number in range(10):
                 set_all(changed, f"old {number}")
                 eventually(lambda: len(get_all(cached)) == 1)
-                relay.freeze()  # what changes now is told to nobody
+                relay.freeze()  # what changes now is reported to no client
                 set_all(changed, f"new {number}")
                 relay.cut()
                 relay.resume()

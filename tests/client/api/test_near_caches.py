@@ -11,7 +11,7 @@ from tests.support.clients import client_on
 from tests.support.waiting import eventually
 
 CACHED: dict[str, Any] = {"near_caches": {"cached": {}}}
-# Members tell of changes every ten seconds otherwise.
+# Members report changes every ten seconds otherwise.
 AT_ONCE = {"hazelcast.map.invalidation.batch.enabled": "false"}
 
 

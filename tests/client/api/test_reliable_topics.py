@@ -1,4 +1,4 @@
-"""Reliable topics follow the client: where they go on, and when their listeners are told of the end."""
+"""Reliable topics follow the client: where they go on, and when their listeners learn of the end."""
 
 import threading
 import time

@@ -28,7 +28,7 @@ def test_lifecycle_and_membership(blue: LocalCluster, green: LocalCluster) -> No
     config.add_cluster(green.name, green.addresses, **given)
     ports = [int(cluster.addresses[0].rpartition(":")[2]) for cluster in (blue, green)]
     client: Any = HazelcastClient(config, **QUICK).start()
-    # At once, as the official client tells them before its constructor returns.
+    # At once, as the official client reports them before its constructor returns.
     assert joined == ports[:1]
     assert states == [LifecycleState.STARTING, LifecycleState.STARTED, LifecycleState.CONNECTED]
     client.switch_to("green")
@@ -53,7 +53,7 @@ def test_offline_client(
     states: list[str] = []
     with client_on(blue, green) as client:
         client.lifecycle_service.add_listener(states.append)
-        green.kill()  # first, so that there is one loss to tell of
+        green.kill()  # first, so that only one loss is reported
         blue.kill()
         eventually(lambda: client.status().state == "offline")
         assert [member.address.port for member in client.cluster_service.get_members()] == [

@@ -247,7 +247,7 @@ def test_commit_during_shutdown_has_an_unknown_outcome(relay: Relay) -> None:
 
 
 def test_lost_connection_while_one_is_made(blue: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The official client hears of a lost connection before the controller does."""
+    """The official client notices a lost connection before the controller does."""
     with client_on(blue) as client:
         official = client.control.connected_clusters()["blue"]
         make, failed = official.new_transaction, list[None]()
