@@ -12,11 +12,7 @@ _LONGEST_DELAY = 1.0
 
 
 class ConnectScheduler:
-    """Begins attempts, and numbers them. Of the controller's thread.
-
-    :param options: the client's options
-    :param effects: carries attempts out
-    """
+    """Begins attempts, and numbers them. Of the controller's thread."""
 
     def __init__(self, options: Options, effects: Effects) -> None:
         self._retry_delay = options.retry_delay

@@ -14,10 +14,7 @@ _ANSWERS_TO_FOLLOW = 2
 
 
 class DnsTracker:
-    """Takes in the answers of DNS. Of the controller's thread.
-
-    :param effects: looks where a name leads, and announces changes
-    """
+    """Takes in the answers of DNS. Of the controller's thread."""
 
     def __init__(self, effects: Effects) -> None:
         self._effects = effects

@@ -21,11 +21,7 @@ _HISTORY = 100
 
 
 class EventPublisher:
-    """Says which events there are, and keeps the history of switches. Of the controller's thread.
-
-    :param records: the clusters in order of priority
-    :param effects: announces events
-    """
+    """Says which events there are, and keeps the history of switches. Of the controller's thread."""
 
     def __init__(self, records: Sequence[ClusterRecord], effects: Effects) -> None:
         self.history: deque[Switch] = deque(maxlen=_HISTORY)

@@ -16,11 +16,7 @@ _READY_CHECK_INTERVAL = 1.0
 
 
 class FailbackPolicy:
-    """Says which cluster of higher priority to return to, and when. Of the controller's thread.
-
-    :param options: the client's options
-    :param effects: runs the ready check
-    """
+    """Says which cluster of higher priority to return to, and when. Of the controller's thread."""
 
     def __init__(self, options: Options, effects: Effects) -> None:
         self._after = options.failback_after

@@ -12,12 +12,7 @@ from .messages import Drained
 
 
 class Standbys:
-    """Closes every link that is of no use any more, once. Of the controller's thread.
-
-    :param records: the clusters in order of priority
-    :param options: the client's options
-    :param effects: publishes, drains and closes links
-    """
+    """Closes every link that is of no use any more, once. Of the controller's thread."""
 
     def __init__(self, records: Sequence[ClusterRecord], options: Options, effects: Effects) -> None:
         self._records = records
