@@ -53,6 +53,7 @@ def move_view_listener(client: Any, member: UUID) -> None:
     eventually(is_moved)
 
 
+@pytest.mark.timeout(240)  # more than its waits together
 @pytest.mark.parametrize("reports", [False, True], ids=["another", "the one with the view listener"])
 def test_split_brain(reports: bool, start_cluster: StartCluster, green: LocalCluster) -> None:
     """A member that was removed and has merged changes neither the cluster, nor the data, nor the events of a client."""

@@ -107,7 +107,7 @@ class Link:
         self.label = label
         self.index = index
         self.client = client
-        # Set by the controller's thread before the link is published, then constant:
+        # Set by the controller's thread each time before operations are sent here:
         self.epoch = 0
         self.data_id = 0  # equal numbers mean the same cluster with the same data
         self.visit_id = 0  # equal numbers mean that, and that the client has been on no other cluster between
@@ -117,7 +117,7 @@ class Link:
         # Number of a call -> when the health monitor first saw it; of the health monitor's thread.
         self._first_seen: dict[int, float] = {}
         self._reals: dict[ProxyKey, Any] = {CLIENT: client}  # written under _lock; atomic steps of a dict
-        # Listener id -> its registration on this link; under the lock of Listeners.
+        # Listener id -> its registration on this link; written under the lock of ListenerRegistrations.
         self.registrations: dict[str, Any] = {}
         # Holder of a lock -> how often it holds it; under the lock of ClusterAffinity. Shared with the link that replaces
         # this one.

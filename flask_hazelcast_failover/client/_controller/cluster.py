@@ -1,4 +1,4 @@
-"""What the controller knows of one cluster: a record of parts, each written by the one who decides with it."""
+"""What the controller knows of one cluster: a record of parts, which the record itself updates when the cluster changes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class ClusterRecord:
         self.config = config
         self.index = index
         self.last_error: str | None = None
-        self.attempts = Attempts()  # written by ConnectScheduler
+        self.attempts = Attempts()
         self.connection = ClusterConnection()
         self.health = ClusterHealth()
-        self.dns = DnsState(config.addresses)  # written by DnsTracker
-        self.failback = FailbackState()  # written by FailbackPolicy
-        self.outage = Outage()  # written by EventPublisher
+        self.dns = DnsState(config.addresses)
+        self.failback = FailbackState()
+        self.outage = Outage()
 
     @property
     def label(self) -> str:

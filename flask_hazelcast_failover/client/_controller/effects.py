@@ -1,6 +1,6 @@
 """The seam between deciding and doing: what the controller has done for it, and what it knows of a link.
 
-``_runtime.engine.Engine`` does it on real clusters; a test does it with a scripted clock and scripted clusters.
+``_runtime.effects.ClusterEffects`` does it on real clusters; a test does it with a scripted clock and scripted clusters.
 """
 
 from __future__ import annotations

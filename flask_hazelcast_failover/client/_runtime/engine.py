@@ -54,10 +54,10 @@ class Engine:
         self._effects.set_status(self._controller.status())
         self._health_monitor = HealthMonitor(options, self.links.all, self.post)
         self._changed = threading.Condition()
-        self._messages: deque[Message] = deque()  # under _changed
-        self._started = False  # under _changed
-        self._stopped = False  # under _changed
-        self._make_error: Callable[[], Exception] = ClientShutDown  # under _changed
+        self._messages: deque[Message] = deque()  # written under _changed
+        self._started = False  # written under _changed
+        self._stopped = False  # written under _changed
+        self._make_error: Callable[[], Exception] = ClientShutDown  # written under _changed
         self._thread = threading.Thread(target=self._run, name="hazelcast-failover-controller", daemon=True)
 
     @property
