@@ -168,7 +168,7 @@ def test_200_waiting_clients_do_not_overload_a_returning_member(
     start_cluster: StartCluster,
 ) -> None:
     processes, clients = 4, 50
-    blue = start_cluster("blue", heap=256)  # each connection has 256 KB of buffers there
+    blue = start_cluster("blue", heap=512)  # each connection has 256 KB of buffers there
     with Relay(blue.addresses[0]) as relay:
         relay.refuse()
         herd = [

@@ -52,6 +52,8 @@ def _reports_safe(address: str) -> bool:
     except urllib.error.HTTPError as refusal:
         refusal.close()
         return False
+    except OSError:  # it is busy, or not ready yet
+        return False
 
 
 @pytest.mark.timeout(240)
@@ -81,7 +83,7 @@ def test_rolling_restart(start_cluster: StartCluster, green: LocalCluster, resta
         kept.add_entry_listener(added_func=record, updated_func=record)
         with Load(client, "load", threads=1) as load:
             for index in range(3):
-                eventually(lambda: is_safe(cluster), within=20)
+                eventually(lambda: is_safe(cluster), within=60)
                 restart(cluster, index)
                 eventually(lambda: len(joined) == len(left) == index + 1)  # noqa: B023
                 eventually(lambda: reaches(client, 3))

@@ -25,8 +25,8 @@ HASTY: dict[str, Any] = {
         "hazelcast.merge.next.run.delay.seconds": "1",
     },
 }
-# A check fails after one second; five failures are needed for a loss, so that the other members have time to react.
-WATCHFUL: dict[str, Any] = {"health_check_timeout": 1.0, "health_check_failures": 5}
+# The frozen member is impaired after some six seconds. The others, which then merge on a busy machine, are not.
+PATIENT: dict[str, Any] = {"health_check_timeout": 2.0, "health_check_failures": 20}
 OLD, NEW = (dict.fromkeys(range(300), word) for word in ("old", "new"))
 
 
@@ -58,7 +58,7 @@ def move_view_listener(client: Any, member: UUID) -> None:
 def test_split_brain(reports: bool, start_cluster: StartCluster, green: LocalCluster) -> None:
     """A member that was removed and has merged changes neither the cluster, nor the data, nor the events of a client."""
     cluster = start_cluster("split", members=3, **HASTY)
-    with client_on(cluster, green, operation_timeout=30.0, **WATCHFUL) as client:
+    with client_on(cluster, green, operation_timeout=30.0, **PATIENT) as client:
         recorder = Recorder(client)
         eventually(lambda: reaches(client, 3))
         kept = client.get_map("kept").blocking()
@@ -85,7 +85,7 @@ def test_split_brain(reports: bool, start_cluster: StartCluster, green: LocalClu
         kept.put_all(NEW)
         cluster.thaw(frozen)
         eventually(lambda: "Members {size:1," in frozen.log(), within=20, message="a cluster of its own")
-        eventually(lambda: sizes(cluster) == [3, 3, 3], within=20)
+        eventually(lambda: sizes(cluster) == [3, 3, 3], within=60)
         # A member that is merging may not answer a new connection, which then times out after five seconds.
         eventually(lambda: reaches(client, 3, ids[frozen.port]), within=40)
         # Members hand partitions around for a moment after they have merged.

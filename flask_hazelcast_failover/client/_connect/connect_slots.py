@@ -1,21 +1,21 @@
 """A limit to the connections that one process opens at the same time.
 
 Opening one takes time of the interpreter. If hundreds of clients open theirs at once, each becomes so slow that all of
-them time out, and again at the next attempt.
+them time out, and again at the next attempt. Who came last is served first: it has most of its time-out left, while
+those that have waited long would time out before they are open, and the work for them would be in vain.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 
 _SLOTS = 8
 
 
 class ConnectSlot:
-    """A place in the queue, then a slot, until ``release``."""
+    """A wait for a slot, then the slot, until ``release``."""
 
     def __init__(self, slots: ConnectSlots, on_ready: Callable[[], None]) -> None:
         self.on_ready = on_ready
@@ -23,12 +23,12 @@ class ConnectSlot:
         self._slots = slots
 
     def release(self) -> None:
-        """Free the slot, or leave the queue. May be called twice."""
+        """Free the slot, or stop waiting for it. May be called twice."""
         self._slots._release(self)
 
 
 class ConnectSlots:
-    """A queue for a limited number of slots.
+    """A limited number of slots, which who came last gets first.
 
     :param count: the number of slots
     """
@@ -37,8 +37,8 @@ class ConnectSlots:
         self._count = count
         self._init_state()
 
-    def queue(self, on_ready: Callable[[], None]) -> ConnectSlot:
-        """Join the queue. ``on_ready`` is called once there is a slot, by this call or on another thread."""
+    def request(self, on_ready: Callable[[], None]) -> ConnectSlot:
+        """Ask for a slot. ``on_ready`` is called once there is a slot, by this call or on another thread."""
         slot = ConnectSlot(self, on_ready)
         with self._lock:
             self._waiting.append(slot)
@@ -46,13 +46,13 @@ class ConnectSlots:
         return slot
 
     def reset_after_fork(self) -> None:
-        """Drop the parent's queue: a forked child has none of the threads in it."""
+        """Drop the parent's slots: a forked child has none of the threads in it."""
         self._init_state()
 
     def _init_state(self) -> None:
         self._lock = threading.Lock()
         self._taken: set[ConnectSlot] = set()  # under _lock
-        self._waiting: deque[ConnectSlot] = deque()  # under _lock
+        self._waiting: list[ConnectSlot] = []  # under _lock
 
     def _release(self, slot: ConnectSlot) -> None:
         with self._lock:
@@ -66,7 +66,7 @@ class ConnectSlots:
             with self._lock:
                 if not self._waiting or len(self._taken) >= self._count:
                     return
-                slot = self._waiting.popleft()
+                slot = self._waiting.pop()
                 self._taken.add(slot)
                 slot.is_ready = True
             slot.on_ready()

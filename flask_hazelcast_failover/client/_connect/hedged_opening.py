@@ -86,7 +86,7 @@ class HedgedOpening:
         if not waiting or (is_opening and now < self._last_start + self._delay(len(waiting))):
             return
         if self._slot is None:
-            self._slot = connect_slots.queue(self._wake)
+            self._slot = connect_slots.request(self._wake)
         if not self._slot.is_ready:
             return
         member, self._last_start = waiting[0], now

@@ -22,6 +22,7 @@ from flask_hazelcast_failover.client.events import ClusterLost, ClusterRecovered
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support import faults
+from tests.support.clients import client_on
 from tests.support.fair_time import fair_time
 from tests.support.faults import WATCHFUL, cluster_of, is_on
 from tests.support.operations import reaches
@@ -151,11 +152,12 @@ class TestSomeFrozenMembers:
 
     def test_other_members_answer_while_one_of_three_is_frozen(self, start_cluster: StartCluster) -> None:
         three = start_cluster("three", members=3)
-        with connected_to({"three": three.addresses}, operation_timeout=1.0) as (client, recorder):
+        with client_on(three) as patient:
+            patient.get_map("health-frozen").blocking().put_all({number: number for number in range(200)})
+        with connected_to({"three": three.addresses}, operation_timeout=2.0) as (client, recorder):
             wait_for_partitions(client)
             eventually(lambda: reaches(client, 3))
             numbers: Any = client.get_map("health-frozen")
-            numbers.blocking().put_all({number: number for number in range(200)})
             frozen = three.members[2]
             (uuid,) = [
                 member.uuid
