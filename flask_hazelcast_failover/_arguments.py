@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import TypeVar
 
+from ._foreign_text import MAX_NAME, is_name
+
 _HIGHEST_PORT = 65535
 _MAX_SHOWN = 80
 
@@ -49,6 +51,15 @@ def checked_name(argument: str, value: object) -> str:
     if not value.strip():
         raise ValueError(f"{argument} must not be empty, got {value!r}")
     return value
+
+
+def checked_label(argument: str, value: object) -> str:
+    """Require a name that every process can store and show: as in the records of a fleet."""
+    label = checked_name(argument, value)
+    if not is_name(label):
+        given = describe_value(label)
+        raise ValueError(f"{argument} must be at most {MAX_NAME} characters, all of them printable, got {given}")
+    return label
 
 
 def checked_bool(argument: str, value: object) -> bool:

@@ -5,14 +5,17 @@ Nothing here waits: every method starts an operation and returns its future, if 
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from hazelcast.future import Future
 from hazelcast.proxy import MAP_SERVICE
 
+from .._foreign_text import MAX_NAME, MAX_QUOTED, is_name, printable
 from ..client.control import OfficialClient
-from .records import Desired, ReachabilityQuestion, WorkerRecord
+from .records import Desired, MalformedRecord, ReachabilityQuestion, WorkerRecord
 
 _MAP_PREFIX = "hazelcast-failover-fleet."
 _DESIRED, _QUESTION, _WORKER = "desired", "question/", "worker/"
@@ -26,6 +29,8 @@ _RECORD_TTL = 5
 _RECORD_RENEWAL = 0.8
 # How long a question is kept, seconds: longer than an attempt takes.
 _QUESTION_TTL = 60
+# How often a desired state that cannot be read is overwritten, seconds at least: another release may be able to read it.
+_OVERWRITE_INTERVAL = 0.5
 
 
 def map_name(fleet: str) -> str:
@@ -36,27 +41,58 @@ def map_name(fleet: str) -> str:
 class StoreSnapshot:
     """All entries of a fleet's map on one cluster, as read at one time.
 
+    Each entry is read on its own, and what cannot be read is left out. Keys that this release does not know are those of
+    a later one.
+
     :param at: when, monotonic seconds
     """
 
     def __init__(self, entries: Iterable[tuple[object, object]], at: float) -> None:
         self.at = at
         self.records: list[WorkerRecord] = []
-        self.desired_text: str | None = None
+        self.desired: Desired | None = None
+        self.stored_desired: object = None  # as it was read, whatever that is
         self.questions: list[ReachabilityQuestion] = []
         self.arrival: str | None = None  # the first arrival of the last switch
-        for key, text in entries:
-            if not isinstance(key, str):
-                continue
-            if key == _DESIRED and isinstance(text, str):
-                self.desired_text = text
-            elif key == ARRIVED and isinstance(text, str):
-                self.arrival = text
-            elif key.startswith(_QUESTION) and (question := ReachabilityQuestion.from_text(text)):
-                self.questions.append(question)
-            elif key.startswith(_WORKER) and (record := WorkerRecord.from_text(text)):
-                self.records.append(record)
-        self.desired = None if self.desired_text is None else Desired.from_text(self.desired_text)
+        self.unreadable: dict[str, str] = {}  # key -> why
+        for key, value in entries:
+            try:
+                self._read(key, value)
+            except Exception as error:  # whatever it is, the other entries are read
+                self.unreadable[_shown(key)] = printable(str(error), MAX_NAME)
+
+    @property
+    def is_desired_unreadable(self) -> bool:
+        """Whether there is a desired state that no release could have written."""
+        return self.desired is None and self.stored_desired is not None
+
+    def _read(self, key: object, value: object) -> None:
+        if not isinstance(key, str):
+            raise MalformedRecord(f"the key is no text but a {type(key).__name__}")
+        if key == _DESIRED:
+            self.stored_desired = value
+            self.desired = Desired.from_text(value)
+        elif key == ARRIVED:
+            if not isinstance(value, str) or not is_name(value):
+                raise MalformedRecord("no arrival of a worker")
+            self.arrival = value
+        elif key.startswith(_QUESTION):
+            question = ReachabilityQuestion.from_text(value)
+            _require_key(key, _QUESTION + question.id)
+            self.questions.append(question)
+        elif key.startswith(_WORKER):
+            record = WorkerRecord.from_text(value)
+            _require_key(key, _WORKER + record.id)
+            self.records.append(record)
+
+
+def _require_key(key: str, own: str) -> None:
+    if key != own:
+        raise MalformedRecord("it belongs to another key")
+
+
+def _shown(key: object) -> str:
+    return printable(key, MAX_QUOTED) if isinstance(key, str) else f"a {type(key).__name__}"
 
 
 class ClusterStore:
@@ -75,6 +111,7 @@ class ClusterStore:
         self._reading: Future[Any] | None = None  # pending
         self._written: WorkerRecord | None = None
         self._written_at = 0.0
+        self._overwritten_at = -math.inf  # when a desired state that could not be read was, monotonic seconds
 
     def open(self) -> Future[Any] | None:
         """Create the map's proxy; to be called again once the future is done."""
@@ -119,8 +156,11 @@ class ClusterStore:
     def is_behind(self, desired: Desired) -> bool:
         """Whether it holds an older desired state, or none. False while a read is pending."""
         snapshot = self.snapshot
-        has_answered = self._reading is None
-        return has_answered and snapshot is not None and desired.is_newer_than(snapshot.desired)
+        if self._reading is not None or snapshot is None:
+            return False
+        if snapshot.is_desired_unreadable:
+            return time.monotonic() - self._overwritten_at >= _OVERWRITE_INTERVAL
+        return desired.is_newer_than(snapshot.desired)
 
     def write_desired(self, desired: Desired, ttl: int) -> Future[Any] | None:
         """Replace the desired state that was read; the result is false if another worker has changed it since."""
@@ -128,16 +168,18 @@ class ClusterStore:
         if self._map is None or snapshot is None:
             return None
         text, fleet_map = desired.as_text(), self._map
-        if snapshot.desired_text is None:
+        if snapshot.is_desired_unreadable:
+            self._overwritten_at = time.monotonic()
+        if snapshot.stored_desired is None:
             written = fleet_map.put_if_absent(_DESIRED, text, ttl=ttl).continue_with(_was_absent)
         else:
-            written = fleet_map.replace_if_same(_DESIRED, snapshot.desired_text, text)
+            written = fleet_map.replace_if_same(_DESIRED, snapshot.stored_desired, text)
 
         def on_written(future: Future[Any]) -> bool:
             if not future.result():
                 return False
             fleet_map.set_ttl(_DESIRED, ttl)  # the member's configuration may have another default
-            snapshot.desired_text, snapshot.desired = text, desired
+            snapshot.stored_desired, snapshot.desired = text, desired
             return True
 
         done: Future[Any] = written.continue_with(on_written)

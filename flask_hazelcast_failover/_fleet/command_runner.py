@@ -17,13 +17,23 @@ from functools import partial
 from hazelcast.errors import HazelcastClientNotActiveError
 
 from .._fleet_control import CommandResult, Precondition, SwitchCommand, TargetUnreachable, UnknownTarget
+from .._foreign_text import MAX_NAME, printable
 from ..client import HazelcastClient
 from ..client.events import Reason
 from ..client.options import Options, Standby
 from ..client.status import Condition, State
 from ..errors import ClientOfflineException
 from .participation import READ_TIMEOUT, Participation
-from .records import Desired, OrderSource, ReachabilityQuestion, WorkerRecord, for_all, for_some
+from .records import (
+    HIGHEST,
+    AtHighest,
+    Desired,
+    OrderSource,
+    ReachabilityQuestion,
+    WorkerRecord,
+    for_all,
+    for_some,
+)
 from .worker_identity import FleetView
 
 # How long a command waits for the client's first connections, for workers that are connecting to the target, and
@@ -54,6 +64,8 @@ class CommandRunner:
         label = labels[0] if command.label is None else command.label
         _refuse_unknown("cluster", [label], labels)
         view = self._connect()
+        if command.precondition is Precondition.ALL_CAN_REACH_IT:
+            self._refuse_unknown_fleet(view)
         me = self._client.status().worker
         workers = {record.id: record for record in view.workers}
         counts_itself = self._participation.is_serving or not self._participation.takes_part
@@ -64,6 +76,7 @@ class CommandRunner:
             return self._nobody_told(view)
         others = [workers[worker] for worker in told if worker != me]
         if command.precondition is Precondition.ALL_CAN_REACH_IT:
+            self._refuse_after_highest(view)
             self._refuse_unreachable(self._wait_for_reach(others, label), label, me in told)
         desired, has_switched = self._order_and_switch(command, label, told, holds=holds)
         done: tuple[str, ...] = (me,) if has_switched else ()
@@ -73,10 +86,21 @@ class CommandRunner:
 
     def _nobody_told(self, view: FleetView) -> CommandResult:
         """A shell has run the command, and no worker serves."""
+        self._refuse_unknown_fleet(view)
+        return CommandResult(view.desired.generation if view.desired else 0, (), (), ())
+
+    def _refuse_unknown_fleet(self, view: FleetView) -> None:
+        """Who cannot read the fleet's records does not act as if it were alone."""
         if self._participation.takes_part and not view.is_known:
             name = self._participation.worker.identity.fleet
             raise TargetUnreachable(f"the records of fleet {name} cannot be read at the moment")
-        return CommandResult(view.desired.generation if view.desired else 0, (), (), ())
+
+    def _refuse_after_highest(self, view: FleetView) -> None:
+        if view.desired is not None and view.desired.generation >= HIGHEST:
+            generation = view.desired.generation
+            raise TargetUnreachable(
+                f"the fleet's last order has the highest generation, {generation}: force the next one, which begins at 1"
+            )
 
     # 1. Who belongs to the fleet.
 
@@ -177,10 +201,16 @@ class CommandRunner:
     def _write_desired(
         self, command: SwitchCommand, label: str, told: Sequence[str], *, holds: bool
     ) -> Desired:
+        by = printable(command.by, MAX_NAME) or "unknown"
+        is_forced = command.precondition is Precondition.NONE
+        at_highest = AtHighest.BEGIN_AGAIN if is_forced else AtHighest.REFUSE
+
         def make(view: FleetView) -> Desired:
+            last = view.desired
             if command.workers is None:
-                return for_all(view.desired, label, command.by, OrderSource.COMMAND, holds=holds)
-            return for_some(view.desired, told, label, command.by, usual=view.majority, holds=holds)
+                return for_all(last, label, by, OrderSource.COMMAND, holds=holds, at_highest=at_highest)
+            usual = view.majority
+            return for_some(last, told, label, by, usual=usual, holds=holds, at_highest=at_highest)
 
         worker = self._participation.worker
         if not self._participation.takes_part:

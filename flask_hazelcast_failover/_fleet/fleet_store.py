@@ -17,6 +17,7 @@ from typing import Any
 from hazelcast.future import Future
 from hazelcast.proxy import MAP_SERVICE
 
+from .._foreign_text import is_name, printable
 from ..client.control import OfficialClient
 from .cluster_store import ARRIVED, ClusterStore, StoreSnapshot, map_name
 from .records import Desired, ReachabilityQuestion, WorkerRecord
@@ -31,6 +32,8 @@ _SWITCH_TTL = 30
 _MAX_AGE = 3.0
 # How long the others are waited for once one cluster has answered, seconds.
 _GRACE = 0.2
+# Of how many entries that cannot be read the log is told.
+_MAX_WARNED = 100
 
 
 class FleetStore:
@@ -47,6 +50,7 @@ class FleetStore:
         self._on_change = on_change
         self._renewed_at = time.monotonic()
         self._stores: dict[str, ClusterStore] = {}  # by label; replaced as a whole
+        self._warned: set[str] = set()  # keys of entries that cannot be read
 
     def use(self, clients: Mapping[str, OfficialClient]) -> None:
         """Have a store for each of these connections and for no other."""
@@ -71,8 +75,17 @@ class FleetStore:
         _wait(_start(stores, ClusterStore.start_read), end, _GRACE)
         now = time.monotonic()
         _start(stores, lambda store: store.finish_read(now))
+        self._warn_of_unreadable()
         snapshots = [store.snapshot for store in stores]
         return [snapshot for snapshot in snapshots if snapshot is not None and now - snapshot.at < _MAX_AGE]
+
+    def _warn_of_unreadable(self) -> None:
+        for label, store in self._stores.items():
+            for key, why in store.snapshot.unreadable.items() if store.snapshot is not None else ():
+                if key not in self._warned and len(self._warned) < _MAX_WARNED:
+                    self._warned.add(key)
+                    message = "%s on %s: the entry %s is ignored: %s"
+                    _logger.warning(message, printable(self._name), label, key, why)
 
     def put_record(self, record: WorkerRecord, now: float) -> None:
         """Write this worker's record on every cluster."""
@@ -138,7 +151,9 @@ def claim_arrival(
         (fleet_map,) = _results([clients[label].create_proxy(MAP_SERVICE, name)], end)
         claim = f"{worker} {uuid.uuid4().hex}"
         (earlier,) = _results([fleet_map.put_if_absent(ARRIVED, claim, ttl=_SWITCH_TTL)], end)
-        is_first = earlier is None or str(earlier).startswith(f"{worker} ")
+        is_first = earlier is None or _is_own(earlier, worker)
+        if not is_first and not is_name(earlier):
+            (is_first,) = _results([fleet_map.replace_if_same(ARRIVED, earlier, claim)], end)
         if is_first:
             # The first to go back to where the fleet came from counts as first again.
             for other in clients.keys() - {label}:
@@ -147,6 +162,10 @@ def claim_arrival(
         _logger.debug("cannot find out who arrived first on %s: %s", label, error)
         return None
     return is_first
+
+
+def _is_own(arrival: object, worker: str) -> bool:
+    return isinstance(arrival, str) and arrival.startswith(f"{worker} ")
 
 
 def _clear_arrival(opened: Future[Any]) -> None:

@@ -20,7 +20,16 @@ from .cluster_store import StoreSnapshot
 from .fleet_store import FleetStore
 from .heartbeat_thread import HeartbeatThread
 from .policy import Destination, FleetPolicy, Location
-from .records import Desired, OrderSource, ReachabilityAnswer, ReachabilityQuestion, WorkerRecord, for_all
+from .records import (
+    AtHighest,
+    Desired,
+    HighestGeneration,
+    OrderSource,
+    ReachabilityAnswer,
+    ReachabilityQuestion,
+    WorkerRecord,
+    for_all,
+)
 from .worker_identity import FleetView, WorkerIdentity
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
@@ -163,7 +172,9 @@ class FleetWorker:
         for snapshot in snapshots:
             desired = snapshot.desired
             if desired is not None and not obeys:
-                desired = for_all(desired, None, "nobody", OrderSource.NOBODY)
+                desired = for_all(
+                    desired, None, "nobody", OrderSource.NOBODY, at_highest=AtHighest.BEGIN_AGAIN
+                )
             if desired is not None:
                 self._policy.receive(desired, worker, now)
         self._has_read = self._has_read or bool(snapshots)
@@ -195,7 +206,10 @@ class FleetWorker:
             return None
         if desired and desired.fleet.label not in (None, *self.identity.labels):
             return None  # it lacks the cluster that the others are ordered to, so it must not lead them
-        return for_all(desired, last.current, "failback", OrderSource.FAILBACK)
+        try:
+            return for_all(desired, last.current, "failback", OrderSource.FAILBACK)
+        except HighestGeneration:
+            return None
 
     def _report_split(self, now: float) -> None:
         split = self._policy.lasting_split(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -12,6 +13,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
+
+# Between two heartbeats that others wake, seconds at least: whoever writes to a cluster can wake this process.
+_WOKEN_INTERVAL = 0.05
 
 Result = TypeVar("Result")
 
@@ -29,6 +33,7 @@ class HeartbeatThread:
         self._heartbeat = heartbeat
         self._is_at_rest = is_at_rest
         self._next_at = 0.0  # monotonic seconds; of the thread
+        self._began_at = -math.inf  # when the last heartbeat did, monotonic seconds; of the thread
         self._has_failed = False  # of the thread
         self._changed = threading.Condition()
         self._tasks: deque[Callable[[], object]] = deque()  # under _changed
@@ -96,6 +101,7 @@ class HeartbeatThread:
                 for task in tasks:
                     task()
                 if not tasks:
+                    self._began_at = time.monotonic()
                     self._heartbeat()
             except Exception:
                 level = logging.DEBUG if self._has_failed else logging.ERROR
@@ -105,8 +111,9 @@ class HeartbeatThread:
     def _next_tasks(self) -> list[Callable[[], object]] | None:
         """Wait for tasks; return none for a heartbeat, ``None`` to end the thread."""
         with self._changed:
-            while not self._tasks and not self._is_woken and not self._is_stopped:
-                left = self._next_at - time.monotonic()
+            while not self._tasks and not self._is_stopped:
+                at = min(self._next_at, self._began_at + _WOKEN_INTERVAL) if self._is_woken else self._next_at
+                left = at - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .._backoff import backoff
-from .records import Desired, Order, WorkerRecord, by_majority
+from .records import Desired, HighestGeneration, Order, WorkerRecord, by_majority
 
 # How long the majority must have been on a cluster, seconds.
 _MAJORITY_AFTER = 5.0
@@ -60,7 +60,13 @@ class Destination:
 
 @dataclass
 class _Sighting:
+    """A worker as it was last seen.
+
+    :param heartbeats: those of all records under its id; more than one only if not all are its own
+    """
+
     record: WorkerRecord
+    heartbeats: frozenset[int]
     changed_at: float
 
 
@@ -93,23 +99,30 @@ class FleetPolicy:
 
     def observe(self, records: Iterable[WorkerRecord], location: Location, now: float) -> None:
         """Take the records of all clusters that could be read, with this worker's own if it serves."""
-        newest: dict[str, WorkerRecord] = {}
+        found: dict[str, list[WorkerRecord]] = {}
         for record in records:
-            known = newest.get(record.id)
-            if known is None or record.heartbeat >= known.heartbeat:
-                newest[record.id] = record
-        for worker in self._sightings.keys() - newest.keys():
+            found.setdefault(record.id, []).append(record)
+        for worker in self._sightings.keys() - found.keys():
             del self._sightings[worker]
-        for worker, record in newest.items():
-            seen = self._sightings.get(worker)
-            if seen is None:
-                self._sightings[worker] = _Sighting(record, now)
-            elif record.heartbeat > seen.record.heartbeat:
-                if record.current_cluster != seen.record.current_cluster:
-                    self.changed_at = now
-                seen.record, seen.changed_at = record, now
+        for worker, candidates in found.items():
+            self._see(worker, candidates, now)
         self._update_majority(now)
         self._update_reach(location.reach, now)
+
+    def _see(self, worker: str, candidates: list[WorkerRecord], now: float) -> None:
+        """Take the newest record of a worker. Any change of a heartbeat is life; the highest may be a forged one."""
+        seen = self._sightings.get(worker)
+        changed = [one for one in candidates if seen is None or one.heartbeat not in seen.heartbeats]
+        newest = max(changed or candidates, key=lambda record: record.heartbeat)
+        heartbeats = frozenset(record.heartbeat for record in candidates)
+        if seen is None:
+            self._sightings[worker] = _Sighting(newest, heartbeats, now)
+            return
+        seen.heartbeats = heartbeats
+        if changed:
+            if newest.current_cluster != seen.record.current_cluster:
+                self.changed_at = now
+            seen.record, seen.changed_at = newest, now
 
     def forget_majority(self) -> None:
         """Start counting anew, since no cluster could be read."""
@@ -123,6 +136,8 @@ class FleetPolicy:
         """
         if not desired.is_newer_than(self.desired):
             return False
+        if self.desired is not None and desired.round != self.desired.round:
+            self._done = None  # its generation says nothing any more
         self.desired = desired
         order = desired.order_for(worker)
         is_new = self._done is None or (order != self._done and order.generation >= self._done.generation)
@@ -178,7 +193,10 @@ class FleetPolicy:
         label = self._settled_majority(now)
         if label is None or (self.desired is not None and self.desired.fleet.label == label):
             return None
-        return by_majority(self.desired, label)
+        try:
+            return by_majority(self.desired, label)
+        except HighestGeneration:
+            return None
 
     def destination(self, location: Location, now: float) -> Destination | None:
         """Where this worker should switch now, if anywhere."""

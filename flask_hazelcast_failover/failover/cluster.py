@@ -10,6 +10,7 @@ from typing import Any
 from .._arguments import (
     checked_bool,
     checked_count,
+    checked_label,
     checked_name,
     checked_port,
     checked_seconds,
@@ -66,7 +67,7 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         checked_name("cluster_name", self.cluster_name)
-        checked_name("label", self.label)
+        checked_label("label", self.label)
         checked_count("priority", self.priority, least=0)
         checked_bool("known_members", self.known_members)
         if self.dns is None:

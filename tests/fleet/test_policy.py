@@ -107,15 +107,6 @@ def test_a_record_survives_serialisation() -> None:
     assert found == record and found is not None and found.heartbeat == 12
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "5", "null", None, 7, "[1, [2], {}]", '["a", 1, 2, 3, 4, 5, 6]']
-)
-def test_malformed_records_are_ignored(text: object) -> None:
-    """Another release may have written them."""
-    assert Desired.from_text(text) is None
-    assert WorkerRecord.from_text(text) is None
-
-
 # Orders
 
 
