@@ -58,7 +58,9 @@ def checked_label(argument: str, value: object) -> str:
     label = checked_name(argument, value)
     if not is_name(label):
         given = describe_value(label)
-        raise ValueError(f"{argument} must be at most {MAX_NAME} characters, all of them printable, got {given}")
+        raise ValueError(
+            f"{argument} must be at most {MAX_NAME} characters, all of them printable, got {given}"
+        )
     return label
 
 

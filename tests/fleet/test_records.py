@@ -28,12 +28,12 @@ from flask_hazelcast_failover._fleet.records import (
 )
 
 RECORD = ["a-1", "host", 7, "blue", 3, ["blue", "green"], 12, False, [["q", True]]]
-DESIRED = [4, [4, "green", "ann", 3, True], {"a-1": [2, "blue", "ann", 3, False]}]
+DESIRED: list[Any] = [4, [4, "green", "ann", 3, True], {"a-1": [2, "blue", "ann", 3, False]}]
 QUESTION = ["q", "green", ["a-1"]]
 
 # Instead of a name, a number, a whole record.
-BAD_NAMES = [None, 7, "", "x" * 257, "a\nb", "\ud800", "\x1b[31m", ["a"], {}]
-BAD_NUMBERS = [None, True, 1.5, -1, HIGHEST + 1, int("9" * 4300), float("inf"), "7", []]
+BAD_NAMES: list[Any] = [None, 7, "", "x" * 257, "a\nb", "\ud800", "\x1b[31m", ["a"], {}]
+BAD_NUMBERS: list[Any] = [None, True, 1.5, -1, HIGHEST + 1, int("9" * 4300), float("inf"), "7", []]
 NO_RECORDS = [
     "",
     "{",
@@ -104,7 +104,7 @@ def test_an_item_that_cannot_be_read_hides_no_other() -> None:
 
 def test_trailing_fields_are_ignored_at_every_level() -> None:
     for kind, values in ((Desired, DESIRED), (WorkerRecord, RECORD), (ReachabilityQuestion, QUESTION)):
-        parse: Callable[[str], Any] = kind.from_text  # type: ignore[attr-defined]
+        parse: Callable[[str], Any] = kind.from_text
         known, more = parse(json.dumps(values)), parse(json.dumps(later(values)))
         if isinstance(known, Desired):
             assert known == more and not more.is_newer_than(known) and not known.is_newer_than(more)

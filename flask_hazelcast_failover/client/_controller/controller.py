@@ -3,29 +3,36 @@
 The controller gets messages, one after the other on one thread, and has its ``Effects`` carry out what it decides,
 without blocking; what takes time comes back as a message. Nothing here sleeps, connects or knows hazelcast.
 
-A failover is ``_link_down`` or ``_checked``, ``_lose``, ``_begin_search``, ``_continue_search``, ``_attempt_ended``,
-``_begin_switch``, ``_prepared``, ``_complete``: the order of the methods below.
+A failover is ``_link_down`` or ``_checked``, ``_lose``, ``_suspend``, ``_begin_search``, ``_continue_search``,
+``_attempt_ended``, ``_begin_switch``, ``_prepared``, ``_complete``: the order of the methods below. After a lost
+connection the same cluster is tried first, ``try_count`` times; a standby waits for that, ``connect_timeout`` at most.
 
 What a message does in each state (".": nothing, but that a link which nobody needs is closed):
 
-message                idle           switching or offline                 connected
----------------------  -------------  -----------------------------------  -------------------------------------
-Begin                  search         .                                    .
-LinkDown; Checked,     .              of the link being prepared: the      of the active one: suspend, search:
-  failed too often                    next cluster; of another: as right   switching; of a standby: attempt later
-AttemptEnded, a link   .              the best cluster: prepare it;        keep it as a standby;
-                                      offline: search again, shortly       requested: prepare it
-AttemptEnded, no link  .              the next attempt, the next cluster,  another attempt later;
-                                      or none left: offline                requested: the request fails
-Prepared               .              publish: connected                   publish, drain the former link
-Prepared, but failed   .              the next cluster                     the request fails
-Drained                .              keep as a standby, or close          the same
-SwitchRequest          queue, search  queue; offline: connect, prepare     connect if need be, prepare
-Resolved               keep           keep                                 keep; verify foreign addresses
-AddressesVerified      .              .                                    foreign twice in a row: prepare
-ReadyAnswered          .              .                                    yes: prepare (failback)
-(time)                 .              attempts, lookups; slow to prepare:  attempts, lookups; failback due:
-                                      try other clusters as well           ask the ready check, prepare
+message                idle           switching or offline                  connected
+---------------------  -------------  ------------------------------------  -------------------------------------
+Begin                  search         .                                     .
+LinkDown; Checked,     .              switching: the search goes on, with   of the active one: suspend, search:
+  failed too often                    the tries that are left there, then   switching; of a standby: attempt later;
+                                      the next; offline: attempt later      of one being prepared: its request fails
+AttemptEnded, a link   .              switching: the best cluster: prepare  keep it as a standby;
+                                      it; offline: search for a moment      requested: prepare it
+AttemptEnded, no link  .              switching: the next attempt, then     another attempt later; requested: after
+                                      the next cluster, or none: offline;   try_count attempts its requests fail
+                                      offline: attempt later, requests fail
+Prepared               .              publish: connected; others that are   the same, and drain the former link;
+                                      being prepared are standbys again     failback that is unfit by now: dropped
+Prepared, but failed   .              as LinkDown                           the request fails; attempt later
+Drained                .              keep as a standby, or close           the same
+SwitchRequest          queue, search  queue; offline: connect, prepare      queue until at rest; already there: done;
+                                                                            else connect if need be, prepare
+Resolved               keep           keep; foreign addresses: verify them  the same
+                                      if there is a link to the cluster
+AddressesVerified      .              .                                     foreign twice: prepare; of a standby:
+                                                                            replace its link
+ReadyAnswered          .              .                                     yes: prepare (failback)
+(time, and after       .              attempts, lookups; slow to prepare:   attempts, lookups; failback due:
+  every message)                      try other clusters as well            ask the ready check, prepare
 
 "idle": nothing has connected yet. "switching": operations wait. "offline": they fail at once. "closed" takes no message.
 """
