@@ -12,6 +12,8 @@ from flask import Request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden
 
+from .._foreign_text import MAX_NAME, printable
+
 AdminAuth = Callable[[Request], "str | None"]
 """Gets a request and returns the user's name, or ``None`` to refuse."""
 
@@ -31,13 +33,6 @@ class Access:
         """Whether anybody can sign in."""
         return self.token is not None or self.admin_auth is not None
 
-    def user(self, request: Request) -> str | None:
-        """The name of the user who may use the routes, or ``None``.
-
-        :raises TypeError: the app's function returns neither a name nor ``None``
-        """
-        return self._user_with_token(request) or self._user_of_app(request)
-
     def challenges(self) -> list[WWWAuthenticate]:
         """The ``WWW-Authenticate`` headers: the schemes to sign in with."""
         bearer = WWWAuthenticate("bearer", {"realm": _REALM})
@@ -46,29 +41,34 @@ class Access:
         # Basic first: some browsers look at the first one only, and programs need none.
         return [WWWAuthenticate("basic", {"realm": _REALM, "charset": "UTF-8"}), bearer]
 
-    def _user_with_token(self, request: Request) -> str | None:
+    def user_with_token(self, request: Request) -> str | None:
+        """The name of a user who has sent the token, or ``None``. It can be logged, stored and shown."""
         if self.token is None:
             return None
         # Not request.authorization: that parses a token with "=" in it as parameters.
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            user, password = "", credentials.strip().encode("latin-1", "replace")
+            user, password = "", _as_sent(credentials.strip(" \t"))
         elif scheme.lower() == "basic":
             user, password = _user_and_password(credentials)
         else:
             return None
-        if not hmac.compare_digest(password, self.token.encode()):
+        if not hmac.compare_digest(password, self.token.encode("utf-8", "surrogatepass")):
             return None
         # The user's name goes to the log: it must not be shown if somebody has typed the token there.
-        return _PROGRAM if not user or self.token in user else user
+        return _PROGRAM if not user or self.token in user else printable(user, MAX_NAME)
 
-    def _user_of_app(self, request: Request) -> str | None:
+    def user_of_app(self, request: Request) -> str | None:
+        """The name of a user whom the app's function lets in, or ``None``. It can be logged, stored and shown.
+
+        :raises TypeError: the function returns neither a name nor ``None``
+        """
         if self.admin_auth is None:
             return None
         name = self.admin_auth(request)
         if name is not None and not isinstance(name, str):
             raise TypeError(f"admin_auth must return a name or None, not a {type(name).__name__}")
-        return name or None
+        return printable(name, MAX_NAME) if name else None
 
 
 def refuse_foreign_pages(request: Request) -> None:
@@ -87,6 +87,14 @@ def refuse_foreign_pages(request: Request) -> None:
     same_scheme = site is not None or theirs.scheme == ours.scheme
     if theirs.host != ours.host or not same_scheme:
         raise Forbidden("The request comes from a page of another site (Origin).")
+
+
+def _as_sent(header: str) -> bytes:
+    """The bytes of a header's text: a server decodes each to one character."""
+    try:
+        return header.encode("latin-1")
+    except UnicodeEncodeError:  # no server's doing
+        return header.encode("utf-8", "surrogatepass")
 
 
 def _user_and_password(credentials: str) -> tuple[str, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from flask import Blueprint, current_app, request
@@ -21,8 +21,11 @@ from werkzeug.exceptions import (
 from werkzeug.wrappers import Response
 
 from .._fleet_control import FleetControl, SwitchCommand, TargetUnreachable, UnknownTarget
+from .._foreign_text import MAX_NAME, printable, quoted
+from .._printable_status import printable_status
 from ..client import HazelcastClient
 from .access import Access, refuse_foreign_pages
+from .body_limit import bound_body, refuse_long_body
 from .health import Health, health_of
 from .openapi import describe
 from .page import render_page
@@ -49,6 +52,8 @@ _METHODS: Mapping[str, list[str]] = {
 _HOW_TO_SIGN_IN = "Sign in with the token, as a bearer or as the password."
 _USER_KEY = "flask_hazelcast_failover.user"
 _PUBLIC = ("health", "live")
+# The length of a list of workers in a line of the log, in characters.
+_MAX_LISTED = 600
 
 
 def create_blueprint(
@@ -90,10 +95,10 @@ def _add_health(blueprint: Blueprint, client: HazelcastClient) -> None:
 
 def _add_control(blueprint: Blueprint, fleet_control: FleetControl) -> None:
     def page() -> Response:
-        return render_page(fleet_control.status())
+        return render_page(printable_status(fleet_control.status()))
 
     def status() -> Response:
-        return _json(fleet_control.status())
+        return _json(printable_status(fleet_control.status()))
 
     def reset() -> Response:
         return _carry_out(fleet_control, reset_command(request, _user()))
@@ -102,7 +107,7 @@ def _add_control(blueprint: Blueprint, fleet_control: FleetControl) -> None:
         return _carry_out(fleet_control, switch_command(request, _user()))
 
     def description() -> Response:
-        return _json(describe(fleet_control.status()))
+        return _json(describe(printable_status(fleet_control.status())))
 
     _add_route(blueprint, "/", "page", page)
     _add_route(blueprint, "/openapi.json", "description", description)
@@ -118,18 +123,12 @@ def _carry_out(fleet_control: FleetControl, command: SwitchCommand) -> Response:
         raise BadRequest(f"{error}.") from error
     except TargetUnreachable as error:
         raise Conflict(f"Nothing has changed: {error}") from error
-    # A warning, so that it is logged even where nobody has set a level.
-    _logger.warning(
-        "%s%s by %r from %s: generation %d; done: %s; missing: %s",
-        _endpoint(),
-        f" to {command.label!r}" if command.label is not None else "",
-        command.by,
-        request.remote_addr,
-        result.generation,
-        ", ".join(result.done) or "none",
-        ", ".join(result.missing) or "none",
+    target = f" to {quoted(command.label)}" if command.label is not None else ""
+    _log(
+        f"{_endpoint()}{target} by {quoted(command.by)} from {_address()}: generation {result.generation};"
+        f" done: {_listed(result.done)}; missing: {_listed(result.missing)}"
     )
-    return _json(result.as_dict())
+    return _json(printable_status(result.as_dict()))
 
 
 def _admit(access: Access, failed_sign_ins: FailedSignIns) -> None:
@@ -137,7 +136,9 @@ def _admit(access: Access, failed_sign_ins: FailedSignIns) -> None:
     if endpoint not in _PUBLIC:
         if not access.is_open:
             _not_found()
+        bound_body(request)
         request.environ[_USER_KEY] = _sign_in(access, failed_sign_ins)
+    refuse_long_body(request)
     methods = _METHODS.get(endpoint, _EVERY_METHOD)
     if request.method not in methods:
         raise MethodNotAllowed(methods, f"This takes {' and '.join(methods)} only.")
@@ -146,36 +147,54 @@ def _admit(access: Access, failed_sign_ins: FailedSignIns) -> None:
 
 
 def _sign_in(access: Access, failed_sign_ins: FailedSignIns) -> str:
-    address = request.remote_addr or "unknown"
+    # The token comes before any limit: behind a proxy all have one address, and a stranger's failures must not
+    # lock the operators out.
+    user = access.user_with_token(request)
+    if user is not None:
+        return user
+    address, has_credentials = _address(), "Authorization" in request.headers
     pause = failed_sign_ins.blocked_for(address)
-    if pause:
-        raise TooManyRequests("Too many failed sign-ins from this address.", retry_after=math.ceil(pause))
-    user = access.user(request)
-    if user is None:
-        if "Authorization" in request.headers:
+    if not pause:
+        user = access.user_of_app(request)
+        if user is not None:
+            return user
+        if has_credentials:
             failed_sign_ins.add(address)
-        raise Unauthorized(_HOW_TO_SIGN_IN, www_authenticate=access.challenges())
-    return user
+    elif has_credentials or access.token is None:
+        raise TooManyRequests("Too many failed sign-ins from this address.", retry_after=math.ceil(pause))
+    # Also from a blocked address, without credentials: a browser asks for them at a 401 only.
+    raise Unauthorized(_HOW_TO_SIGN_IN, www_authenticate=access.challenges())
 
 
 def _log_and_answer(error: HTTPException, throttle: LogThrottle) -> Response:
     suppressed: int | None = 0
-    if _METHODS.get(_endpoint()) is not _ACT:
-        # Each refused action is logged. Guesses are throttled, and a misconfigured probe is not logged at all.
-        is_signing_in = "Authorization" in request.headers
-        suppressed = throttle.next_line(request.remote_addr or "unknown") if is_signing_in else None
+    is_action = _METHODS.get(_endpoint()) is _ACT
+    if not is_action or _USER_KEY not in request.environ:
+        # Each refused action of a user is logged. Guesses and strangers are throttled, and a misconfigured probe
+        # is not logged at all.
+        is_logged = is_action or "Authorization" in request.headers
+        suppressed = throttle.next_line(_address()) if is_logged else None
     if suppressed is not None:
-        _logger.warning(
-            "%s %r by %r from %s refused: %s %s%s",
-            request.method,
-            request.path,
-            _user(),
-            request.remote_addr,
-            error.code,
-            error.description,
-            f" ({suppressed} more from there since the last such line)" if suppressed else "",
+        more = f" ({suppressed} more from there since the last such line)" if suppressed else ""
+        _log(
+            f"{printable(request.method, MAX_NAME)} {quoted(request.path)} by {quoted(_user())}"
+            f" from {_address()} refused: {error.code} {printable(str(error.description), _MAX_LISTED)}{more}"
         )
     return problem(error)
+
+
+def _log(line: str) -> None:
+    # A warning, so that it is logged even where nobody has set a level.
+    _logger.warning("%s", printable(line))
+
+
+def _listed(workers: Sequence[str]) -> str:
+    return printable(", ".join(workers), _MAX_LISTED) or "none"
+
+
+def _address() -> str:
+    # A proxy's header may have set it, to anything.
+    return printable(request.remote_addr or "unknown", MAX_NAME)
 
 
 def _not_found(path: str = "") -> NoReturn:

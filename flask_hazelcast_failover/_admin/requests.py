@@ -10,6 +10,8 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from .._arguments import nearest
 from .._fleet_control import Precondition, SwitchCommand
+from .._foreign_text import MAX_QUOTED, quoted
+from .body_limit import read_body
 
 
 def reset_command(request: Request, by: str) -> SwitchCommand:
@@ -17,6 +19,7 @@ def reset_command(request: Request, by: str) -> SwitchCommand:
 
     :raises UnsupportedMediaType: the body is not JSON
     :raises BadRequest: it is malformed
+    :raises RequestEntityTooLarge: it is too long
     """
     body = _body(request, ("workers", "force"))
     return SwitchCommand(label=None, by=by, workers=_workers(body), precondition=_precondition(body))
@@ -32,7 +35,7 @@ def switch_command(request: Request, by: str) -> SwitchCommand:
 
 
 def _body(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
-    content = request.get_data()
+    content = read_body(request)
     # A form without fields has a type but no content.
     if request.mimetype != "application/json" and (content or request.mimetype):
         raise UnsupportedMediaType("The body must be JSON, with the content type application/json.")
@@ -46,8 +49,14 @@ def _body(request: Request, known: tuple[str, ...]) -> dict[str, Any]:
         raise BadRequest("The body must be a JSON object.")
     for name in body:
         if name not in known:
-            raise BadRequest(f"Unknown member {name!r}: the nearest valid one is {nearest(name, known)!r}.")
+            raise BadRequest(f"Unknown member {quoted(name)}: {_hint(name, known)}.")
     return body
+
+
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    if len(name) > MAX_QUOTED:  # no slip of the pen, and a long name is slow to compare
+        return f"valid are {', '.join(map(repr, known))}"
+    return f"the nearest valid one is {nearest(name, known)!r}"
 
 
 def _workers(body: dict[str, Any]) -> tuple[str, ...] | None:

@@ -17,6 +17,8 @@ from flask.cli import AppGroup
 
 from .._app_state import current_state
 from .._fleet_control import Precondition, SwitchCommand, TargetUnreachable, UnknownTarget
+from .._foreign_text import MAX_NAME, printable
+from .._printable_status import printable_status
 from ..errors import ClientOfflineException
 from .drill import inspect_clusters, warnings_of
 from .output import cluster_table, fail, inspection_line, progress, worker_table
@@ -43,17 +45,17 @@ def status(as_json: bool) -> None:
     """Show the clusters, the switches and the fleet."""
     found = _connected_status()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(printable_status(found), indent=2))
         return
     code, sentence = verdict(found, _fleet_name())
-    click.secho(sentence, fg=code.colour, bold=True)
+    click.secho(printable(sentence), fg=code.colour, bold=True)
     click.echo(cluster_table(found["clusters"]))
     fleet = found["fleet"]
     split = click.style(" (split)", fg="red") if fleet["split"] else ""
     if _fleet_name() is None:
         click.echo("\nprocesses: unknown, without HAZELCAST_FAILOVER_FLEET a shell cannot know them")
     else:
-        click.echo(f"\nfleet {fleet['name']}: {len(fleet['workers'])} processes{split}")
+        click.echo(f"\nfleet {printable(fleet['name'], MAX_NAME)}: {len(fleet['workers'])} processes{split}")
     if fleet["workers"]:
         click.echo(worker_table(fleet["workers"]))
 
@@ -63,6 +65,7 @@ def status(as_json: bool) -> None:
 def check(as_json: bool) -> None:
     """Exit with 0 on the primary, 1 elsewhere, 2 when down: of the named fleet if there is one."""
     code, sentence = verdict(_connected_status(), _fleet_name())
+    sentence = printable(sentence)
     if as_json:
         click.echo(json.dumps({"status": code.name.lower(), "message": sentence}))
     else:
@@ -98,10 +101,11 @@ def drill(as_json: bool) -> None:
             inspections.append(inspection)
             if not as_json:
                 click.echo(inspection_line(inspection))
-    warnings = warnings_of(inspections, usual_cluster(_connected_status(), _fleet_name()))
+    usual = usual_cluster(_connected_status(), _fleet_name())
+    warnings = [printable(warning) for warning in warnings_of(inspections, usual)]
     fit = all(inspection.is_fit for inspection in inspections)
     if as_json:
-        plain = [inspection.as_dict() for inspection in inspections]
+        plain = printable_status([inspection.as_dict() for inspection in inspections])
         click.echo(json.dumps({"fit": fit, "clusters": plain, "warnings": warnings}, indent=2))
     else:
         for warning in warnings:
@@ -131,11 +135,11 @@ def _switch_fleet(label: str | None, force: bool, as_json: bool) -> None:
     if not result.told:
         fail(f"no process of fleet {_fleet_name()} can be found, nothing has changed")
     if as_json:
-        click.echo(json.dumps(result.as_dict()))
+        click.echo(json.dumps(printable_status(result.as_dict())))
     else:
         click.echo(f"{len(result.done)} of {len(result.told)} processes are there")
         for worker in result.missing:
-            click.secho(f"missing: {worker}", fg="red")
+            click.secho(f"missing: {printable(worker, MAX_NAME)}", fg="red")
     raise SystemExit(int(ExitCode.DEGRADED if result.missing else ExitCode.OK))
 
 
@@ -178,4 +182,4 @@ def _caller() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):  # the user of a container may have no name
         user = "somebody"
-    return f"{user}@{socket.gethostname()} (command line)"
+    return printable(f"{user}@{socket.gethostname()} (command line)", MAX_NAME)

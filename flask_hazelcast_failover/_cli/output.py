@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from .._foreign_text import MAX_NAME, printable
 from .drill import Inspection, pluralize
 from .verdict import ExitCode
 
@@ -27,11 +28,11 @@ def worker_table(workers: Sequence[Mapping[str, Any]]) -> str:
     """The processes of a fleet as a table."""
     rows = [
         (
-            worker["id"],
-            worker["host"],
-            str(worker["pid"]),
-            worker["current_cluster"] or "none",
-            str(worker["epoch"]),
+            _name(worker["id"]),
+            _name(worker["host"]),
+            _name(str(worker["pid"])),
+            _name(worker["current_cluster"] or "none"),
+            _name(str(worker["epoch"])),
         )
         for worker in workers
     ]
@@ -41,10 +42,10 @@ def worker_table(workers: Sequence[Mapping[str, Any]]) -> str:
 def inspection_line(inspection: Inspection) -> str:
     """What a drill has found at one cluster."""
     if not inspection.is_fit:
-        return click.style(f"{inspection.label}: not fit: {inspection.problem}", fg="red")
+        return click.style(printable(f"{inspection.label}: not fit: {inspection.problem}"), fg="red")
     members = pluralize(inspection.members, "member", "members")
     entries = pluralize(inspection.entries, "entry", "entries")
-    return (
+    return printable(
         f"{inspection.label}: fit, {inspection.latency_ms:.1f} ms, {members},"
         f" version {inspection.version}, {entries} in its maps"
     )
@@ -52,7 +53,7 @@ def inspection_line(inspection: Inspection) -> str:
 
 def fail(message: str) -> NoReturn:
     """Print an error and exit."""
-    click.secho(message, fg="red", err=True)
+    click.secho(printable(message), fg="red", err=True)
     raise SystemExit(int(ExitCode.DOWN))
 
 
@@ -80,13 +81,17 @@ def progress(activity: str) -> Iterator[None]:
 def _cluster_row(cluster: Mapping[str, Any]) -> list[str]:
     remarks = [remark for remark in ("impaired", "restarted") if cluster[remark]]
     return [
-        cluster["label"],
+        _name(cluster["label"]),
         cluster["state"],
         str(cluster["members"]),
         "" if cluster["latency_ms"] is None else f"{cluster['latency_ms']:.1f} ms",
-        " ".join(cluster["addresses"]),
-        ", ".join([*remarks, cluster["last_error"] or ""]).strip(", "),
+        printable(" ".join(cluster["addresses"])),
+        printable(", ".join([*remarks, cluster["last_error"] or ""]).strip(", ")),
     ]
+
+
+def _name(text: str) -> str:
+    return printable(text, MAX_NAME)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -17,7 +17,7 @@ from functools import partial
 from hazelcast.errors import HazelcastClientNotActiveError
 
 from .._fleet_control import CommandResult, Precondition, SwitchCommand, TargetUnreachable, UnknownTarget
-from .._foreign_text import MAX_NAME, printable
+from .._foreign_text import MAX_NAME, printable, quoted
 from ..client import HazelcastClient
 from ..client.events import Reason
 from ..client.options import Options, Standby
@@ -41,6 +41,8 @@ from .worker_identity import FleetView
 _CONNECT_TIMEOUT, _REACH_TIMEOUT, _ARRIVAL_TIMEOUT = 2.0, 1.0, 1.5
 # Between two looks while waiting, seconds.
 _POLL_INTERVAL = 0.05
+# How many valid names a refusal lists.
+_NAMES_LISTED = 10
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
@@ -253,4 +255,6 @@ def _without_reach(workers: Iterable[WorkerRecord], label: str) -> list[WorkerRe
 def _refuse_unknown(what: str, given: Iterable[str], valid: Sequence[str]) -> None:
     for name in given:
         if name not in valid:
-            raise UnknownTarget(f"unknown {what} {name!r}; there is {', '.join(map(repr, valid))}")
+            listed = ", ".join(map(quoted, valid[:_NAMES_LISTED])) or "none"
+            more = f" and {len(valid) - _NAMES_LISTED} more" if len(valid) > _NAMES_LISTED else ""
+            raise UnknownTarget(f"unknown {what} {quoted(name)}; there is {listed}{more}")

@@ -12,6 +12,7 @@ import weakref
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from .._foreign_text import MAX_NAME, printable
 from ..client import HazelcastClient
 from ..client.events import ClusterSwitched, Event
 
@@ -74,7 +75,7 @@ class _Watched:
     def __init__(self, metrics: FailoverMetrics, client: weakref.ref[HazelcastClient], app: str) -> None:
         self._metrics = metrics
         self._client = client
-        self._app = app
+        self._app = printable(app, MAX_NAME)
         self._lock = threading.Lock()
         self._repeated = self._unknown = self._dropped = 0  # as last written, under _lock
         self._sampled_in: int | None = None  # id of the process whose sampler runs; under _lock
@@ -105,10 +106,11 @@ class _Watched:
             return True  # a process that has not used its client counts neither as on nor off the primary
         metrics._on_primary.labels(app).set(status.on_primary)
         for cluster in status.clusters:
-            metrics._up.labels(app, cluster.label).set(cluster.members > 0)
-            metrics._impaired.labels(app, cluster.label).set(cluster.impaired)
+            label = printable(cluster.label, MAX_NAME)
+            metrics._up.labels(app, label).set(cluster.members > 0)
+            metrics._impaired.labels(app, label).set(cluster.impaired)
             if cluster.latency_ms is not None:
-                metrics._latency.labels(app, cluster.label).set(cluster.latency_ms / 1000)
+                metrics._latency.labels(app, label).set(cluster.latency_ms / 1000)
         counts = client.operation_counts()
         metrics._waiting.labels(app).set(counts.waiting)
         with self._lock:
