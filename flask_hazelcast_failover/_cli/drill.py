@@ -119,7 +119,7 @@ def _inspect(
 
 
 def _probe(client: HazelcastClient) -> tuple[str | None, float]:
-    probes: Any = client.get_map(_PROBE_MAP).blocking()
+    probes: Any = client.control.get_plain_map(_PROBE_MAP).blocking()
     key, value = uuid.uuid4().hex, uuid.uuid4().hex
     probes.set(key, value, ttl=_PROBE_TTL)
     probes.get(key)  # the first answer on a new connection is slower than the next

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hazelcast.future import Future
-from hazelcast.proxy import MAP_SERVICE
 
 from .._foreign_text import MAX_NAME, MAX_QUOTED, is_name, printable
 from ..client.control import OfficialClient
@@ -119,7 +118,7 @@ class ClusterStore:
         if self._map is not None or (opening is not None and not opening.done()):
             return None
         if opening is None:
-            self._opening = self.client.create_proxy(MAP_SERVICE, self._name)
+            self._opening = self.client.create_plain_map(self._name)
             return self._opening
         self._opening = None  # the next call tries again if this one failed
         self._map = opening.result()

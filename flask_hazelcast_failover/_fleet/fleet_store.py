@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hazelcast.future import Future
-from hazelcast.proxy import MAP_SERVICE
 
 from .._foreign_text import is_name, printable
 from ..client.control import OfficialClient
@@ -130,7 +129,7 @@ def read_once(client: OfficialClient, fleet: str, timeout: float) -> StoreSnapsh
     :param timeout: seconds; raises ``TimeoutError`` after that
     """
     end = time.monotonic() + timeout
-    (fleet_map,) = _results([client.create_proxy(MAP_SERVICE, map_name(fleet))], end)
+    (fleet_map,) = _results([client.create_plain_map(map_name(fleet))], end)
     (entries,) = _results([fleet_map.entry_set()], end)
     return StoreSnapshot(entries, time.monotonic())
 
@@ -148,7 +147,7 @@ def claim_arrival(
     end = time.monotonic() + timeout
     name = map_name(fleet)
     try:
-        (fleet_map,) = _results([clients[label].create_proxy(MAP_SERVICE, name)], end)
+        (fleet_map,) = _results([clients[label].create_plain_map(name)], end)
         claim = f"{worker} {uuid.uuid4().hex}"
         (earlier,) = _results([fleet_map.put_if_absent(ARRIVED, claim, ttl=_SWITCH_TTL)], end)
         is_first = earlier is None or _is_own(earlier, worker)
@@ -157,7 +156,7 @@ def claim_arrival(
         if is_first:
             # The first to go back to where the fleet came from counts as first again.
             for other in clients.keys() - {label}:
-                clients[other].create_proxy(MAP_SERVICE, name).add_done_callback(_clear_arrival)
+                clients[other].create_plain_map(name).add_done_callback(_clear_arrival)
     except Exception as error:
         _logger.debug("cannot find out who arrived first on %s: %s", label, error)
         return None

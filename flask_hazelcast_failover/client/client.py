@@ -111,7 +111,7 @@ class HazelcastClient(ClientFacade):
 
     @property
     def control(self) -> ClientControl:
-        """What the fleet of this process does with it; apps need none of it."""
+        """What the rest of the package does with it; apps need none of it."""
         return self._runtime
 
     def same_cluster(self) -> AbstractContextManager[None]:

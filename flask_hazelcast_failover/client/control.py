@@ -1,8 +1,8 @@
-"""The seam between a client and the fleet of its process: each does a few things with the other."""
+"""The seam between a client and the rest of the package, above all the fleet of its process."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from ._official import OfficialClient
 from .events import Event, Reason
@@ -34,7 +34,7 @@ class FleetHook(Protocol):
 
 
 class ClientControl(Protocol):
-    """What a fleet does with the client of its process. Apps need none of it."""
+    """What the rest of the package does with a client. Apps need none of it."""
 
     def attach(self, hook: FleetHook) -> None:
         """Have ``hook`` carry out ``switch_to()`` and ``reset()``. To be called before the first use."""
@@ -59,6 +59,13 @@ class ClientControl(Protocol):
         :param reason: what to give as the reason
         :param holds: whether to stay there, without automatic failback
         :raises ClientOfflineException: it cannot be reached, and nothing has changed
+        """
+
+    def get_plain_map(self, name: str) -> Any:
+        """A map that the package keeps for itself; does not touch the network.
+
+        Its proxy follows the client like any other. It reads strings and byte arrays only, and gives anything else as
+        the official ``Data``, as which it can be passed back: nothing that others have written runs code here.
         """
 
     def announce(self, event: Event, why: str = "") -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hazelcast.errors import HazelcastError, OperationTimeoutError
+from hazelcast.errors import HazelcastError, HazelcastSerializationError, OperationTimeoutError
 from hazelcast.future import Future
 from hazelcast.predicate import Predicate, regex
 
@@ -148,11 +148,24 @@ class EntryMap:
 
     def clear(self) -> None:
         """Remove every entry of this prefix, and no other."""
-        self._blocking().remove_all(self._own_keys())
+        try:
+            self._blocking().remove_all(self._own_keys())
+        except HazelcastSerializationError:
+            target = self._map()
+            for removed in [target.delete(stored_key) for stored_key in self._read_own_keys()]:
+                removed.result()
 
     def count(self) -> int:
         """The number of entries of this prefix."""
-        return len(self._blocking().key_set(self._own_keys()))
+        try:
+            return len(self._blocking().key_set(self._own_keys()))
+        except HazelcastSerializationError:
+            return len(self._read_own_keys())
+
+    def _read_own_keys(self) -> list[str]:
+        """The keys of this prefix, told apart here: members cannot if others have put keys that they cannot read."""
+        head = self._key_head()
+        return [key for key in self._blocking().key_set() if isinstance(key, str) and key.startswith(head)]
 
     def _swap(self, target: Any, stored_key: str, raw: Any, changed: Entry) -> bool:
         packed = _packed(changed)
@@ -197,7 +210,7 @@ class EntryMap:
         return self._client().status().current_cluster
 
     def _map(self) -> Any:
-        return self._client().get_map(self._name)
+        return self._client().control.get_plain_map(self._name)
 
     def _blocking(self) -> Any:
         return self._map().blocking()

@@ -30,7 +30,7 @@ from hazelcast.proxy.topic import Topic
 from hazelcast.proxy.vector_collection import VectorCollection
 
 from ...errors import ClientShutDown
-from .._connect.link import CLIENT, Link, ProxyKey, on_thread
+from .._connect.link import CLIENT, PLAIN, Link, ProxyKey, on_thread
 from .._official import proper_cp_name
 from .._operations.idempotency import READ
 from .._operations.operations import Operations
@@ -98,7 +98,16 @@ class ProxySource:
 
         :raises HazelcastClientNotActiveError: the client was shut down, and there is no such proxy yet
         """
-        key = ProxyKey(official.__name__, service, name)
+        return self._known(official, ProxyKey(official.__name__, service, name))
+
+    def plain_map(self, name: str) -> Any:
+        """The proxy of a map that reads strings and byte arrays only, beside the app's own of the same name.
+
+        :raises HazelcastClientNotActiveError: the client was shut down, and there is no such proxy yet
+        """
+        return self._known(Map, ProxyKey(Map.__name__, hazelcast.proxy.MAP_SERVICE, name, PLAIN))
+
+    def _known(self, official: type[Any], key: ProxyKey) -> Any:
         known = self._proxies.get(key)
         if known is None:
             if self._operations.route.state is State.CLOSED:

@@ -28,15 +28,19 @@ class Overdue(HazelcastError):
 
 
 class ProxyKey(NamedTuple):
-    """Identifies a structure by its official class, its service and its name."""
+    """Identifies a structure by its official class, its service and its name; and what its proxy reads."""
 
     structure: str
     service: str
     name: str
+    content: str = ""
+    """Anything, or ``PLAIN``."""
 
 
 CLIENT = ProxyKey("HazelcastClient", "", "")
 """The key of the official client itself, for operations without a structure."""
+PLAIN = "plain"
+"""The content of a map whose proxy reads strings and byte arrays only."""
 
 
 class Call(NamedTuple):
@@ -198,7 +202,7 @@ class Link:
         """Drop the proxies of a structure that was destroyed; nothing is sent to the members."""
         if (real := self.take_back(key)) is not None:
             self.client.drop_proxy(real)
-        if key.service:
+        if key.service and key.content != PLAIN:
             self.client.drop_listed_proxy(key.service, key.name)
 
     def proxy_keys(self) -> list[ProxyKey]:
@@ -250,6 +254,8 @@ class Link:
     def _create(self, key: ProxyKey) -> Future[Any]:
         if not key.service:
             return on_thread(lambda: self.client.construct_cp_proxy(key.structure, key.name))
+        if key.content == PLAIN:
+            return self.client.create_plain_map(key.name)
         if self.client.waits_in_constructor(key.service, key.name):
             return on_thread(lambda: self.client.construct(key.service, key.name))
         return self.client.create_proxy(key.service, key.name)

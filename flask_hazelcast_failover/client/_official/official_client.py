@@ -28,6 +28,7 @@ from .listeners.listening import Receive, listen, measure_reads
 from .listeners.near_caches import ConsistentNearCaches
 from .listeners.registration import ListenerRegistration
 from .listeners.slow_members import SlowMembers, send_to_any
+from .plain_maps import plain_map
 from .resending import FutureGuard, GuardedContext, count_or_raise, may_resend, publish_or_raise
 from .transport.clock import use_monotonic_clock
 from .transport.futures import wait_for_all
@@ -214,6 +215,14 @@ class OfficialClient(_HazelcastClient):
 
     def create_proxy(self, service: str, name: str) -> Future[Any]:
         """Create a structure and its proxy without blocking; the future's result is the proxy."""
+        get = partial(self._proxy_manager.get_or_create, service, name, create_on_remote=False)
+        return self._request_creation(service, name, get)
+
+    def create_plain_map(self, name: str) -> Future[Any]:
+        """Create a map and a proxy that reads strings and byte arrays only; see ``plain_maps``. Does not block."""
+        return self._request_creation(MAP_SERVICE, name, partial(plain_map, self._context, name))
+
+    def _request_creation(self, service: str, name: str, make_proxy: Callable[[], Any]) -> Future[Any]:
         created = send_to_any(
             self._invocation_service.invoke,
             partial(client_create_proxy_codec.encode_request, name, service),
@@ -223,7 +232,7 @@ class OfficialClient(_HazelcastClient):
 
         def made(created: Future[Any]) -> Any:
             created.result()
-            return self._proxy_manager.get_or_create(service, name, create_on_remote=False)
+            return make_proxy()
 
         return created.continue_with(made)
 

@@ -15,6 +15,7 @@ from hazelcast.proxy.cp.semaphore import SessionAwareSemaphore
 from hazelcast.proxy.map import Map, MapFeatNearCache
 from hazelcast.proxy.pn_counter import PNCounter
 from hazelcast.proxy.reliable_topic import ReliableTopic
+from hazelcast.serialization.data import Data
 from hazelcast.transaction import Transaction
 
 _CLIENT_PARTS = (
@@ -85,10 +86,14 @@ _CLIENT_PARTS = (
     "_proxy_session_manager._shutdown",
     "_context.invocation_service",
     "_context.lock_reference_id_generator",
+    "_context.serialization_service.to_data",
+    "_context.serialization_service.to_object",
     "_shutdown_lock",
 )
 # Parts of classes that have no instances yet when the client is checked.
 _CLASS_PARTS: tuple[tuple[type[object], str], ...] = (
+    (Data, "buffer"),
+    (Data, "get_type"),
     (Future, "_invoke_cb"),
     (Future, "_reactor_check"),
     (Future, "_threading_locals"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
+from typing import Any
 
 from hazelcast.lifecycle import LifecycleState
 
@@ -123,7 +124,7 @@ class ClientRuntime:
             unregister(self)
             self._ended.set()
 
-    # For the fleet, see ClientControl; ``switch`` also for a client without one.
+    # For the rest of the package, see ClientControl; ``switch`` also for a client without one.
 
     def attach(self, hook: FleetHook) -> None:
         self._hook = hook
@@ -151,6 +152,9 @@ class ClientRuntime:
             self.connect_soon()
             self.engine.post(request)
         request.done.result()
+
+    def get_plain_map(self, name: str) -> Any:
+        return self.proxies.plain_map(name)
 
     def announce(self, event: Event, why: str = "") -> None:
         self._events.announce(event, why)
