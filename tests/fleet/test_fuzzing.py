@@ -25,8 +25,17 @@ LONGEST_LINE = 8192
 # Texts that have broken something: escapes, halves of pairs, ends of lines, sizes, nesting.
 texts = st.sampled_from([ESCAPE, "\ud800", "a\nb\r\nc", "\u202e", "x" * 70_000, "", "\0", "<script>", "%s"])
 depths = st.integers(1, 50_000).map(lambda depth: "[" * depth)
-keys = st.sampled_from(["desired", "arrived", "bell", "worker/x", "question/x"]) | texts.map(
-    "worker/{}".format
+keys = st.sampled_from(
+    [
+        "desired",
+        "arrived",
+        "bell",
+        "worker/x",
+        "question/x",
+        f"worker/{ESCAPE}",
+        "worker/a\nb",
+        "question/" + "x" * 9999,
+    ]
 )
 
 
@@ -35,7 +44,13 @@ def stored(draw: st.DrawFn) -> Any:
     """Draw a record with a field that is not what it should be, or no record at all."""
     fields = list(draw(st.sampled_from([RECORD, DESIRED, QUESTION])))
     fields[draw(st.integers(0, len(fields) - 1))] = draw(json_values | texts)
-    return draw(st.just(json.dumps(fields)) | depths | st.text() | st.binary(max_size=99) | st.integers())
+    return draw(
+        st.just(json.dumps(fields))
+        | depths
+        | st.text()
+        | st.binary(max_size=99).map(bytearray)
+        | st.integers(-(2**31), 2**31 - 1)
+    )
 
 
 bodies = (
