@@ -215,15 +215,21 @@ class Desired:
 
     @classmethod
     def from_text(cls, text: object) -> Desired:
-        """Parse a desired state. Raises :exc:`MalformedRecord`."""
-        fields = _parsed(text, 3, _MAX_DESIRED)
-        generation, fleet, overrides = fields[:3]
-        if not isinstance(overrides, dict):
-            raise MalformedRecord("orders for single workers that are no object")
+        """Parse a desired state.
+
+        If only its generation can be read it binds nobody, and is not overwritten: a later release may know better.
+
+        :raises MalformedRecord: its generation cannot be read
+        """
+        fields = _parsed(text, 1, _MAX_DESIRED)
+        generation = _number(fields[0])
+        nobody = Order(generation, None, "unknown", OrderSource.NOBODY)
+        fleet = next(_readable(Order.from_values, fields[1:2]), nobody)
+        overrides = fields[2] if len(fields) > 2 and isinstance(fields[2], dict) else {}
+        rest = fields[3] if len(fields) > 3 and isinstance(fields[3], dict) else {}
+        round_ = next(_readable(_number, [rest.get(_ROUND)]), 0)
         orders = dict(_readable(_own_order, overrides.items()))
-        rest = fields[3] if len(fields) > 3 else None
-        round_ = _number(rest[_ROUND]) if isinstance(rest, dict) and _ROUND in rest else 0
-        return cls(_number(generation), Order.from_values(fleet), orders, round_, str(text))
+        return cls(generation, fleet, orders, round_, str(text))
 
     def _own_text(self) -> str:
         overrides = {worker: dataclasses.astuple(order) for worker, order in self.overrides.items()}

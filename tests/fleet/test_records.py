@@ -85,14 +85,24 @@ def test_the_numbers_of_a_worker_are_checked(index: int, number: object) -> None
 
 
 @pytest.mark.parametrize("number", BAD_NUMBERS, ids=range(len(BAD_NUMBERS)))
-def test_the_numbers_of_a_desired_state_are_checked(number: object) -> None:
-    for text in (
-        with_field(DESIRED, 0, number),
-        with_field(DESIRED, 1, [number, *DESIRED[1][1:]]),
-        with_field(DESIRED, 1, [*DESIRED[1][:3], number, True]),
-    ):
-        with pytest.raises(MalformedRecord):
-            Desired.from_text(text)
+def test_the_generation_of_a_desired_state_is_checked(number: object) -> None:
+    with pytest.raises(MalformedRecord):
+        Desired.from_text(with_field(DESIRED, 0, number))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [None, [], 7, {}]
+    + [[number, *DESIRED[1][1:]] for number in BAD_NUMBERS]
+    + [[*DESIRED[1][:3], number, True] for number in BAD_NUMBERS]
+    + [[4, name, "ann", 3, True] for name in BAD_NAMES if name is not None]
+    + [[4, "green", name, 3, True] for name in BAD_NAMES],
+)
+def test_an_order_that_cannot_be_read_binds_nobody(order: object) -> None:
+    """Its generation counts all the same, so that no process of this release overwrites it."""
+    desired = Desired.from_text(with_field(DESIRED, 1, order))
+    assert not desired.fleet.is_binding and desired.fleet.label is None
+    assert desired.is_newer_than(Desired.from_text(json.dumps([3, *DESIRED[1:]])))
 
 
 def test_an_item_that_cannot_be_read_hides_no_other() -> None:
