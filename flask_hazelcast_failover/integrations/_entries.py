@@ -20,7 +20,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hazelcast.errors import HazelcastError, HazelcastSerializationError, OperationTimeoutError
+from hazelcast.errors import (
+    ClassCastError,
+    HazelcastError,
+    HazelcastSerializationError,
+    IllegalArgumentError,
+    OperationTimeoutError,
+    QueryError,
+)
 from hazelcast.future import Future
 from hazelcast.predicate import Predicate, regex
 
@@ -35,8 +42,12 @@ _HEADER = struct.Struct(">Bd8s")
 
 # How much longer than its expiry the member keeps an entry, seconds: members expire up to one second early.
 _EXTRA_TTL = 2
+# No member takes a later expiry, seconds since 1970: it counts milliseconds, in 64 bits.
+_LATEST_END = 9e15
 # How long a change is tried while others are faster, seconds.
 _CHANGE_TIMEOUT = 10.0
+# What members raise when they compare our keys with those that others have put and that are no strings.
+_FOREIGN_KEY_ERRORS = (ClassCastError, HazelcastSerializationError, IllegalArgumentError, QueryError)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.03
 # How long a thread waits for the lock, seconds; then it continues without it, since the holder may be blocked.
 _LOCK_TIMEOUT = 0.25
@@ -150,7 +161,7 @@ class EntryMap:
         """Remove every entry of this prefix, and no other."""
         try:
             self._blocking().remove_all(self._own_keys())
-        except HazelcastSerializationError:
+        except _FOREIGN_KEY_ERRORS:
             target = self._map()
             for removed in [target.delete(stored_key) for stored_key in self._read_own_keys()]:
                 removed.result()
@@ -159,11 +170,11 @@ class EntryMap:
         """The number of entries of this prefix."""
         try:
             return len(self._blocking().key_set(self._own_keys()))
-        except HazelcastSerializationError:
+        except _FOREIGN_KEY_ERRORS:
             return len(self._read_own_keys())
 
     def _read_own_keys(self) -> list[str]:
-        """The keys of this prefix, told apart here: members cannot if others have put keys that they cannot read."""
+        """The keys of this prefix, told apart here, since members cannot."""
         head = self._key_head()
         return [key for key in self._blocking().key_set() if isinstance(key, str) and key.startswith(head)]
 
@@ -269,6 +280,8 @@ def _unpacked(raw: Any) -> Entry | None:
     if not isinstance(raw, bytearray) or len(raw) < _HEADER.size or raw[0] != _VERSION:
         return None
     _, end, token = _HEADER.unpack_from(raw)
+    if end != NEVER and not end < _LATEST_END:
+        return None  # also if it is no number
     return Entry(bytes(raw[_HEADER.size :]), end, token)
 
 
