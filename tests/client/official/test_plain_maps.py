@@ -19,6 +19,7 @@ from hazelcast.serialization.data import Data
 
 from flask_hazelcast_failover.client._official.plain_maps import plain_object
 from flask_hazelcast_failover.testing import LocalCluster
+from tests.conftest import StartCluster
 from tests.support.clients import client_on
 from tests.support.foreign_entries import Payload, official_client_on
 from tests.support.waiting import eventually
@@ -280,9 +281,13 @@ def test_no_serializer_of_the_app_is_called(blue: LocalCluster, name: str, kind:
 
 
 def test_a_near_cache_of_the_app_is_not_read(
-    blue: LocalCluster, intruder: Any, name: str, payload: Payload
+    start_cluster: StartCluster, name: str, payload: Payload
 ) -> None:
-    with client_on(blue, client_options={"near_caches": {name: {}}}) as client:
+    cluster = start_cluster("blue", properties={"hazelcast.map.invalidation.batch.enabled": "false"})
+    with (
+        client_on(cluster, client_options={"near_caches": {name: {}}}) as client,
+        official_client_on(cluster) as intruder,
+    ):
         own, plain = client.get_map(name).blocking(), client.control.get_plain_map(name).blocking()
         plain.set("k", "v")
         own.set("list", [1])
@@ -292,7 +297,7 @@ def test_a_near_cache_of_the_app_is_not_read(
         intruder.get_map(name).blocking().set("k", payload)
         assert isinstance(plain.get("k"), Data)
         plain.set("k", "new")
-        eventually(lambda: own.get("k") == "new", within=15.0)  # members report changes every ten seconds
+        eventually(lambda: own.get("k") == "new")
     assert not payload.has_run
 
 
