@@ -70,9 +70,9 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
         """Count ``amount`` hits in a window that ends ``expiry`` seconds after its first hit."""
 
         def counted(entry: Entry | None) -> Entry:
-            if entry is None:
+            if entry is None or not _is_packed(entry, _COUNT):
                 return Entry(_COUNT.pack(amount), time.time() + expiry)
-            return Entry(_COUNT.pack(_COUNT.unpack(entry.value)[0] + amount), entry.end)
+            return Entry(_COUNT.pack(_counted(entry) + amount), entry.end)
 
         return _counted(self._entries.change(_FIXED + key, counted))
 
@@ -175,17 +175,24 @@ class _Windows(NamedTuple):
         return min(max(0.0, self.start + expiry - now), expiry)
 
 
+def _is_packed(entry: Entry, packing: struct.Struct) -> bool:
+    """Whether its value can have been packed so; anybody who may write to the map may have put another."""
+    return len(entry.value) == packing.size
+
+
 def _counted(entry: Entry | None) -> int:
-    return 0 if entry is None else int(_COUNT.unpack(entry.value)[0])
+    return 0 if entry is None or not _is_packed(entry, _COUNT) else int(_COUNT.unpack(entry.value)[0])
 
 
 def _hits(entry: Entry | None, since: float) -> list[_Hit]:
-    hits = [] if entry is None else [_Hit(*unpacked) for unpacked in _HIT.iter_unpack(entry.value)]
+    if entry is None or len(entry.value) % _HIT.size:
+        return []
+    hits = [_Hit(*unpacked) for unpacked in _HIT.iter_unpack(entry.value)]
     return [hit for hit in hits if hit.at >= since]
 
 
 def _windows(entry: Entry | None, expiry: int, now: float) -> _Windows:
-    if entry is None:
+    if entry is None or not _is_packed(entry, _WINDOWS):
         return _Windows(now, 0, 0)
     windows = _Windows(*_WINDOWS.unpack(entry.value))
     # The entry expires when its current window does as the previous one: at most one window has passed.

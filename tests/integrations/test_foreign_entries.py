@@ -143,10 +143,15 @@ def test_the_app_still_reads_its_own_map_of_that_name(
     assert client.get_map(name).blocking().get("0:k") is None and expected.has_run
 
 
+FORGED = bytearray(struct.pack(">Bd8s", 1, math.inf, bytes(8)) + b"abc")
+
+
+@pytest.mark.parametrize("kind", ["pickled", "forged"])
 @pytest.mark.parametrize("strategy", ["fixed", "moving", "sliding"])
 def test_limits_count_anew_where_a_value_is_foreign(
-    client: Any, intruder: Any, name: str, payload: Payload, strategy: str
+    client: Any, intruder: Any, name: str, payload: Payload, strategy: str, kind: str
 ) -> None:
+    value = {"pickled": payload, "forged": FORGED}[kind]
     storage = HazelcastStorage(f"hazelcast+failover://{name}", client=client)
     foreign = intruder.get_map(name).blocking()
     hit = {
@@ -156,7 +161,7 @@ def test_limits_count_anew_where_a_value_is_foreign(
     }[strategy]
     assert hit()
     (stored,) = foreign.key_set()
-    foreign.set(stored, payload)
+    foreign.set(stored, value)
     foreign.set(payload, payload)
     assert storage.get("k") == 0
     assert storage.get_moving_window("k", 5, 60)[1] == 0
@@ -165,7 +170,7 @@ def test_limits_count_anew_where_a_value_is_foreign(
     assert storage.check()
     assert storage.reset() == 1
     assert foreign.size() == 1
-    foreign.set(stored, payload)
+    foreign.set(stored, value)
     storage.clear("k")
     storage.clear_sliding_window("k", 60)
     assert foreign.size() == 1
