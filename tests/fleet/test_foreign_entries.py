@@ -31,7 +31,7 @@ def test_pickled_values_run_in_no_process(
         together(first, second, third)
         third.client.switch_to("green")
         eventually(lambda: {one.place[0] for one in (first, second, third)} == {"green"})
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 def test_a_pickled_desired_state_runs_in_no_process(blue: LocalCluster, start: Start, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_pickled_desired_state_runs_in_no_process(blue: LocalCluster, start: S
         second = start(blue, FLEET=fleet)
         together(first, second)
         assert first.fleet["desired"] is None
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 def test_a_pickled_key_runs_in_no_process(
@@ -58,7 +58,7 @@ def test_a_pickled_key_runs_in_no_process(
         eventually(lambda: second.place[0] == "green")
         first.client.reset()
         eventually(lambda: second.place[0] == "blue")
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 def test_a_pickled_entry_does_not_run_on_the_command_line(
@@ -75,4 +75,4 @@ def test_a_pickled_entry_does_not_run_on_the_command_line(
         status = app.test_cli_runner().invoke(args=["hazelcast", "status", "--json"])
     found = json.loads(status.output)
     assert [worker["id"] for worker in found["fleet"]["workers"]] == [process.id]
-    assert not payload.has_run
+    assert not payload.has_run()

@@ -37,7 +37,7 @@ def intruder(shared_clusters: tuple[LocalCluster, LocalCluster]) -> Iterator[Any
 def payload(tmp_path: Path) -> Iterator[Payload]:
     payload = Payload(tmp_path / "ran")
     yield payload
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 @pytest.fixture
@@ -139,8 +139,8 @@ def test_the_app_still_reads_its_own_map_of_that_name(
 ) -> None:
     expected = Payload(tmp_path / "expected")
     intruder.get_map(name).blocking().set("0:k", expected)
-    assert cache.get("k") is None and not expected.has_run
-    assert client.get_map(name).blocking().get("0:k") is None and expected.has_run
+    assert cache.get("k") is None and not expected.has_run()
+    assert client.get_map(name).blocking().get("0:k") is None and expected.has_run()
 
 
 FORGED = bytearray(struct.pack(">Bd8s", 1, math.inf, bytes(8)) + b"abc")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hazelcast
+from hazelcast.client import HazelcastClient
 
 from flask_hazelcast_failover.testing import LocalCluster
 
@@ -18,7 +18,6 @@ class Payload:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    @property
     def has_run(self) -> bool:
         """Whether anybody has unpickled it."""
         return self._file.exists()
@@ -30,9 +29,7 @@ class Payload:
 @contextmanager
 def official_client_on(cluster: LocalCluster, **options: Any) -> Iterator[Any]:
     """Give an official client of the cluster, not one of ours."""
-    client = hazelcast.HazelcastClient(
-        cluster_name=cluster.name, cluster_members=cluster.addresses, **options
-    )
+    client = HazelcastClient(cluster_name=cluster.name, cluster_members=cluster.addresses, **options)
     try:
         yield client
     finally:

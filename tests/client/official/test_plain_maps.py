@@ -106,7 +106,7 @@ def test_a_pickled_value_comes_as_data(
         intruder.get_map(name).blocking().set("k", payload)
         found = READS[read](client.control.get_plain_map(name).blocking())
     assert isinstance(found, Data)
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 def test_a_pickled_key_comes_as_data(blue: LocalCluster, intruder: Any, name: str, payload: Payload) -> None:
@@ -117,7 +117,7 @@ def test_a_pickled_key_comes_as_data(blue: LocalCluster, intruder: Any, name: st
         keys, values, entries = plain.key_set(), plain.values(), plain.entry_set()
     assert {type(key) for key in keys} == {type(value) for value in values} == {Data, str}
     assert dict(entries)["k"] == "v"
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 def test_a_listener_gets_pickled_entries_as_data(
@@ -135,7 +135,7 @@ def test_a_listener_gets_pickled_entries_as_data(
         eventually(lambda: len(events) == 4)
     found = [one for event in events for one in (event.key, event.value, event.old_value)]
     assert {type(one) for one in found} == {Data, type(None)}
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 def test_a_foreign_value_can_be_replaced_and_removed(
@@ -151,7 +151,7 @@ def test_a_foreign_value_can_be_replaced_and_removed(
         foreign.set("k", payload)
         assert plain.remove_if_same("k", raw)
         assert plain.get("k") is None
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 def test_the_maps_of_the_app_stay_as_they_are(
@@ -160,8 +160,8 @@ def test_the_maps_of_the_app_stay_as_they_are(
     with client_on(blue) as client:
         intruder.get_map(name).blocking().set("k", payload)
         own, plain = client.get_map(name).blocking(), client.control.get_plain_map(name).blocking()
-        assert isinstance(plain.get("k"), Data) and not payload.has_run
-        assert own.get("k") is None and payload.has_run
+        assert isinstance(plain.get("k"), Data) and not payload.has_run()
+        assert own.get("k") is None and payload.has_run()
         own.set("numbers", [1, 2])
         assert own.get("numbers") == [1, 2]
         assert isinstance(plain.get("numbers"), Data)
@@ -298,7 +298,7 @@ def test_a_near_cache_of_the_app_is_not_read(
         assert isinstance(plain.get("k"), Data)
         plain.set("k", "new")
         eventually(lambda: own.get("k") == "new")
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 @pytest.mark.parametrize("is_big_endian", [True, False])
@@ -321,7 +321,7 @@ def test_a_plain_map_follows_a_switch(
         assert isinstance(plain.get("k"), Data)
         client.switch_to("blue")
         assert plain.get("k") == "blue"
-    assert not payload.has_run
+    assert not payload.has_run()
 
 
 def test_a_standby_makes_the_plain_proxy_before_a_switch(
