@@ -109,7 +109,7 @@ def _add_control(blueprint: Blueprint, fleet_control: FleetControl) -> None:
     def description() -> Response:
         return _json(describe(printable_status(fleet_control.status())))
 
-    _add_route(blueprint, "/", "page", page)
+    _add_route(blueprint, "/", "page", page, strict_slashes=False)
     _add_route(blueprint, "/openapi.json", "description", description)
     _add_route(blueprint, "/status", "status", status)
     _add_route(blueprint, "/reset", "reset", reset)
@@ -225,9 +225,9 @@ def _exempt_from_extensions(blueprint: Blueprint) -> None:
 
 
 def _add_route(blueprint: Blueprint, rule: str, endpoint: str, view: Any, **options: Any) -> None:
-    blueprint.add_url_rule(
-        rule, endpoint, view, methods=_EVERY_METHOD, provide_automatic_options=False, **options
-    )
+    # No redirect to a path with other slashes: that would repeat the query, whoever asks and however long it is.
+    options |= {"methods": _EVERY_METHOD, "merge_slashes": False}
+    blueprint.add_url_rule(rule, endpoint, view, provide_automatic_options=False, **options)
 
 
 def _endpoint() -> str:

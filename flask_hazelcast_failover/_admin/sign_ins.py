@@ -1,4 +1,4 @@
-"""Limits failed sign-ins, so that nobody can guess the token or flood the log."""
+"""Limits failed sign-ins, so that nobody can try out passwords or flood the log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
+
+from .._foreign_text import MAX_NAME
 
 # An address that fails this often within so many seconds is blocked for the rest of them.
 _ALLOWED, _WINDOW = 20, 60.0
@@ -31,14 +33,14 @@ class FailedSignIns:
     def add(self, address: str) -> None:
         """Count a failed sign-in."""
         with self._lock:
-            times = self._failures.get(address) or deque(maxlen=_ALLOWED)
+            times = self._failures.get(address[:MAX_NAME]) or deque(maxlen=_ALLOWED)
             times.append(self._now())
             _remember(self._failures, address, times)
 
     def blocked_for(self, address: str) -> float:
         """For how many more seconds an address is blocked; 0 if it is not."""
         with self._lock:
-            times = self._failures.get(address)
+            times = self._failures.get(address[:MAX_NAME])
             if times is None or len(times) < _ALLOWED:
                 return 0.0
             return max(0.0, times[0] + _WINDOW - self._now())
@@ -58,7 +60,7 @@ class LogThrottle:
     def next_line(self, address: str) -> int | None:
         """How many lines were suppressed since the last one; ``None`` if this one is to be suppressed."""
         with self._lock:
-            now, line = self._now(), self._lines.get(address)
+            now, line = self._now(), self._lines.get(address[:MAX_NAME])
             if line is not None and now - line.at < _WINDOW:
                 line.suppressed += 1
                 return None
@@ -73,7 +75,8 @@ class _Line:
 
 
 def _remember(entries: OrderedDict[str, _Value], address: str, value: _Value) -> None:
-    entries[address] = value
-    entries.move_to_end(address)
+    known = address[:MAX_NAME]  # a proxy's header may have set it, to a text of any length
+    entries[known] = value
+    entries.move_to_end(known)
     if len(entries) > _MAX_ADDRESSES:
         entries.popitem(last=False)

@@ -79,7 +79,7 @@ def test_an_action_takes_json_only(opened: FlaskClient, path: str, content_type:
         *(
             (path, body)
             for path in ACTIONS
-            for body in ["{", "[]", '"green"', "null", "5", "\xff", "[" * 100_000]
+            for body in ["{", "[]", '"green"', "null", "5", "\xff", "[" * 60_000]
         ),
         *(
             (path, body)

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from prometheus_client import CollectorRegistry
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
+from flask_hazelcast_failover.client.status import State
 from flask_hazelcast_failover.integrations.prometheus import FailoverMetrics
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.support.waiting import eventually
@@ -53,6 +56,22 @@ def test_events_that_a_listener_misses_are_counted(blue: LocalCluster) -> None:
             topic.publish(number)
         eventually(lambda: (_value(registry, "events_dropped_total") or 0) >= 3)
         release.set()
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\x1b[2J", "a\nb", "x" * 10**6], ids=ascii)
+def test_values_of_labels_are_printable_and_bounded(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    failover = FailoverConfig()
+    failover.add_cluster("blue", ["127.0.0.1:1"])
+    client, registry = HazelcastClient(failover), CollectorRegistry()
+    status = client.status()
+    told = replace(status.clusters[0], label=text, latency_ms=1.0)
+    monkeypatch.setattr(client, "status", lambda: replace(status, state=State.OFFLINE, clusters=(told,)))
+    FailoverMetrics(registry).watch(client, text)
+    generate_latest(registry).decode()
+    values = [
+        value for metric in registry.collect() for one in metric.samples for value in one.labels.values()
+    ]
+    assert values and all(value.isprintable() and len(value) <= 256 for value in values)
 
 
 def test_an_unused_client_is_not_off_the_primary(blue: LocalCluster) -> None:
