@@ -14,7 +14,7 @@ from flask_hazelcast_failover import HazelcastFailover
 from flask_hazelcast_failover._fleet import Fleet
 from flask_hazelcast_failover._fleet_control import CommandResult, SwitchCommand, TargetUnreachable
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.support.admin import BEARER, assert_problem
+from tests.support.admin import BEARER, assert_problem, basic
 from tests.support.apps import TOKEN, absent, client_of, make_app
 
 NASTY = ["a\nforged", "\x1b[31mred", "\x9b2J", "\u202egnp", "\ud800", "\u2028", "\x7f", "\0", "x" * 10**6]
@@ -106,6 +106,17 @@ def test_the_actor_is_printable_and_bounded_in_the_log_and_in_the_command(
     assert len(given) == 2
     assert all(command.by.isprintable() and len(command.by) <= 256 for command in given)
     _assert_lines(caplog, 4)
+
+
+def test_a_line_with_many_long_texts_is_bounded(
+    opened: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = "\U000e0001" * 1000  # each is ten characters when escaped
+    result = CommandResult(1, (long,), (long,), (long,))
+    monkeypatch.setattr(Fleet, "carry_out", lambda *_: result)
+    credentials = {"headers": basic(long, TOKEN), "environ_overrides": {"REMOTE_ADDR": long}}
+    assert opened.post("/hazelcast/switch", json={"cluster": long}, **credentials).status_code == 200
+    _assert_lines(caplog, 1)
 
 
 def test_the_actor_is_printable_in_the_records_of_the_fleet(blue: LocalCluster, green: LocalCluster) -> None:
