@@ -37,7 +37,7 @@ NASTY = {
 }
 
 
-@pytest.fixture(params=NASTY.values(), ids=NASTY.keys())
+@pytest.fixture(params=list(NASTY.values()), ids=list(NASTY))
 def text(request: pytest.FixtureRequest) -> str:
     text: str = request.param
     return text
