@@ -14,6 +14,7 @@ from hazelcast.errors import ClientOfflineError, OperationTimeoutError
 from hazelcast.future import Future
 
 from .._extension import HazelcastFailover
+from .._foreign_text import printable
 from ..client import HazelcastClient
 from ._entries import Entry, EntryMap, ends_in
 from ._source import ClientSource
@@ -28,6 +29,8 @@ Timeout = int | float | timedelta | None
 
 # The first byte of the stored form: a whole number, which can be counted with any serializer, or the serializer's.
 _NUMBER, _SERIALIZED = b"n", b"s"
+# How much of a serializer's error a message repeats, in characters.
+_MAX_WHY = 200
 # No cluster can be reached, or none answers in time.
 _OFFLINE_ERRORS = (ClientOfflineError, OperationTimeoutError)
 
@@ -174,7 +177,7 @@ class HazelcastCache(BaseCache):
         """Add to a number, which keeps its expiry; a missing one starts at 0. ``None`` while offline.
 
         :raises OperationOutcomeUnknown: it may or may not have been added
-        :raises TypeError: the value is not a number
+        :raises TypeError: the value is not a number, or cannot be loaded
         """
 
         def added(current: Entry | None) -> Entry | None:
@@ -207,7 +210,9 @@ class HazelcastCache(BaseCache):
             return self._read(entry.value)
         except Exception as error:  # the app's serializer may raise anything
             _logger.warning(
-                "the value of %r cannot be loaded (%s): was it stored with another serializer?", key, error
+                "the value of %r cannot be loaded (%s): was it stored with another serializer?",
+                key,
+                _shown(error),
             )
             return None
 
@@ -217,7 +222,12 @@ class HazelcastCache(BaseCache):
         return self.serializer.loads(stored[1:])
 
     def _number(self, key: str, entry: Entry | None) -> Any:
-        value = 0 if entry is None else self._read(entry.value)
+        try:
+            value = 0 if entry is None else self._read(entry.value)
+        except Exception as error:  # as in _value; but what another serializer has stored is not counted over
+            raise TypeError(
+                f"the value of {key!r} cannot be loaded ({_shown(error)}): only numbers can be counted up"
+            ) from error
         if not isinstance(value, (int, float)):
             raise TypeError(
                 f"the value of {key!r} is a {type(value).__name__}: only numbers can be counted up"
@@ -252,6 +262,11 @@ class HazelcastCache(BaseCache):
     def _completed(self, start: Callable[[], list[tuple[str, Future[None]]]]) -> list[str]:
         started = self._unless_offline(start, list[tuple[str, Future[None]]]())
         return [key for key, future in started if self._done(future.result)]
+
+
+def _shown(error: Exception) -> str:
+    """An error of a serializer, which may quote all that was stored, for a message."""
+    return printable(f"{type(error).__name__}: {error}", _MAX_WHY)
 
 
 def _arguments_of_flask_caching(

@@ -158,6 +158,25 @@ def test_a_foreign_entry_is_no_value_and_is_replaced(
     assert cache.inc("key") == 1
 
 
+@pytest.mark.parametrize(
+    "error", [RecursionError(), KeyError("x" * 9999), AttributeError("two\nlines")], ids=repr
+)
+def test_whatever_a_serializer_raises_is_a_miss(
+    cache: HazelcastCache, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    class Raising(BaseSerializer):  # type: ignore[misc, unused-ignore]
+        def loads(self, _: bytes) -> Any:
+            raise error
+
+    cache.set("key", "value")
+    cache.serializer = Raising()
+    assert cache.get("key") is None
+    assert cache.get_many("key", "missing") == [None, None]
+    assert all(len(one.getMessage()) < 500 and one.getMessage().isprintable() for one in caplog.records)
+    with pytest.raises(TypeError, match=r"'key' cannot be loaded.*only numbers can be counted"):
+        cache.inc("key")
+
+
 def test_every_method_of_cachelib_is_implemented(cache: HazelcastCache) -> None:
     promised = {name for name in vars(BaseCache) if not name.startswith("_")} - {"get_dict"}
     assert promised <= set(vars(HazelcastCache))
