@@ -5,10 +5,15 @@ It may be of any size, may hold what cannot be encoded, and may steer a terminal
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import islice
+
 MAX_NAME = 256
 """The length of the longest name, in characters: of a label, a host, a worker, an actor."""
 MAX_QUOTED = 100
 """How much of a refused value a message shows, in characters."""
+MAX_LISTED = 10
+"""How many of many addresses or causes a message names."""
 MAX_MESSAGE = 2048
 """The length of the longest error or log message that is made from foreign text, in characters."""
 
@@ -35,6 +40,24 @@ def quoted(text: str) -> str:
     """A refused text between quotes, 100 characters of it at most."""
     cut = repr(text[:MAX_QUOTED])
     return cut if len(text) <= MAX_QUOTED else f"{cut}… ({len(text):,} characters)"
+
+
+def listed(
+    texts: Collection[str], separator: str = ", ", most: int = MAX_LISTED, limit: int = MAX_MESSAGE
+) -> str:
+    """The texts one after the other on one line: the first ones, and how many more there are.
+
+    :param most: how many to show
+    :param limit: the length of the longest result, in characters; the texts share it evenly
+    """
+    shown = list(islice(texts, most))
+    more = [f"and {len(texts) - most:,} more"] if len(texts) > most else []
+    text = separator.join(shown + more)
+    if len(text) > limit or not text.isprintable():
+        separators = len(separator) * (len(shown) + len(more) - 1)
+        share = (limit - separators - sum(map(len, more))) // max(1, len(shown))
+        text = separator.join([*(printable(one, max(1, share)) for one in shown), *more])
+    return printable(text, limit)
 
 
 def _escaped(character: str) -> str:

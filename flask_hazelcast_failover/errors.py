@@ -36,7 +36,7 @@ class _Failure(HazelcastError):
 
 
 class ClientOfflineException(_Failure, ClientOfflineError):
-    """No cluster can be reached. The message names each cluster and why."""
+    """No cluster can be reached. The message names each cluster, ten at most, and why."""
 
 
 class ClientShutDown(_Failure, HazelcastClientNotActiveError):

@@ -13,6 +13,7 @@ import dns.name
 import dns.resolver
 
 from .._arguments import checked_port, checked_seconds
+from .._foreign_text import listed, printable
 from ..errors import ClientOfflineException
 from ._addresses import checked_host
 
@@ -26,6 +27,9 @@ _OVERRUN = 2.5
 
 _PAUSE_AFTER_FAILURE = 5.0
 """Seconds for which resolve() returns the last known addresses after a failed lookup."""
+
+_MAX_REASON = 1024
+"""The length of the longest ``last_error``, in characters; messages have the name and the addresses besides."""
 
 _log = logging.getLogger("flask_hazelcast_failover.dns")
 
@@ -130,7 +134,7 @@ class CNAMEResolver:
         try:
             found = _look_up(self._dns_name, self._port, limit)
         except Exception as error:  # a resolver that the app has installed may raise anything
-            reason = _reason(error)
+            reason = printable(_reason(error), _MAX_REASON)
         finally:
             with self._changed:
                 first_failure = not found and self._last_error is None
@@ -138,10 +142,10 @@ class CNAMEResolver:
                 self._keep(found, reason)
                 known = self._addresses
         if first_failure:
-            kept = f"keeping {', '.join(known)}" if known else "no address is known"
+            kept = f"keeping {listed(known)}" if known else "no address is known"
             _log.warning("DNS name %s: lookup failed: %s; %s", self._dns_name, reason, kept)
         elif recovered:
-            _log.info("DNS name %s: lookups work again: %s", self._dns_name, ", ".join(known))
+            _log.info("DNS name %s: lookups work again: %s", self._dns_name, listed(known))
         with self._changed:
             return self._known(reason)
 
@@ -217,4 +221,4 @@ def _reasons_of_servers(error: dns.resolver.NoNameservers) -> str:
         f"{server} answered {why}" if isinstance(why, str) else f"{server}: {why or type(why).__name__}"
         for server, _, _, why, _ in error.kwargs.get("errors", [])
     }
-    return ", ".join(sorted(reasons)) or "no DNS server is configured"
+    return listed(sorted(reasons), limit=_MAX_REASON) or "no DNS server is configured"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flask_hazelcast_failover._foreign_text import MAX_MESSAGE, MAX_NAME, is_name, printable, quoted
+from flask_hazelcast_failover._foreign_text import MAX_MESSAGE, MAX_NAME, is_name, listed, printable, quoted
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,20 @@ def test_what_is_not_a_name(name: object) -> None:
 def test_a_quoted_value_is_cut_and_says_how_long_it_was() -> None:
     assert quoted("blue") == "'blue'"
     assert quoted("x" * 10**7) == f"'{'x' * 100}'… (10,000,000 characters)"
+
+
+def test_of_many_texts_ten_are_listed() -> None:
+    assert listed([]) == ""
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([str(n) for n in range(10)], "; ") == "; ".join(map(str, range(10)))
+    assert listed(["a"] * 1510).endswith("a, a, and 1,500 more")
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 11, 5000])
+@pytest.mark.parametrize("text", ["x" * 5000, "\x1b[31m\n" * 100, "\u202e" * 3000, ""])
+@pytest.mark.parametrize("limit", [300, MAX_MESSAGE])
+def test_a_list_is_one_line_and_its_texts_share_the_limit(text: str, count: int, limit: int) -> None:
+    found = listed([f"{number}={text}" for number in range(count)], "; ", limit=limit)
+    assert len(found) <= limit and found.isprintable()
+    assert all(f"{number}=" in found for number in range(min(count, 10)))
+    assert count <= 10 or found.endswith(f"; and {count - 10:,} more")

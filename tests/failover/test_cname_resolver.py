@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import dns.resolver
 import pytest
@@ -309,3 +309,35 @@ def test_bad_arguments_are_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=named):
         CNAMEResolver(**{"dns_name": NAME, **arguments})  # type: ignore[arg-type]
+
+
+def test_the_error_of_a_foreign_resolver_is_short_and_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    class Raising:
+        def resolve(self, *_: Any, **__: Any) -> Any:
+            raise OSError("\x1b[31mred\nsecond line" * 500)
+
+    resolver = CNAMEResolver(NAME)
+    before, dns.resolver.default_resolver = dns.resolver.default_resolver, cast("Any", Raising())
+    try:
+        with pytest.raises(ClientOfflineException) as caught:
+            resolver.resolve()
+    finally:
+        dns.resolver.default_resolver = before
+    for text in (str(caught.value), resolver.last_error or "", *(one.getMessage() for one in caplog.records)):
+        assert "\\x1b[31mred\\nsecond" in text
+        assert text.isprintable() and len(text) <= 2048
+
+
+def test_many_addresses_make_a_short_line_of_the_log(
+    server: LoopbackDns, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    many = tuple(f"127.1.{number // 250}.{number % 250 + 1}" for number in range(600))
+    resolver = CNAMEResolver(NAME, refresh_interval=0)
+    for _ in range(2):
+        server.reply(NAME, Addresses(many, over_tcp_only=True))
+        assert len(resolver.refresh()) == len(resolver.addresses) == 600
+        server.reply(NAME, Failure.SERVFAIL)
+        assert len(resolver.refresh()) == 600
+    lines = [one.getMessage() for one in caplog.records if NAME in one.getMessage()]
+    assert [len(line) < 600 and "and 590 more" in line for line in lines] == [True] * 3

@@ -5,7 +5,9 @@
    second one is opened on the next member beside it, and so on. The client that opens first is the result.
 3. Members that are only known from an earlier connection are probed too: at once, or when the configured addresses have
    failed or have used up their share of the time.
-4. If no client opens, ``AttemptFailed`` says why for each address.
+4. If no client opens, ``AttemptFailed`` says why for each address, or for ten of them.
+
+An attempt probes 64 addresses at most, whatever is configured and whatever names lead to, chosen by chance each time.
 
 Lookups, probes and openings run on threads of their own, which post to the attempt's thread when they end. All of them end
 with the attempt.
@@ -19,10 +21,12 @@ import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Mapping
 from types import TracebackType
 
 from hazelcast.config import Config
 
+from ..._foreign_text import MAX_LISTED, MAX_MESSAGE, listed, printable
 from .._identity import ClientIdentity
 from .._official import OfficialClient, Opening
 from .._process.lifecycle import close_in_child
@@ -40,10 +44,13 @@ _JOIN_TIMEOUT = 0.1
 
 
 class AttemptFailed(Exception):
-    """No connection was made. ``verdict`` says whether all addresses refused it, or one may only be absent."""
+    """No connection was made. ``verdict`` says whether all addresses refused it, or one may only be absent.
+
+    The message is one line of 2048 characters at most, whatever members and name servers have sent.
+    """
 
     def __init__(self, why: str, verdict: Verdict) -> None:
-        super().__init__(why)
+        super().__init__(printable(why))
         self.verdict = verdict
 
 
@@ -190,11 +197,19 @@ class _Attempt:
             else:
                 why = "timed out: authenticated, but this process was busy with other connections"
             results[member.probe.name] = member.failure or ProbeResult(Verdict.ABSENT, why)
-        message = "; ".join(f"{name}: {result.why}" for name, result in sorted(results.items()))
-        # Where one address is only absent, the cluster may come back there at any moment.
-        named = self._addresses.named
-        is_refused = bool(named) and self._discovery.refusing_addresses(results) >= named
-        return AttemptFailed(message, Verdict.REFUSING if is_refused else Verdict.ABSENT)
+        # Where one address is only absent, the cluster may come back there at any moment; so it may where none looked.
+        named, left_out = self._addresses.named, self._discovery.left_out
+        is_refused = bool(named) and not left_out and self._discovery.refusing_addresses(results) >= named
+        return AttemptFailed(_describe(results, left_out), Verdict.REFUSING if is_refused else Verdict.ABSENT)
+
+
+def _describe(results: Mapping[str, ProbeResult], left_out: int) -> str:
+    """Ten results, those first that somebody has to mend, and how many more there are."""
+    tried = f"{len(results):,} of {len(results) + left_out:,} addresses were tried: " if left_out else ""
+    by_weight = sorted(results, key=lambda name: (results[name].verdict is not Verdict.REFUSING, name))
+    shown = sorted(by_weight[:MAX_LISTED]) + by_weight[MAX_LISTED:]
+    reasons = [f"{name}: {results[name].why}" for name in shown]
+    return tried + listed(reasons, "; ", limit=MAX_MESSAGE - len(tried))
 
 
 def _tls_context(config: Config) -> ssl.SSLContext | None:

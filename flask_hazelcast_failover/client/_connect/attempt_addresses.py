@@ -11,8 +11,10 @@ from hazelcast.core import AddressHelper
 
 from .._known_cluster import KnownCluster
 
-# How many addresses one attempt probes, and how many of them may be known only.
-_MAX_ADDRESSES, _MAX_KNOWN = 64, 16
+MAX_ADDRESSES = 64
+"""How many addresses one attempt probes, each on a thread, those together that the names among them lead to."""
+# How many of them may be known only.
+_MAX_KNOWN = 16
 
 
 class KnownMembers(Enum):
@@ -27,13 +29,14 @@ class AttemptAddresses:
     """Where members may be, ``"host:port"``.
 
     ``named``: as configured. ``further``: further ports of hosts that are configured without one. ``known``: known only,
-    from the last connection to ``cluster``.
+    from the last connection to ``cluster``. ``left_out``: how many more there are, which this attempt does not probe.
     """
 
     named: frozenset[str]
     further: frozenset[str]
     known: frozenset[str] = frozenset()
     cluster: KnownCluster | None = None
+    left_out: int = 0
 
     @classmethod
     def of(cls, configured: Sequence[str], cluster: KnownCluster | None = None) -> AttemptAddresses:
@@ -49,24 +52,26 @@ class AttemptAddresses:
             further.update(f"{one.host}:{one.port}" for one in secondary)
         addresses = cls(frozenset(named), frozenset(further - named))
         if cluster is None or cluster.id is None:
-            return addresses._limited(_MAX_ADDRESSES)
-        known = _sample(cluster.addresses - addresses.named - addresses.further, _MAX_KNOWN)
+            return addresses._limited(MAX_ADDRESSES)
+        known = sample(cluster.addresses - addresses.named - addresses.further, _MAX_KNOWN)
         return replace(
-            addresses._limited(_MAX_ADDRESSES - len(known)), known=frozenset(known), cluster=cluster
+            addresses._limited(MAX_ADDRESSES - len(known)), known=frozenset(known), cluster=cluster
         )
 
     @property
     def configured(self) -> list[str]:
         """The configured addresses in random order, so that not all clients start with the same member."""
-        return _sample(self.named | self.further, _MAX_ADDRESSES)
+        return sample(self.named | self.further, MAX_ADDRESSES)
 
     def _limited(self, count: int) -> AttemptAddresses:
-        named = frozenset(_sample(self.named, count))
-        further = frozenset(_sample(self.further, count - len(named)))
-        return replace(self, named=named, further=further)
+        named = frozenset(sample(self.named, count))
+        further = frozenset(sample(self.further, count - len(named)))
+        left_out = len(self.named) + len(self.further) - len(named) - len(further)
+        return replace(self, named=named, further=further, left_out=left_out)
 
 
-def _sample(addresses: Iterable[str], count: int) -> list[str]:
+def sample(addresses: Iterable[str], count: int) -> list[str]:
+    """So many of the addresses in random order, all if there are no more."""
     shuffled = list(addresses)
     random.SystemRandom().shuffle(shuffled)
     return shuffled[:count]

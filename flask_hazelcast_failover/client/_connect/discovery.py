@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import threading
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from hazelcast.config import Config
 
-from .attempt_addresses import AttemptAddresses
+from .attempt_addresses import MAX_ADDRESSES, AttemptAddresses, sample
 from .host_lookup import hosts
 from .probe import Probe, ProbeResult, Verdict
 
@@ -52,6 +53,12 @@ class Discovery:
         self._results: dict[str, ProbeResult] = {}  # by Probe.name
         self._lookups: list[threading.Thread] = []
         self._probes: list[Probe] = []
+        # Each address may have one probe; what is left of the limit is for the further IP addresses of names.
+        every = addresses.named | addresses.further | addresses.known
+        self._free = max(0, MAX_ADDRESSES - len(every))
+        self._names = sum(not _is_ip(_host(address)) for address in every)  # that are not looked up yet
+        self.left_out = addresses.left_out
+        """How many addresses there are that this attempt does not probe."""
 
     @property
     def is_pending(self) -> bool:
@@ -67,7 +74,7 @@ class Discovery:
         """Start with the lookup or the probe of each address."""
         for address in addresses:
             self._pending[address] += 1
-            host = address.rpartition(":")[0]
+            host = _host(address)
             if _is_ip(host):
                 self._probe(address, host)
             else:
@@ -75,12 +82,13 @@ class Discovery:
 
     def on_lookup(self, lookup: Lookup) -> None:
         """Probe the IP addresses that a lookup has found."""
-        self._pending[lookup.address] += len(lookup.ips) - 1
-        if not lookup.ips:
+        ips = self._chosen(lookup.ips)
+        self._pending[lookup.address] += len(ips) - 1
+        if not ips:
             self._results[lookup.address] = ProbeResult(Verdict.ABSENT, lookup.error or "name not found")
             return
         del self._results[lookup.address]
-        for ip in lookup.ips:
+        for ip in ips:
             self._probe(lookup.address, ip)
 
     def on_probe(self, probe: Probe) -> None:
@@ -129,6 +137,15 @@ class Discovery:
         self._lookups.append(thread)
         thread.start()
 
+    def _chosen(self, ips: Sequence[str]) -> list[str]:
+        """Those of a name's addresses to probe: by chance, and no more than leaves the other names their share."""
+        share = 1 + math.ceil(self._free / max(1, self._names))
+        chosen = sample(ips, share)
+        self._names -= 1
+        self._free -= len(chosen) - 1
+        self.left_out += len(ips) - len(chosen)
+        return chosen
+
     def _probe(self, address: str, ip: str) -> None:
         cluster = self._addresses.cluster if address in self._addresses.known else None
         probe = Probe(
@@ -141,6 +158,10 @@ class Discovery:
             expected_cluster=cluster.id if cluster else None,
         )
         self._probes.append(probe)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
 
 
 def _is_ip(host: str) -> bool:

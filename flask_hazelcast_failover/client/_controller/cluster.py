@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ..._backoff import backoff
+from ..._foreign_text import listed, printable
 from ...failover import ClusterConfig
 from ..status import ClusterStatus, Condition
 from .connection import ClusterConnection
@@ -64,7 +65,7 @@ class ClusterRecord:
     def attempt_failed(self, why: str, *, refusing: bool) -> None:
         """The attempt under way has ended without a link."""
         self.attempts.fail(refusing=refusing)
-        self.last_error = why
+        self.last_error = printable(why)
 
     def connected(self, link: LinkView, now: float) -> None:
         """An attempt has opened a link."""
@@ -97,7 +98,7 @@ class ClusterRecord:
         self.attempts.use_up()
         if self.outage.since is None:
             self.outage.since = since
-        self.last_error = why
+        self.last_error = printable(why)
         self.closed()
 
     def closed(self) -> None:
@@ -132,7 +133,7 @@ class ClusterRecord:
             impaired=self.health.impaired,
             restarted=self.connection.restarted,
             latency_ms=None if latency is None else round(latency * 1000, 3),
-            last_error="; ".join(filter(None, (self.last_error, self.dns.error))) or None,
+            last_error=listed([error for error in (self.last_error, self.dns.error) if error], "; ") or None,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from ..._foreign_text import listed
 from ..events import (
     ClusterConnected,
     ClusterLost,
@@ -18,6 +19,8 @@ from .cluster import ClusterRecord
 from .effects import Effects, LinkView
 
 _HISTORY = 100
+# The length of all clusters' errors in one message, in characters.
+_MAX_REASONS = 2000
 
 
 class EventPublisher:
@@ -42,7 +45,7 @@ class EventPublisher:
 
     def why_offline(self) -> str:
         """Why no cluster can be reached."""
-        reasons = ", ".join(f"{label} ({why})" for label, why in self._errors().items())
+        reasons = listed([f"{label} ({why})" for label, why in self._errors().items()], limit=_MAX_REASONS)
         return f"no cluster can be reached: {reasons}"
 
     def switched(self, switch: ClusterSwitched) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from ..._foreign_text import printable
 from ...errors import ClientOfflineException
 from .cluster import ClusterRecord
 from .messages import SwitchRequest
@@ -44,7 +45,7 @@ class RequestQueue:
 
     def fail(self, request: SwitchRequest, label: str, why: str) -> None:
         """The cluster cannot be reached, and nothing has changed."""
-        self._ended.append((request, ClientOfflineException(f"{label} cannot be reached: {why}")))
+        self._ended.append((request, ClientOfflineException(printable(f"{label} cannot be reached: {why}"))))
 
     def fail_connecting(self, label: str, why: str) -> None:
         """Fail the request whose cluster was being connected to, and those that wait for the same cluster."""

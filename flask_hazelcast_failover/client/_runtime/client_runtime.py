@@ -9,6 +9,7 @@ from typing import Any
 
 from hazelcast.lifecycle import LifecycleState
 
+from ..._foreign_text import listed
 from ...errors import ClientOfflineException, ClientShutDown
 from ...failover import FailoverConfig
 from .._api.listener_queue import ListenerQueues
@@ -32,6 +33,8 @@ from .engine import Engine
 from .event_log import EventLog
 from .names import worker_id
 
+# The length of the description of all clusters, in characters: a message has something before it.
+_MAX_DESCRIPTION = 1900
 # How long shutting down may take, seconds; and how much of that are allowed to listeners and receivers that are busy,
 # to attempts that have just begun, and to the fleet.
 _SHUTDOWN = 5.0
@@ -82,8 +85,9 @@ class ClientRuntime:
         return self.route.state is not State.CLOSED
 
     def describe(self) -> str:
-        """Each cluster, and how it is."""
-        return ", ".join(f"{one.label} ({one.last_error or one.state})" for one in self.status.clusters)
+        """Each cluster, ten at most, and how it is; short enough for a message."""
+        described = [f"{one.label} ({one.last_error or one.state})" for one in self.status.clusters]
+        return listed(described, limit=_MAX_DESCRIPTION)
 
     def start(self) -> None:
         """Connect. If that fails nothing is left behind but the reasons, and it may be tried again.

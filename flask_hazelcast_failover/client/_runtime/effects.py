@@ -16,6 +16,7 @@ from functools import partial
 
 from hazelcast.lifecycle import LifecycleState
 
+from ..._foreign_text import printable
 from ...errors import ClientOfflineException
 from ...failover import ClusterConfig
 from .._api.listeners import Listeners
@@ -117,7 +118,9 @@ class ClusterEffects:
                 self._post(AddressesVerified(index, link, own_answers))
             except Exception as failure:
                 label = self._clusters[index].label
-                _logger.debug("no usable member where the name of %s leads: %s", label, failure)
+                _logger.debug(
+                    "no usable member where the name of %s leads: %s", label, printable(str(failure))
+                )
 
         self._threads.start(run, "attempt")
 
@@ -202,9 +205,8 @@ class ClusterEffects:
             # Besides a link that is open: the members must not take the one for the other.
             link = self._added(self.opener.open(index, known and replace(known, identity=None)))
         except Exception as failure:
-            raise ClientOfflineException(
-                f"{self._clusters[index].label} cannot be reached, nothing has changed: {failure}"
-            ) from failure
+            why = f"{self._clusters[index].label} cannot be reached, nothing has changed: {failure}"
+            raise ClientOfflineException(printable(why)) from failure
         self.close(link)
 
     # On threads of its own.
@@ -217,7 +219,7 @@ class ClusterEffects:
         except ClientOfflineException as failure:
             return AttemptEnded(index, attempt, None, str(failure))
         except Exception as failure:  # bad TLS files, a token provider that raises, …
-            why = f"{type(failure).__name__}: {failure}"
+            why = printable(f"{type(failure).__name__}: {failure}")
             return AttemptEnded(index, attempt, None, why, refusing=True)
         preferred = self._parts.preferred(link) if self.status.epoch == 0 else None
         return AttemptEnded(index, attempt, link, preferred=preferred)

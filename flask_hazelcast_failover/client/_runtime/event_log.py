@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from ..._foreign_text import listed
 from .._process.serial_executor import SerialExecutor
 from ..events import (
     AddressesChanged,
@@ -66,9 +67,9 @@ def log(event: Event, why: str) -> None:
                 event.epoch,
             )
         case ClustersExhausted(errors):
-            reasons = "; ".join(f"{label}: {why}" for label, why in errors.items())
+            reasons = listed([f"{label}: {why}" for label, why in errors.items()], "; ")
             _logger.error("no cluster can be reached, trying on: %s", reasons)
         case ClusterRecovered(cluster, downtime):
             _logger.warning("%s is back after %.1f s", cluster, downtime)
         case AddressesChanged(cluster, before, after):
-            _logger.info("%s moved from %s to %s", cluster, ", ".join(before), ", ".join(after))
+            _logger.info("%s moved from %s to %s", cluster, listed(before), listed(after))
