@@ -15,7 +15,13 @@ from hazelcast.errors import (
     IndeterminateOperationStateError,
 )
 
-__all__ = ["ClientOfflineException", "ClientShutDown", "ClusterChanged", "OperationOutcomeUnknown"]
+__all__ = [
+    "ClientOfflineException",
+    "ClientShutDown",
+    "ClusterChanged",
+    "MessageTooLarge",
+    "OperationOutcomeUnknown",
+]
 
 
 class _Failure(HazelcastError):
@@ -48,6 +54,10 @@ class ClientShutDown(_Failure, HazelcastClientNotActiveError):
 
 class OperationOutcomeUnknown(_Failure, IndeterminateOperationStateError):
     """The operation may or may not have run, and repeating it is not safe."""
+
+
+class MessageTooLarge(_Failure):
+    """The answer is larger than ``max_message_size``: it was not read, and the operation is not repeated."""
 
 
 class ClusterChanged(_Failure):

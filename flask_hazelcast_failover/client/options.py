@@ -22,6 +22,8 @@ __all__ = ["Failback", "Options", "ReadyCheck", "Repeat", "Standby"]
 ReadyCheck = Callable[["OfficialClient"], object]
 """Gets the official client of the cluster to fail back to, and returns whether that is ready."""
 
+# A member's answer to an authentication has to fit, bytes.
+_SMALLEST_MESSAGE = 1024
 # Locks and sockets refuse much longer timeouts, each with an error of its own.
 _A_YEAR = 365 * 24 * 3600
 
@@ -74,6 +76,7 @@ class Options:
     health_check_failures: int = 5
     listener_queue_events: int = 100_000
     listener_queue_bytes: int = 64 * 1024 * 1024
+    max_message_size: int = 512 * 1024 * 1024
     failback: Failback = Failback.MANUAL
     failback_after: float = 120.0
     ready_check: ReadyCheck | None = None
@@ -160,6 +163,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "health_check_failures": checked_count,
     "listener_queue_events": checked_count,
     "listener_queue_bytes": checked_count,
+    "max_message_size": partial(checked_count, least=_SMALLEST_MESSAGE),
     "failback": partial(checked_choice, choices=Failback),
     "failback_after": _seconds,
     "ready_check": _ready_check,

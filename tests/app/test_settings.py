@@ -25,6 +25,7 @@ KEYS = {
     "HEALTH_CHECK_FAILURES",
     "LISTENER_QUEUE_EVENTS",
     "LISTENER_QUEUE_BYTES",
+    "MAX_MESSAGE_SIZE",
     "FAILBACK",
     "FAILBACK_AFTER",
     "READY_CHECK",
@@ -61,6 +62,7 @@ WRONG_TYPES: dict[str, list[object]] = {
     "HEALTH_CHECK_FAILURES": [None, "5", 5.0, True],
     "LISTENER_QUEUE_EVENTS": [None, "5", 5.0, True, [5]],
     "LISTENER_QUEUE_BYTES": [None, "64 MiB", 1e6, False],
+    "MAX_MESSAGE_SIZE": [None, "64 MiB", 1e6, False],
     "FAILBACK": [None, 1, True],
     "READY_CHECK": [1, True, ["os.path:exists"]],
     "CLIENT_OPTIONS": [None, "labels", ["labels"], {5: 1}, {"labels": 5}],
@@ -112,6 +114,7 @@ BAD_VALUES: dict[str, list[object]] = {
     "HEALTH_CHECK_FAILURES": [0],
     "LISTENER_QUEUE_EVENTS": [0, -1],
     "LISTENER_QUEUE_BYTES": [0, -1],
+    "MAX_MESSAGE_SIZE": [0, -1, 1023],
     "FAILBACK": ["automatic"],
     "READY_CHECK": ["", "no_such_package:check", "os.path:no_such_function", "os.path"],
     "CLIENT_OPTIONS": [{"labls": ["web"]}, {"reconnect_mode": "ON"}, {"cluster_name": "blue"}],
@@ -276,6 +279,7 @@ def test_every_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch
         "HEALTH_CHECK_FAILURES": "2",
         "LISTENER_QUEUE_EVENTS": "1000",
         "LISTENER_QUEUE_BYTES": "1000000",
+        "MAX_MESSAGE_SIZE": "1000000",
         "FAILBACK": "auto",
         "FAILBACK_AFTER": "60",
         "READY_CHECK": "os.path:exists",
@@ -295,6 +299,7 @@ def test_every_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch
     assert (found.options.retry_delay, found.options.connect_timeout) == (1.0, 2.5)
     assert (found.options.repeat, found.options.standby, found.options.failback) == ("none", "cold", "auto")
     assert (found.options.listener_queue_events, found.options.listener_queue_bytes) == (1000, 1_000_000)
+    assert found.options.max_message_size == 1_000_000
     assert found.options.client_options == {"labels": ["web"]}
     assert (found.fleet, found.admin_token, found.admin_url_prefix) == ("shop", "token", "/ops/hazelcast")
 

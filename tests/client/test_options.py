@@ -54,6 +54,7 @@ def test_defaults() -> None:
         health_check_failures=5,
         listener_queue_events=100_000,
         listener_queue_bytes=67_108_864,
+        max_message_size=536_870_912,
         failback=Failback.MANUAL,
         failback_after=120.0,
         ready_check=None,

@@ -61,6 +61,7 @@ def attempt(
     *,
     known_members: KnownMembers = KnownMembers.AT_ONCE,
     former: ClientIdentity | None = None,
+    max_message_size: int = OfficialClient.max_message_size,
 ) -> OfficialClient:
     """Open an official client on a cluster.
 
@@ -69,9 +70,10 @@ def attempt(
     :param deadline: when the attempt ends, monotonic seconds
     :param known_members: when to probe members that are known and not configured
     :param former: the identity of the client that this one replaces
+    :param max_message_size: bytes of one answer of a member
     :raises AttemptFailed: no member could be reached in time
     """
-    with _Attempt(addresses, build_config, deadline, known_members, former) as current:
+    with _Attempt(addresses, build_config, deadline, known_members, former, max_message_size) as current:
         return current.run()
 
 
@@ -85,6 +87,7 @@ class _Attempt:
         deadline: float,
         known_members: KnownMembers,
         former: ClientIdentity | None,
+        max_message_size: int,
     ) -> None:
         configured = addresses.configured
         config = build_config(configured)
@@ -96,7 +99,9 @@ class _Attempt:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_ups, selectors.EVENT_READ)
         self._discovery = Discovery(addresses, config, context, deadline, self._post)
-        self._opening = HedgedOpening(build_config, config, deadline, former, self._post, self._wake)
+        self._opening = HedgedOpening(
+            build_config, config, deadline, former, self._post, self._wake, max_message_size
+        )
         self._unprobed = addresses.known  # known addresses that are not probed yet
         now = time.monotonic()
         self._probe_known_at = now + (deadline - now) * _CONFIGURED_SHARE

@@ -51,6 +51,7 @@ class HedgedOpening:
     :param former: the identity to take over, if there is one
     :param post: called on other threads with an opening that has ended; pass it to ``on_opened``
     :param wake: called on other threads when ``start_next`` has to be called
+    :param max_message_size: of the official clients, bytes
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class HedgedOpening:
         former: ClientIdentity | None,
         post: Callable[[Opening], None],
         wake: Callable[[], None],
+        max_message_size: int,
     ) -> None:
         self._build_config = build_config
         self._deadline = deadline
         self._former = former
         self._post = post
         self._wake = wake
+        self._max_message_size = max_message_size
         # Where the host's name matters, a client is opened at that, else at the IP address that was probed.
         self._needs_name = bool(config.token_provider or (config.ssl_enabled and config.ssl_check_hostname))
         self.members: list[Member] = []
@@ -93,7 +96,9 @@ class HedgedOpening:
         probe = member.probe
         config = self._build_config([probe.address if self._needs_name else f"{probe.ip}:{probe.port}"])
         # Only one client at a time may use the former identity.
-        member.opening = Opening(config, None if is_opening else self._former, on_done=self._post)
+        member.opening = Opening(
+            config, None if is_opening else self._former, self._max_message_size, on_done=self._post
+        )
 
     def seconds_to_next(self) -> float:
         """Seconds until ``start_next`` has to be called, unless something is posted or ``wake`` is called before."""

@@ -159,8 +159,8 @@ class Link:
         return former.visit_id == self.visit_id and former.client.identity == self.client.identity
 
     def is_connected(self) -> bool:
-        """Whether a connection to at least one member is open."""
-        return bool(self.client.connected_members())
+        """Whether a connection to at least one member is open, or is being opened again at this moment."""
+        return bool(self.client.connected_members()) or self.client.is_reopening
 
     def real(self, key: ProxyKey) -> Any | None:
         """The real proxy, if it was created on this link already."""

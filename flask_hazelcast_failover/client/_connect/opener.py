@@ -115,7 +115,7 @@ class Opener:
         opened: list[Link] = []
 
         def on_state(state: str) -> None:
-            if state == LifecycleState.DISCONNECTED:
+            if state == LifecycleState.DISCONNECTED and not (opened and opened[0].client.is_reopening):
                 down.set()
                 for link in opened:
                     self._on_down(link)
@@ -123,7 +123,14 @@ class Opener:
         def build(members: Sequence[str]) -> Config:
             return self._build_config(cluster, members, on_state)
 
-        client = attempt(addresses, build, deadline, known_members=known_members, former=former)
+        client = attempt(
+            addresses,
+            build,
+            deadline,
+            known_members=known_members,
+            former=former,
+            max_message_size=self._options.max_message_size,
+        )
         link = Link(cluster.label, index, client)
         opened.append(link)
         if down.is_set():

@@ -18,7 +18,7 @@ from hazelcast.errors import (
 from hazelcast.protocol.client_message import ClientMessageBuilder, InboundMessage
 from hazelcast.protocol.codec import client_authentication_codec, client_authentication_custom_codec
 
-from .transport.reactor import CheckedReader
+from .transport.reader import CheckedReader
 
 CREDENTIALS_FAILED = _AuthenticationStatus.CREDENTIALS_FAILED
 SERIALIZATION_MISMATCH = _AuthenticationStatus.SERIALIZATION_VERSION_MISMATCH

@@ -28,17 +28,13 @@ from .listeners.listening import Receive, listen, measure_reads
 from .listeners.near_caches import ConsistentNearCaches
 from .listeners.registration import ListenerRegistration
 from .listeners.slow_members import SlowMembers, send_to_any
+from .oversized import OversizedMessages
 from .plain_maps import plain_map
 from .resending import FutureGuard, GuardedContext, count_or_raise, may_resend, publish_or_raise
 from .transport.clock import use_monotonic_clock
 from .transport.futures import wait_for_all
-from .transport.reactor import (
-    ReactorClock,
-    fix_waker_race,
-    sleep_until_event,
-    support_late_gevent_patch,
-    use_checked_reader,
-)
+from .transport.reactor import ReactorClock, fix_waker_race, sleep_until_event, support_late_gevent_patch
+from .transport.reader import DEFAULT_LIMIT, use_checked_reader
 from .transport.traffic import allow_slow_uploads
 from .versions import check_classes, check_parts
 
@@ -62,6 +58,8 @@ class OfficialClient(_HazelcastClient):
 
     former: ClientIdentity | None = None
     """The identity that it takes over; set before the constructor runs."""
+    max_message_size = DEFAULT_LIMIT
+    """How large a message of a member may be, bytes; likewise."""
     _is_abandoned = False
     _started_at = 0.0  # monotonic seconds
 
@@ -105,7 +103,8 @@ class OfficialClient(_HazelcastClient):
         fix_waker_race(self._reactor)
         sleep_until_event(self._reactor)
         self._clock = ReactorClock(self._reactor)
-        use_checked_reader(self._reactor)
+        self._oversized = OversizedMessages(self, self.max_message_size)
+        use_checked_reader(self._reactor, self.max_message_size, self._oversized.on_message)
 
     def _patch_connections(self) -> None:
         manager: Any = self._connection_manager
@@ -188,6 +187,11 @@ class OfficialClient(_HazelcastClient):
     def is_smart(self) -> bool:
         """Whether it connects to all members, not to one only."""
         return self._config.smart_routing
+
+    @property
+    def is_reopening(self) -> bool:
+        """Whether its last connection was closed because of a message that was too large, and is being opened again."""
+        return self._oversized.is_reopening
 
     def member_list(self) -> list[MemberInfo]:
         """The members of the cluster, according to the cluster."""

@@ -17,15 +17,21 @@ class Opening:
 
     :param config: for the client
     :param former: the identity that the client takes over, if there is one
+    :param max_message_size: of the client, bytes
     :param on_done: called with this opening, on its thread, once the client is open or ``error`` is set
     """
 
     def __init__(
-        self, config: Config, former: ClientIdentity | None, on_done: Callable[[Opening], None]
+        self,
+        config: Config,
+        former: ClientIdentity | None,
+        max_message_size: int,
+        on_done: Callable[[Opening], None],
     ) -> None:
         # Created before its constructor runs, which blocks, so that it can be abandoned meanwhile.
         self.client: OfficialClient = OfficialClient.__new__(OfficialClient)
         self.client.former = former
+        self.client.max_message_size = max_message_size
         self.error: str | None = None
         self.is_unsupported = False
         self._config = config

@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -46,7 +46,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def look_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Sequence[str]], None]]:
+def look_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Sequence[str]], None]:
     """Have the system's resolver answer a host name with these IP addresses."""
     real = socket.getaddrinfo
     answers: dict[str, Sequence[str]] = {}
@@ -57,7 +57,7 @@ def look_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Sequence
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 0)) for ip in answers[host]]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    yield answers.__setitem__
+    return answers.__setitem__
 
 
 def at(ips: Sequence[str], port: int = 5999) -> list[str]:

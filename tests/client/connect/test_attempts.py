@@ -20,7 +20,7 @@ from hazelcast.connection import ConnectionManager, _Reader
 from flask_hazelcast_failover import ClientOfflineException, FailoverConfig, HazelcastClient
 from flask_hazelcast_failover.client._connect import probe as probing
 from flask_hazelcast_failover.client._connect.probe import Verdict
-from flask_hazelcast_failover.client._official.transport.reactor import CheckedReader
+from flask_hazelcast_failover.client._official.transport.reader import CheckedReader
 from flask_hazelcast_failover.testing import LocalCluster
 from tests.conftest import StartCluster
 from tests.support.attempts import HTTP, failure, opened

@@ -1,31 +1,25 @@
-"""Patches of the official client's reactor: its waker, its loop, its reader of frames, its thread."""
+"""Patches of the official client's reactor: its waker, its loop, its thread."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from hazelcast.future import Future
 
 from ..versions import unsupported_version
 from .clock import now
-from .traffic import MeasuredConnection
 
 try:
-    from hazelcast.connection import _Reader
     from hazelcast.reactor import asyncore  # type: ignore[attr-defined]  # whichever it uses
 except ImportError as error:
-    raise ImportError(unsupported_version(["_Reader or asyncore"])) from error
+    raise ImportError(unsupported_version(["asyncore"])) from error
 
 # How long an idle reactor sleeps at most, seconds; and while it shuts down, as long as the official one.
 _MAX_SLEEP, _SHUTDOWN_SLEEP = 0.1, 0.01
-# How many bytes a reader may keep after they were read.
-_MAX_CONSUMED = 1 << 20
 # How much of one turn of the loop counts as time in which the reactor ran, seconds.
 _MAX_TURN = 1.5 * _MAX_SLEEP
 
@@ -121,42 +115,6 @@ def _piped_waker(reactor: Any) -> Any | None:
     """The reactor's waker if it has a pipe: not on Windows, nor where the official client falls back to polling."""
     waker = getattr(reactor._loop, "waker", None)
     return waker if hasattr(waker, "_read_fd") else None
-
-
-class CheckedReader(_Reader):
-    """The official ``_Reader`` without two faults.
-
-    The official one loops forever at a frame shorter than its header; here that is an error. And it keeps all bytes that
-    it has read for as long as each read ends within a message, as under many events; here it frees them.
-    """
-
-    def __init__(self, builder: Any) -> None:
-        super().__init__(builder)  # type: ignore[no-untyped-call]
-
-    def process(self) -> None:
-        super().process()  # type: ignore[no-untyped-call]
-        # Only when that frees more than it copies.
-        if self._bytes_read > max(_MAX_CONSUMED, self.length):
-            rest = self._buf.getbuffer()[self._bytes_read : self._bytes_written].tobytes()
-            self._buf = io.BytesIO()
-            self._buf.write(rest)
-            self._bytes_read, self._bytes_written = 0, len(rest)
-
-    def _read_frame_size_and_flags(self) -> None:
-        super()._read_frame_size_and_flags()  # type: ignore[no-untyped-call]
-        if self._frame_size < 0:
-            raise ValueError("a frame shorter than its own header came: this is no Hazelcast member")
-
-
-class _CheckedConnection(MeasuredConnection):
-    def create_socket(self, *kind: Any) -> None:
-        self._reader = CheckedReader(self._builder)  # nothing is read before this
-        super().create_socket(*kind)
-
-
-def use_checked_reader(reactor: Any) -> None:
-    """Have new connections use ``CheckedReader``, and count their traffic."""
-    reactor.connection_factory = partial(_CheckedConnection, reactor)
 
 
 def is_reactor_thread() -> bool:
