@@ -28,27 +28,29 @@ class OversizedMessages:
         self.is_reopening = False  # written by the reactor's thread, read by others
 
     def on_message(self, connection: Any, correlation_id: int | None, size: int) -> None:
-        """A message beyond the limit begins; right after this the connection is closed."""
-        message = (
-            f"an answer of {size:,} bytes or more came, and max_message_size is {self._limit:,}; it was not read,"
-            " and the operation is not repeated"
-        )
-        _logger.warning(
-            "%s: %s; its connection is opened again", connection.remote_address, message.partition(";")[0]
-        )
+        """A message beyond the limit begins."""
+        what = f"an answer of {size:,} bytes or more came, and max_message_size is {self._limit:,}"
+        _logger.warning("%s: %s; its connection is opened again", connection.remote_address, what)
+        # Out of reach of those who fail the calls of a closed connection.
         invocations = self._client._invocation_service
-        invocation = invocations._pending.get(correlation_id)
-        if invocation is not None:
-            invocations._complete_with_error(invocation, MessageTooLarge(message))
-        manager = self._client._connection_manager
-        others = [one for one in list(manager.active_connections.values()) if one is not connection]
-        is_open = manager.active_connections.get(connection.remote_uuid) is connection
-        if others or not is_open or self.is_reopening:
-            return  # the official client connects to the member again
-        member = self._client._internal_cluster_service.get_member(connection.remote_uuid)
+        invocation = invocations._pending.pop(correlation_id, None)
+        member = self._to_reopen(connection)
         if member is not None:
             self.is_reopening = True
             self._client._reactor.add_timer(0, lambda: self._reopen(member))
+        # Before the call fails: what its caller does next must not be sent there.
+        connection.close_connection(what, None)
+        if invocation is not None:
+            error = MessageTooLarge(f"{what}; it was not read, and the operation is not repeated")
+            invocations._complete_with_error(invocation, error)
+
+    def _to_reopen(self, connection: Any) -> Any | None:
+        """The member to connect to again, if its connection is the last one; else the official client does that."""
+        open_ones = self._client._connection_manager.active_connections
+        others = [one for one in list(open_ones.values()) if one is not connection]
+        if others or open_ones.get(connection.remote_uuid) is not connection or self.is_reopening:
+            return None
+        return self._client._internal_cluster_service.get_member(connection.remote_uuid)
 
     def _reopen(self, member: Any) -> None:
         try:

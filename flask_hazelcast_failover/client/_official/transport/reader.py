@@ -149,11 +149,11 @@ def use_checked_reader(reactor: Any, limit: int, on_too_large: TooLarge) -> None
     """Have new connections use ``CheckedReader``, and count their traffic.
 
     :param limit: bytes of one message; a connection on which a larger one comes is closed
-    :param on_too_large: called on the reactor's thread right before
+    :param on_too_large: called on the reactor's thread
     """
 
     class Connection(_CheckedConnection):
         max_message_size = limit
 
-    Connection.on_too_large = staticmethod(on_too_large)  # type: ignore[assignment]
+    Connection.on_too_large = staticmethod(on_too_large)
     reactor.connection_factory = partial(Connection, reactor)
