@@ -52,7 +52,6 @@ class TestReader:
         ("data", "known"),
         [
             (start(7, announced=GIB_2), 7),
-            (frame(b"", UNFRAGMENTED, GIB_2), None),
             (start(7) + frame(b"", 0, GIB_2), 7),
             (start(7) + frame(bytes(500)) + frame(b"", FINAL, 600), 7),
             (start(7) + frame(b"") * 200, 7),
@@ -65,6 +64,18 @@ class TestReader:
         [(correlation, size)] = reading.refused
         assert correlation == known and size > 1000 and reading.messages == []
         assert reading.reader._buf.getbuffer().nbytes == 0
+
+    def test_the_call_is_awaited_if_only_a_header_came(self) -> None:
+        reading = Reading()
+        data = start(7, announced=GIB_2)
+        reading.read(start(6) + frame(bytes(10), FINAL))
+        reading.read(data[:5])
+        assert reading.reader.awaited_size == 0
+        reading.read(data[5:17])
+        assert reading.reader.awaited_size == GIB_2 and reading.refused == []
+        with pytest.raises(TooLargeError):
+            reading.read(data[17:])
+        assert [correlation for correlation, _ in reading.refused] == [7]
 
     def test_fragments_count_together(self) -> None:
         reading = Reading()
@@ -163,6 +174,24 @@ def test_a_peer_that_announces_2_gib_is_left_at_once(blue: LocalCluster) -> None
             values.get("key")
         assert values.get("key") == 1
         assert fair_time() - began < 5 and client.status().epoch == epoch
+
+
+def test_a_peer_that_announces_2_gib_and_nothing_else_is_left(blue: LocalCluster) -> None:
+    announced = threading.Event()
+    with ProtocolRelay(blue.addresses[0]) as relay, client_at(("blue", relay.address)) as client:
+        values: Any = client.get_map("announced").blocking()
+        values.set("key", 1)
+
+        def rule(type_: int, _: bytes) -> bytes | None:
+            if type_ != MAP_GET or announced.is_set():
+                return None
+            announced.set()
+            return struct.pack("<iH", GIB_2, UNFRAGMENTED)
+
+        relay.rule = rule
+        began, epoch = fair_time(), client.status().epoch
+        assert values.get("key") == 1  # a lost read, which is repeated
+        assert fair_time() - began < 4 and client.status().epoch == epoch
 
 
 def test_a_member_that_does_not_come_back_is_lost_as_ever(start_cluster: Any) -> None:

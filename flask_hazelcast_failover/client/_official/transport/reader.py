@@ -26,6 +26,9 @@ _MAX_CONSUMED = _MAX_UNSEEN = 1 << 20
 # How much of a first frame it takes to know the call.
 _CORRELATION_END = _CORRELATION_ID_OFFSET + 8
 
+# How long the rest of a first frame's beginning may take, seconds: it was sent together.
+_ID_TIMEOUT = 0.5
+
 TooLarge = Callable[[Any, "int | None", int], None]
 """Called with a connection, the correlation id of what came there if that is known, and its size, bytes."""
 
@@ -55,6 +58,8 @@ class CheckedReader(_Reader):
         super().__init__(builder)  # type: ignore[no-untyped-call]
         self._limit = limit
         self._on_too_large = on_too_large
+        # The size of a message beyond the limit while the bytes are awaited that say which call it answers.
+        self.awaited_size = 0
         self._size = 0  # of the message that is being read, as announced so far
         # Fragmentation id -> the correlation id of the message, and the size of its fragments so far.
         self._fragmented: dict[int, tuple[int | None, int]] = {}
@@ -88,6 +93,22 @@ class CheckedReader(_Reader):
             if not start.has_end_fragment_flag():
                 self._fragmented[number] = correlation, before + size
         return message
+
+    def _read_frame(self) -> bool:
+        if self._frame_size == -1:
+            self.awaited_size = self._size_without_id()
+            if self.awaited_size:
+                return False
+        return bool(super()._read_frame())  # type: ignore[no-untyped-call]
+
+    def _size_without_id(self) -> int:
+        """The announced size of a message beyond the limit of which too little came to know its call, else 0."""
+        come = self.length - SIZE_OF_FRAME_LENGTH_AND_FLAGS
+        if self._message is not None or not 0 <= come < _CORRELATION_END:
+            return 0
+        self._buf.seek(self._bytes_read)
+        announced = int.from_bytes(self._buf.read(4), "little", signed=True)
+        return announced if announced > self._limit else 0
 
     def _read_frame_size_and_flags(self) -> None:
         super()._read_frame_size_and_flags()  # type: ignore[no-untyped-call]
@@ -138,6 +159,16 @@ def _long_in(buffer: bytes, offset: int) -> int | None:
 class _CheckedConnection(MeasuredConnection):
     max_message_size = DEFAULT_LIMIT
     on_too_large: TooLarge
+    _reader: CheckedReader
+
+    def handle_read(self) -> None:  # type: ignore[override]
+        super().handle_read()
+        if self._reader.awaited_size:
+            self._reactor.add_timer(_ID_TIMEOUT, self._await_no_longer)
+
+    def _await_no_longer(self) -> None:
+        if self.live and self._reader.awaited_size:
+            self.on_too_large(self, None, self._reader.awaited_size)
 
     def create_socket(self, *kind: Any) -> None:
         # Nothing is read before this.
