@@ -178,7 +178,10 @@ def test_a_peer_that_announces_2_gib_is_left_at_once(blue: LocalCluster) -> None
 
 def test_a_peer_that_announces_2_gib_and_nothing_else_is_left(blue: LocalCluster) -> None:
     announced = threading.Event()
-    with ProtocolRelay(blue.addresses[0]) as relay, client_at(("blue", relay.address)) as client:
+    with (
+        ProtocolRelay(blue.addresses[0]) as relay,
+        client_at(("blue", relay.address), health_check_interval=0) as client,
+    ):
         values: Any = client.get_map("announced").blocking()
         values.set("key", 1)
 
