@@ -143,9 +143,9 @@ class TestCurrentCluster:
 class TestLabels:
     @pytest.mark.parametrize("label", ["x" * 257, "a\nb", "\ud800", "\x1b[31m", "\u202e"])
     def test_a_label_is_printable_and_of_256_characters_at_most(self, label: str) -> None:
-        for name, labels in ((label, {}), ("a", {"label": label})):
+        for name, given in ((label, None), ("a", label)):
             with pytest.raises(ValueError, match="label must be at most 256 characters"):
-                FailoverConfig().add_cluster(name, NODE, **labels)
+                FailoverConfig().add_cluster(name, NODE, label=given)
         FailoverConfig().add_cluster("a" * 256, NODE)
 
     def test_a_cluster_is_called_by_its_name_or_its_label(self) -> None:
