@@ -66,14 +66,14 @@ class CommandRunner:
         label = labels[0] if command.label is None else command.label
         _refuse_unknown("cluster", [label], labels)
         view = self._connect()
-        if command.precondition is Precondition.ALL_CAN_REACH_IT:
-            self._refuse_unknown_fleet(view)
         me = self._client.status().worker
         workers = {record.id: record for record in view.workers}
         counts_itself = self._participation.is_serving or not self._participation.takes_part
         known = sorted({*workers, me} if counts_itself else workers)
         told = tuple(known) if command.workers is None else command.workers
         _refuse_unknown("worker", told, known)
+        if command.precondition is Precondition.ALL_CAN_REACH_IT:
+            self._refuse_unknown_fleet(view)
         if not told:
             return self._nobody_told(view)
         others = [workers[worker] for worker in told if worker != me]

@@ -7,7 +7,7 @@ import pytest
 
 from flask_hazelcast_failover.client.events import ClusterLost, ClusterSwitched
 from flask_hazelcast_failover.testing import LocalCluster
-from tests.client.test_rolling_restart import assert_events_come_once
+from tests.client.test_rolling_restart import UNHURRIED, assert_events_come_once
 from tests.conftest import StartCluster
 from tests.support.clients import client_on
 from tests.support.faults import Recorder, cluster_of
@@ -26,7 +26,7 @@ HASTY: dict[str, Any] = {
     },
 }
 # The frozen member is impaired after some six seconds. The others, which then merge on a busy machine, are not.
-PATIENT: dict[str, Any] = {"health_check_timeout": 2.0, "health_check_failures": 20}
+PATIENT: dict[str, Any] = {"health_check_timeout": 2.0, "health_check_failures": 20, **UNHURRIED}
 OLD, NEW = (dict.fromkeys(range(300), word) for word in ("old", "new"))
 
 
@@ -60,7 +60,7 @@ def test_split_brain(reports: bool, start_cluster: StartCluster, green: LocalClu
     cluster = start_cluster("split", members=3, **HASTY)
     with client_on(cluster, green, operation_timeout=30.0, **PATIENT) as client:
         recorder = Recorder(client)
-        eventually(lambda: reaches(client, 3))
+        eventually(lambda: reaches(client, 3), within=20)
         kept = client.get_map("kept").blocking()
         kept.put_all(OLD)
         heard = Listening(client)

@@ -58,6 +58,8 @@ class Step(NamedTuple):
 class ScriptedClient:
     """What a link needs of an official client."""
 
+    is_reopening = False
+
     def __init__(self) -> None:
         self.is_open = True
 
