@@ -13,7 +13,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from flask_hazelcast_failover import ClientConfig, HazelcastClient
 from flask_hazelcast_failover._fleet import fleet as fleet_module
-from flask_hazelcast_failover._fleet import server_name
+from flask_hazelcast_failover._fleet import initial_placement, server_name
 from flask_hazelcast_failover._fleet.cluster_store import StoreSnapshot, map_name
 from flask_hazelcast_failover._fleet.fleet_store import FleetStore, read_once
 from flask_hazelcast_failover._fleet.records import by_majority
@@ -24,6 +24,17 @@ from tests.support.apps import absent, url_of
 from tests.support.fleet import Start, together
 from tests.support.relay import Relay
 from tests.support.waiting import eventually
+
+# What a late starter waits for has time to come, also on a busy machine.
+UNHURRIED = {"CONNECT_TIMEOUT": 60.0, "WAIT_TIMEOUT": 60.0}
+
+
+@pytest.fixture
+def unhurried_placement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clusters have time to report where the fleet is."""
+    monkeypatch.setattr(fleet_module, "_PLACEMENT_TIMEOUT", 20.0)
+    monkeypatch.setattr(initial_placement, "_TIMEOUT", 20.0)
+
 
 # Who belongs to a fleet
 
@@ -122,6 +133,7 @@ def test_a_late_starter_begins_where_the_fleet_is(
     eventually(lambda: {c.label: c.state for c in late.client.status().clusters} == expected)
 
 
+@pytest.mark.usefixtures("unhurried_placement")
 def test_a_late_starter_follows_a_majority_that_has_just_moved(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:
@@ -131,9 +143,10 @@ def test_a_late_starter_follows_a_majority_that_has_just_moved(
         store: Any = official.get_map(map_name("late-majority")).blocking()
         eventually(lambda store=store: '"green"' in str(store.get(f"worker/{first.id}")))  # type: ignore[misc]
         store.set("desired", by_majority(None, "blue").as_text())  # where the majority was before
-    assert start(blue, green, FLEET="late-majority").place == ("green", 1)
+    assert start(blue, green, FLEET="late-majority", **UNHURRIED).place == ("green", 1)
 
 
+@pytest.mark.usefixtures("unhurried_placement")
 def test_a_late_starter_listens_to_another_than_the_primary(
     blue: LocalCluster, green: LocalCluster, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +160,7 @@ def test_a_late_starter_listens_to_another_than_the_primary(
         return read_once(client, *arguments)
 
     monkeypatch.setattr(fleet_module, "read_once", read)
-    assert start(blue, green, FLEET="late-mute").place == ("green", 1)
+    assert start(blue, green, FLEET="late-mute", **UNHURRIED).place == ("green", 1)
 
 
 def test_a_late_starter_that_cannot_reach_the_fleet(
