@@ -54,11 +54,16 @@ class StoreSnapshot:
         self.questions: list[ReachabilityQuestion] = []
         self.arrival: str | None = None  # the first arrival of the last switch
         self.unreadable: dict[str, str] = {}  # key -> why
+        self.unreadable_workers: set[str] = (
+            set()
+        )  # ids of workers whose records are there, and cannot be read
         for key, value in entries:
             try:
                 self._read(key, value)
             except Exception as error:  # whatever it is, the other entries are read
                 self.unreadable[_shown(key)] = printable(str(error), MAX_NAME)
+                if isinstance(key, str) and key.startswith(_WORKER):
+                    self.unreadable_workers.add(key.removeprefix(_WORKER))
 
     @property
     def is_desired_unreadable(self) -> bool:

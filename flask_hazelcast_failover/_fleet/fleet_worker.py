@@ -140,7 +140,8 @@ class FleetWorker:
         me = self.identity.record(status, connected, self._heartbeats, self._answers)
         location = Location(me.id, me.current_cluster, frozenset(me.reach))
         others = [record for found in snapshots for record in found.records if record.id != me.id]
-        self._policy.observe([*others, me] if self._is_serving() else others, location, now)
+        unreadable = {worker for found in snapshots for worker in found.unreadable_workers}
+        self._policy.observe([*others, me] if self._is_serving() else others, location, now, unreadable)
         self._receive_desired(snapshots, bool(others), me.id, now)
         if not snapshots:
             self._policy.forget_majority()

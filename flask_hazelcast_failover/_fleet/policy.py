@@ -97,12 +97,21 @@ class FleetPolicy:
 
     # What is seen.
 
-    def observe(self, records: Iterable[WorkerRecord], location: Location, now: float) -> None:
-        """Take the records of all clusters that could be read, with this worker's own if it serves."""
+    def observe(
+        self,
+        records: Iterable[WorkerRecord],
+        location: Location,
+        now: float,
+        unreadable: Collection[str] = frozenset(),
+    ) -> None:
+        """Take the records of all clusters that could be read, with this worker's own if it serves.
+
+        :param unreadable: ids of workers whose records could not be read: they have not gone for that
+        """
         found: dict[str, list[WorkerRecord]] = {}
         for record in records:
             found.setdefault(record.id, []).append(record)
-        for worker in self._sightings.keys() - found.keys():
+        for worker in self._sightings.keys() - found.keys() - set(unreadable):
             del self._sightings[worker]
         for worker, candidates in found.items():
             self._see(worker, candidates, now)

@@ -15,12 +15,12 @@ from tests.support.listeners import Listening
 from tests.support.operations import reaches
 from tests.support.waiting import eventually
 
-# A member that is silent for five seconds is removed; a member on its own looks for the others every second.
+# A member that is silent for 15 seconds is removed, which on a busy machine happens to the frozen one only; a member on its own looks for the others every second.
 HASTY: dict[str, Any] = {
     "partition_count": 11,
     "properties": {
         "hazelcast.heartbeat.interval.seconds": "1",
-        "hazelcast.max.no.heartbeat.seconds": "5",
+        "hazelcast.max.no.heartbeat.seconds": "15",
         "hazelcast.merge.first.run.delay.seconds": "1",
         "hazelcast.merge.next.run.delay.seconds": "1",
     },
@@ -81,7 +81,7 @@ def test_split_brain(reports: bool, start_cluster: StartCluster, green: LocalClu
         if reports:
             move_view_listener(client, ids[frozen.port])
         cluster.freeze(frozen)
-        eventually(lambda: reaches(client, 2, ids[frozen.port]), within=20)
+        eventually(lambda: reaches(client, 2, ids[frozen.port]), within=60)
         kept.put_all(NEW)
         cluster.thaw(frozen)
         eventually(lambda: "Members {size:1," in frozen.log(), within=20, message="a cluster of its own")
@@ -89,7 +89,7 @@ def test_split_brain(reports: bool, start_cluster: StartCluster, green: LocalClu
         # A member that is merging may not answer a new connection, which then times out after five seconds.
         eventually(lambda: reaches(client, 3, ids[frozen.port]), within=40)
         # Members hand partitions around for a moment after they have merged.
-        eventually(lambda: kept.get_all(list(NEW)) == NEW and kept.size() == len(NEW))
+        eventually(lambda: kept.get_all(list(NEW)) == NEW and kept.size() == len(NEW), within=20)
         assert_events_come_once(heard)
         changed.clear()
         kept.put_all(OLD)  # each member owns some of them

@@ -83,6 +83,20 @@ def test_a_forged_heartbeat_hides_no_worker(
         eventually(lambda: other.id in one.seen)
 
 
+def test_overwriting_a_record_hides_no_worker(blue: LocalCluster, green: LocalCluster, start: Start) -> None:
+    one, other = (start(blue, green, FLEET="overwritten") for _ in range(2))
+    together(one, other)
+    with fleet_map(blue, "overwritten") as on_blue, fleet_map(green, "overwritten") as on_green:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            for entries in (on_blue, on_green):
+                entries.set(f"worker/{other.id}", "{", ttl=5)
+            assert other.id in one.seen
+            time.sleep(0.2)
+        answer = one.post("switch", cluster="green").get_json()
+        assert answer["told"] == sorted([one.id, other.id])
+
+
 def test_what_cannot_be_read_is_overwritten_twice_a_second_at_most(
     blue: LocalCluster, green: LocalCluster, start: Start
 ) -> None:

@@ -183,6 +183,16 @@ def test_a_forged_heartbeat_hides_no_worker() -> None:
     assert [one.heartbeat for one in policy.live(25)] == [20]
 
 
+def test_a_worker_whose_record_was_overwritten_has_not_gone_at_once() -> None:
+    policy, here = FleetPolicy(), Location("b", "blue", frozenset({"blue"}))
+    policy.observe([record(1)], here, 0)
+    snapshot = StoreSnapshot([("worker/a-1", "{")], 1.0)
+    policy.observe([], here, 1, snapshot.unreadable_workers)
+    assert [one.id for one in policy.live(4)] == ["a-1"] and policy.live(6) == []
+    policy.observe([], here, 2)
+    assert policy.live(2) == []
+
+
 def test_a_heartbeat_that_falls_is_life_too() -> None:
     policy = FleetPolicy()
     for now, heartbeat in enumerate(range(20, 0, -1)):

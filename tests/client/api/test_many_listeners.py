@@ -172,10 +172,10 @@ class TestSlowLinks:
         """Structures that take a thread to make are made some at a time."""
         with (
             Relay(green.addresses[0]) as relay,
-            behind(blue.addresses[0], relay.address, connect_timeout=1.0) as client,
+            behind(blue.addresses[0], relay.address, connect_timeout=3.0) as client,
         ):
             eventually(lambda: connected(client, "green"))
-            relay.delay(0.1)
+            relay.delay(0.3)
             heard: list[Any] = []
             topics = [client.get_reliable_topic(f"far {n}") for n in range(200)]
             for topic in topics:
