@@ -38,9 +38,9 @@ run: $(VENV)/.run ## Start two clusters and the example app on them; Ctrl-C stop
 demo: $(VENV)/.run ## Kill the primary under load and show what users of the app saw
 	$(RUN) -m example_app.demo
 
-# Four files at a time keep two cores busy: half of a test is waiting.
+# Two files at a time: with four, members on two cores answer so late that tests which end or split clusters fail now and then.
 test: $(VENV)/.test ## Set up and run the test suite; `make test ARGS="-k kill"` narrows it
-	$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 minimum: $(VENV)/.pip ## Run the tests of the main paths with the oldest dependencies that are promised
 	$(PYTHON) -m venv --clear $(VENV)/minimum

@@ -26,7 +26,7 @@ ORDERLY: dict[str, Any] = {
     },
 }
 # A cluster that has just started may be slow: it must not be passed over for the other one.
-UNHURRIED: dict[str, Any] = {"connect_timeout": 20.0, "wait_timeout": 30.0}
+UNHURRIED: dict[str, Any] = {"connect_timeout": 20.0, "wait_timeout": 30.0, "operation_timeout": 40.0}
 ENTRIES = {number: str(number) for number in range(500)}
 
 Restart = Callable[[LocalCluster, int], None]

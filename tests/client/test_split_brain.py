@@ -58,7 +58,7 @@ def move_view_listener(client: Any, member: UUID) -> None:
 def test_split_brain(reports: bool, start_cluster: StartCluster, green: LocalCluster) -> None:
     """A member that was removed and has merged changes neither the cluster, nor the data, nor the events of a client."""
     cluster = start_cluster("split", members=3, **HASTY)
-    with client_on(cluster, green, operation_timeout=30.0, **PATIENT) as client:
+    with client_on(cluster, green, **PATIENT) as client:
         recorder = Recorder(client)
         eventually(lambda: reaches(client, 3), within=20)
         kept = client.get_map("kept").blocking()

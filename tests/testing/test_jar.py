@@ -27,7 +27,7 @@ def write_jar(path: Path, text: str) -> str:
     """Write a jar with other contents; returns its checksum."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as jar:
-        jar.writestr("Main.class", text)
+        jar.writestr(zipfile.ZipInfo("Main.class"), text)  # without the time
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

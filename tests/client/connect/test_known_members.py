@@ -42,8 +42,11 @@ def test_without_another_cluster(two: LocalCluster) -> None:
     """After the configured member was killed the client uses the other one, with the same data."""
     with connected(("blue", two.addresses)) as (client, _):
         numbers = client.get_map("known").blocking()
-        numbers.put_all({number: number for number in range(50)})
         eventually(lambda: cluster_of(client, "blue").members == 2)
+        partitions = client.partition_service
+        # Both own some: each has the other's backups.
+        eventually(lambda: len({partitions.get_partition_owner(p) for p in range(100)} - {None}) == 2, 20.0)
+        numbers.put_all({number: number for number in range(50)})
         two.kill(0)
         assert numbers.get_all(range(50)) == {number: number for number in range(50)}
         assert client.status().current_cluster == "blue"
