@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import islice
+from typing import TypeGuard
 
 MAX_NAME = 256
 """The length of the longest name, in characters: of a label, a host, a worker, an actor."""
@@ -18,7 +19,7 @@ MAX_MESSAGE = 2048
 """The length of the longest error or log message that is made from foreign text, in characters."""
 
 
-def is_name(text: object) -> bool:
+def is_name(text: object) -> TypeGuard[str]:
     """Whether it can be stored and shown as it is: a string of 1 to 256 printable characters."""
     return isinstance(text, str) and 0 < len(text) <= MAX_NAME and text.isprintable()
 

@@ -54,9 +54,7 @@ class StoreSnapshot:
         self.questions: list[ReachabilityQuestion] = []
         self.arrival: str | None = None  # the first arrival of the last switch
         self.unreadable: dict[str, str] = {}  # key -> why
-        self.unreadable_workers: set[str] = (
-            set()
-        )  # ids of workers whose records are there, and cannot be read
+        self.unreadable_workers: set[str] = set()  # ids: their records are there
         for key, value in entries:
             try:
                 self._read(key, value)
@@ -77,7 +75,7 @@ class StoreSnapshot:
             self.stored_desired = value
             self.desired = Desired.from_text(value)
         elif key == ARRIVED:
-            if not isinstance(value, str) or not is_name(value):
+            if not is_name(value):
                 raise MalformedRecord("no arrival of a worker")
             self.arrival = value
         elif key.startswith(_QUESTION):

@@ -17,7 +17,7 @@ from functools import partial
 from hazelcast.errors import HazelcastClientNotActiveError
 
 from .._fleet_control import CommandResult, Precondition, SwitchCommand, TargetUnreachable, UnknownTarget
-from .._foreign_text import MAX_NAME, printable, quoted
+from .._foreign_text import MAX_LISTED, MAX_NAME, printable, quoted
 from ..client import HazelcastClient
 from ..client.events import Reason
 from ..client.options import Options, Standby
@@ -41,8 +41,6 @@ from .worker_identity import FleetView
 _CONNECT_TIMEOUT, _REACH_TIMEOUT, _ARRIVAL_TIMEOUT = 2.0, 1.0, 1.5
 # Between two looks while waiting, seconds.
 _POLL_INTERVAL = 0.05
-# How many valid names a refusal lists.
-_NAMES_LISTED = 10
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
@@ -72,12 +70,13 @@ class CommandRunner:
         known = sorted({*workers, me} if counts_itself else workers)
         told = tuple(known) if command.workers is None else command.workers
         _refuse_unknown("worker", told, known)
-        if command.precondition is Precondition.ALL_CAN_REACH_IT:
+        is_forced = command.precondition is Precondition.NONE
+        if not (is_forced and told):
             self._refuse_unknown_fleet(view)
-        if not told:
-            return self._nobody_told(view)
+        if not told:  # a shell has run the command, and no worker serves
+            return CommandResult(view.desired.generation if view.desired else 0, (), (), ())
         others = [workers[worker] for worker in told if worker != me]
-        if command.precondition is Precondition.ALL_CAN_REACH_IT:
+        if not is_forced:
             self._refuse_after_highest(view)
             self._refuse_unreachable(self._wait_for_reach(others, label), label, me in told)
         desired, has_switched = self._order_and_switch(command, label, told, holds=holds)
@@ -85,11 +84,6 @@ class CommandRunner:
         if others:
             done = self._wait_for_arrival(told, label, done)
         return CommandResult(desired.generation, told, done, tuple(w for w in told if w not in done))
-
-    def _nobody_told(self, view: FleetView) -> CommandResult:
-        """A shell has run the command, and no worker serves."""
-        self._refuse_unknown_fleet(view)
-        return CommandResult(view.desired.generation if view.desired else 0, (), (), ())
 
     def _refuse_unknown_fleet(self, view: FleetView) -> None:
         """Who cannot read the fleet's records does not act as if it were alone."""
@@ -204,8 +198,7 @@ class CommandRunner:
         self, command: SwitchCommand, label: str, told: Sequence[str], *, holds: bool
     ) -> Desired:
         by = printable(command.by, MAX_NAME) or "unknown"
-        is_forced = command.precondition is Precondition.NONE
-        at_highest = AtHighest.BEGIN_AGAIN if is_forced else AtHighest.REFUSE
+        at_highest = AtHighest.BEGIN_AGAIN  # what is not forced was refused before anything changed
 
         def make(view: FleetView) -> Desired:
             last = view.desired
@@ -255,6 +248,6 @@ def _without_reach(workers: Iterable[WorkerRecord], label: str) -> list[WorkerRe
 def _refuse_unknown(what: str, given: Iterable[str], valid: Sequence[str]) -> None:
     for name in given:
         if name not in valid:
-            listed = ", ".join(map(quoted, valid[:_NAMES_LISTED])) or "none"
-            more = f" and {len(valid) - _NAMES_LISTED} more" if len(valid) > _NAMES_LISTED else ""
-            raise UnknownTarget(f"unknown {what} {quoted(name)}; there is {listed}{more}")
+            there = ", ".join(map(quoted, valid[:MAX_LISTED])) or "none"
+            more = f" and {len(valid) - MAX_LISTED} more" if len(valid) > MAX_LISTED else ""
+            raise UnknownTarget(f"unknown {what} {quoted(name)}; there is {there}{more}")

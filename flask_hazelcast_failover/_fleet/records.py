@@ -339,7 +339,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _name(value: object) -> str:
-    if not isinstance(value, str) or not is_name(value):
+    if not is_name(value):
         raise MalformedRecord("a name that is no text of 1 to 256 printable characters")
     return value
 
