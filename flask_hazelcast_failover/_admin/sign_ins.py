@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from .._foreign_text import MAX_NAME
+from .._threads import reset_in_child
 
 # An address that fails this often within so many seconds is blocked for the rest of them.
 _ALLOWED, _WINDOW = 20, 60.0
@@ -19,15 +20,26 @@ _MAX_ADDRESSES = 10_000
 _Value = TypeVar("_Value")
 
 
-class FailedSignIns:
+class _Locked:
+    """Has a lock, and a new one in a forked child."""
+
+    def __init__(self) -> None:
+        self._init_lock()
+        reset_in_child(self, _Locked._init_lock)
+
+    def _init_lock(self) -> None:
+        self._lock = threading.Lock()
+
+
+class FailedSignIns(_Locked):
     """Counts the failed sign-ins of each address in this process.
 
     :param now: gives the time in seconds
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: time.monotonic()) -> None:
+        super().__init__()
         self._now = now
-        self._lock = threading.Lock()
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()  # address -> when; under _lock
 
     def add(self, address: str) -> None:
@@ -46,15 +58,15 @@ class FailedSignIns:
             return max(0.0, times[0] + _WINDOW - self._now())
 
 
-class LogThrottle:
+class LogThrottle(_Locked):
     """Allows each address one line of the log per minute and counts the suppressed ones.
 
     :param now: gives the time in seconds
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: time.monotonic()) -> None:
+        super().__init__()
         self._now = now
-        self._lock = threading.Lock()
         self._lines: OrderedDict[str, _Line] = OrderedDict()  # address -> last line; under _lock
 
     def next_line(self, address: str) -> int | None:

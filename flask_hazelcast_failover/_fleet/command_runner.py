@@ -18,6 +18,7 @@ from hazelcast.errors import HazelcastClientNotActiveError
 
 from .._fleet_control import CommandResult, Precondition, SwitchCommand, TargetUnreachable, UnknownTarget
 from .._foreign_text import MAX_LISTED, MAX_NAME, printable, quoted
+from .._threads import resting
 from ..client import HazelcastClient
 from ..client.events import Reason
 from ..client.options import Options, Standby
@@ -105,12 +106,14 @@ class CommandRunner:
         self._client.control.connect_soon()
         end = time.monotonic() + _CONNECT_TIMEOUT
         while self._is_connecting() and time.monotonic() < end:
-            time.sleep(_POLL_INTERVAL / 5)
+            with resting():
+                time.sleep(_POLL_INTERVAL / 5)
         end = time.monotonic() + READ_TIMEOUT
         while not (view := self._participation.refresh()).is_known and self._participation.takes_part:
             if self._client.status().state is not State.CONNECTED or time.monotonic() >= end:
                 break
-            time.sleep(_POLL_INTERVAL)
+            with resting():
+                time.sleep(_POLL_INTERVAL)
         return view
 
     def _is_connecting(self) -> bool:
@@ -127,7 +130,8 @@ class CommandRunner:
         ids = {record.id for record in others}
         end = time.monotonic() + _REACH_TIMEOUT
         while _without_reach(others, label) and time.monotonic() < end:
-            time.sleep(_POLL_INTERVAL)
+            with resting():
+                time.sleep(_POLL_INTERVAL)
             others = [record for record in self._participation.refresh().workers if record.id in ids]
         return others
 
@@ -154,7 +158,8 @@ class CommandRunner:
         try:
             self._participation.worker.put_question(question, READ_TIMEOUT)
             while len(answers) < len(asked) and time.monotonic() < end:
-                time.sleep(_POLL_INTERVAL)
+                with resting():
+                    time.sleep(_POLL_INTERVAL)
                 for record in self._participation.refresh().workers:
                     for answer in record.answers:
                         if answer.question == question.id:
@@ -238,7 +243,8 @@ class CommandRunner:
             arrived = tuple(worker for worker in told if worker in there)
             if len(arrived) == len(told) or time.monotonic() > end:
                 return arrived
-            time.sleep(_POLL_INTERVAL)
+            with resting():
+                time.sleep(_POLL_INTERVAL)
 
 
 def _without_reach(workers: Iterable[WorkerRecord], label: str) -> list[WorkerRecord]:

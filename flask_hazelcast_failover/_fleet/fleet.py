@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from hazelcast.errors import HazelcastClientNotActiveError
 
 from .._fleet_control import CommandResult, SwitchCommand, TargetUnreachable
+from .._threads import reset_in_child
 from ..client import HazelcastClient
 from ..client.control import OfficialClient
 from ..client.events import ClusterSwitched, Event, Reason
@@ -49,7 +48,7 @@ class Fleet:
         self._name = name
         self._is_named = is_named
         self._reset()
-        _fleets.add(self)
+        reset_in_child(self, Fleet._reset)
 
     def _reset(self) -> None:
         """Create what belongs to one process: in the constructor and in a forked child."""
@@ -166,15 +165,3 @@ class Fleet:
         connected = self._client.control.connected_clusters()
         clusters = self._client.status().clusters
         return [one.label for one in clusters if one.state is Condition.DOWN and one.label not in connected]
-
-
-_fleets: weakref.WeakSet[Fleet] = weakref.WeakSet()
-
-
-def _reset_after_fork() -> None:
-    for fleet in list(_fleets):
-        fleet._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -7,8 +7,6 @@ skipped, so that a frozen one cannot delay a switch away from it.
 from __future__ import annotations
 
 import logging
-import math
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +15,7 @@ from typing import Any
 from hazelcast.future import Future
 
 from .._foreign_text import is_name, printable
-from ..client.control import OfficialClient
+from ..client.control import OfficialClient, wait_for_all
 from .cluster_store import ARRIVED, ClusterStore, StoreSnapshot, map_name
 from .records import Desired, ReachabilityQuestion, WorkerRecord
 
@@ -69,9 +67,9 @@ class FleetStore:
         """The snapshots of the clusters that answer within ``timeout`` seconds."""
         end = time.monotonic() + timeout
         stores = self._stores.values()
-        _wait(_start(stores, ClusterStore.open), end)
+        wait_for_all(_start(stores, ClusterStore.open), end)
         _start(stores, ClusterStore.open)  # finishes those whose proxies are created now
-        _wait(_start(stores, ClusterStore.start_read), end, _GRACE)
+        wait_for_all(_start(stores, ClusterStore.start_read), end, _GRACE)
         now = time.monotonic()
         _start(stores, lambda store: store.finish_read(now))
         self._warn_of_unreadable()
@@ -93,7 +91,7 @@ class FleetStore:
     def remove_record(self, worker: str, timeout: float) -> None:
         """Remove this worker's record from every cluster."""
         removed = _start(self._stores.values(), lambda store: store.remove_record(worker))
-        _wait(removed, time.monotonic() + timeout)
+        wait_for_all(removed, time.monotonic() + timeout)
 
     def write_desired(self, desired: Desired, timeout: float) -> bool:
         """Write the desired state on every cluster that has an older one; false if another worker was faster."""
@@ -102,7 +100,7 @@ class FleetStore:
         # The first one on its own: of two workers that write at once, one finds out there that it came second.
         for stores in (behind[:1], behind[1:]):
             written = _start(stores, lambda store: store.write_desired(desired, self._ttl))
-            _wait(written, end)
+            wait_for_all(written, end)
             if any(_result(future) is False for future in written):
                 return False
         return True
@@ -189,20 +187,9 @@ def _start(
     return started
 
 
-def _wait(futures: Sequence[Future[Any]], end: float, grace: float = math.inf) -> None:
-    """Wait for all futures until ``end``, and at most ``grace`` seconds once the first is done."""
-    done = threading.Semaphore(0)
-    for future in futures:
-        future.add_done_callback(lambda _: done.release())
-    for _ in futures:
-        if not done.acquire(timeout=max(0.0, end - time.monotonic())):
-            return
-        end = min(end, time.monotonic() + grace)
-
-
 def _results(futures: Sequence[Future[Any]], end: float) -> list[Any]:
     """The results of all futures. Raises ``TimeoutError`` if one is not done at ``end``, monotonic seconds."""
-    _wait(futures, end)
+    wait_for_all(futures, end)
     if not all(future.done() for future in futures):
         raise TimeoutError("no answer in time")
     return [future.result() for future in futures]

@@ -9,9 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from hazelcast.errors import HazelcastClientNotActiveError
 
+from .._threads import helper_thread
 from ..client import HazelcastClient
 from ..client.events import FleetSplit, Reason
 from ..client.status import ClientStatus, State
@@ -256,9 +258,7 @@ class FleetWorker:
             level = logging.WARNING if self._is_serving() else logging.INFO  # a shell switches only itself
             message = "fleet %s: switching to %s %s"
             _logger.log(level, message, self.identity.fleet, destination.label, destination.why)
-        threading.Thread(
-            target=self._switch, args=(destination,), name="hazelcast-failover-fleet-move", daemon=True
-        ).start()
+        helper_thread(partial(self._switch, destination), "hazelcast-failover-fleet-move").start()
 
     def _switch(self, destination: Destination) -> None:
         index = self.identity.labels.index(destination.label)
@@ -283,9 +283,7 @@ class FleetWorker:
                 continue
             if question.label in self.identity.labels:
                 self._questions.append(question)
-                threading.Thread(
-                    target=self._answer, args=(question,), name="hazelcast-failover-fleet-try", daemon=True
-                ).start()
+                helper_thread(partial(self._answer, question), "hazelcast-failover-fleet-try").start()
 
     def _answer(self, question: ReachabilityQuestion) -> None:
         can_reach = True

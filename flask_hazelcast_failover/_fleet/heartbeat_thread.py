@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
+import queue
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
+
+from .._threads import Promise, ServiceThread, resting
 
 _logger = logging.getLogger("flask_hazelcast_failover.fleet")
 
@@ -35,32 +34,30 @@ class HeartbeatThread:
         self._next_at = 0.0  # monotonic seconds; of the thread
         self._began_at = -math.inf  # when the last heartbeat did, monotonic seconds; of the thread
         self._has_failed = False  # of the thread
-        self._changed = threading.Condition()
-        self._tasks: deque[Callable[[], object]] = deque()  # under _changed
-        self._thread: threading.Thread | None = None  # under _changed
-        self._is_woken = False  # under _changed
-        self._is_stopped = False  # under _changed
+        # None only wakes the thread. Single steps of a queue by any thread.
+        self._tasks: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = self._new_thread()  # replaced by the thread itself when it ends
+        self._is_woken = False  # set by any thread, reset by this one before each heartbeat
+        self._is_stopped = False  # set once
 
     def wake(self) -> None:
         """Have a heartbeat soon."""
-        with self._changed:
+        if not self._is_woken:
             self._is_woken = True
-            self._start_if_needed()
-            self._changed.notify_all()
+            self._tasks.put(None)
+        self._start()
 
     def submit(self, task: Callable[[], object]) -> None:
         """Have a task run soon."""
-        with self._changed:
-            self._tasks.append(task)
-            self._start_if_needed()
-            self._changed.notify_all()
+        self._tasks.put(task)
+        self._start()
 
     def call(self, task: Callable[[], Result], timeout: float) -> Result:
         """Have a task run and return its result.
 
         :param timeout: seconds; raises ``TimeoutError`` after that
         """
-        done: Future[Result] = Future()
+        done = Promise[Result]()
 
         def run() -> None:
             try:
@@ -68,60 +65,58 @@ class HeartbeatThread:
             except Exception as error:
                 done.set_exception(error)
 
-        with self._changed:
-            if self._is_stopped:
-                raise TimeoutError("the fleet's thread was stopped")
+        if self._is_stopped:
+            raise TimeoutError("the fleet's thread was stopped")
         self.submit(run)
-        try:
-            return done.result(timeout)
-        except FutureTimeoutError:  # not the built-in TimeoutError before Python 3.11
-            raise TimeoutError("the fleet's thread did not answer in time") from None
+        return done.result(timeout)
 
     def stop(self, timeout: float) -> None:
         """End the thread for good; wait for that, ``timeout`` seconds at most."""
-        with self._changed:
-            self._is_stopped = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+        thread = self._thread
+        self._is_stopped = True
+        self._tasks.put(None)
+        thread.join(timeout)
 
     def schedule(self, at: float) -> None:
         """Set the time of the next heartbeat, monotonic seconds. For the heartbeat itself."""
         self._next_at = at
 
-    def _start_if_needed(self) -> None:
-        if self._thread is None and not self._is_stopped:
-            self._thread = threading.Thread(target=self._run, name="hazelcast-failover-fleet", daemon=True)
+    def _new_thread(self) -> ServiceThread:
+        return ServiceThread(self._run, "hazelcast-failover-fleet")
+
+    def _start(self) -> None:
+        if not self._is_stopped:
             self._thread.start()
 
     def _run(self) -> None:
-        while (tasks := self._next_tasks()) is not None:
+        while not self._is_stopped:
+            task = self._next_task()
+            if task is None and self._is_at_rest():
+                break
             try:
-                for task in tasks:
+                if task is not None:
                     task()
-                if not tasks:
+                elif not self._is_stopped:
+                    self._is_woken = False
                     self._began_at = time.monotonic()
                     self._heartbeat()
             except Exception:
                 level = logging.DEBUG if self._has_failed else logging.ERROR
                 self._has_failed = True  # it will fail likewise every second
                 _logger.log(level, "unexpected failure in the fleet %s", self._fleet, exc_info=True)
+        self._thread = self._new_thread()
+        if not self._tasks.empty():
+            self._start()  # for what was submitted to the former thread a moment ago
 
-    def _next_tasks(self) -> list[Callable[[], object]] | None:
-        """Wait for tasks; return none for a heartbeat, ``None`` to end the thread."""
-        with self._changed:
-            while not self._tasks and not self._is_stopped:
-                at = min(self._next_at, self._began_at + _WOKEN_INTERVAL) if self._is_woken else self._next_at
-                left = at - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            if self._is_stopped or (not self._tasks and self._is_at_rest()):
-                self._thread = None
+    def _next_task(self) -> Callable[[], object] | None:
+        """Wait for a task; ``None`` once a heartbeat is due, or the thread has to end."""
+        while not self._is_stopped:
+            at = min(self._next_at, self._began_at + _WOKEN_INTERVAL) if self._is_woken else self._next_at
+            try:
+                with resting():
+                    task = self._tasks.get(timeout=max(0.0, at - time.monotonic()))
+            except queue.Empty:
                 return None
-            tasks = list(self._tasks)
-            self._tasks.clear()
-            if not tasks:
-                self._is_woken = False
-            return tasks
+            if task is not None:
+                return task
+        return None

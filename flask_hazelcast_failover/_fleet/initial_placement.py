@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 
+from .._threads import Notifier
 from .cluster_store import StoreSnapshot
 from .records import WorkerRecord
 
@@ -30,8 +31,10 @@ class InitialPlacement:
         self._clusters = frozenset(clusters)
         self._down = down
         self._timeout = max(_TIMEOUT_IF_DOWN, min(_TIMEOUT, longest))
-        self._changed = threading.Condition()
-        self._reports: dict[str, str | None] = {}  # label -> preferred label; under _changed
+        self._changes = Notifier()
+        self._reports: dict[
+            str, str | None
+        ] = {}  # label -> preferred label; single steps of a dict by any thread
 
     def report(self, label: str, preferred: str | None) -> str | None:
         """Add one cluster's report; return the best label that is reported in time, if any.
@@ -39,22 +42,22 @@ class InitialPlacement:
         :param label: of the reporting cluster
         :param preferred: label of the cluster to use; ``None`` if it has no records of the fleet, or did not answer
         """
-        with self._changed:
-            self._reports[label] = preferred
-            self._changed.notify_all()
+        self._reports[label] = preferred
+        self._changes.notify()
         began = time.monotonic()
         while True:
             down = self._down()
-            with self._changed:
-                best, missing = preferred or self._best(), self._clusters - self._reports.keys()
-                timeout = _TIMEOUT_IF_DOWN if missing <= set(down) else self._timeout
-                left = began + timeout - time.monotonic()
-                if best is not None or not missing or left <= 0:
-                    return best
-                self._changed.wait(min(left, _POLL_INTERVAL))
+            reports = dict(self._reports)
+            best = preferred or next((label for label in reports.values() if label is not None), None)
+            missing = self._clusters - reports.keys()
+            timeout = _TIMEOUT_IF_DOWN if missing <= set(down) else self._timeout
+            left = began + timeout - time.monotonic()
+            if best is not None or not missing or left <= 0:
+                return best
+            self._changes.wait_for(partial(self._has_more_than, len(reports)), min(left, _POLL_INTERVAL))
 
-    def _best(self) -> str | None:
-        return next((label for label in self._reports.values() if label is not None), None)
+    def _has_more_than(self, count: int) -> bool:
+        return len(self._reports) > count
 
 
 def preferred_label(snapshot: StoreSnapshot, *, trusts_past: bool) -> str | None:

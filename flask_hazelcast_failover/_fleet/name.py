@@ -6,14 +6,11 @@ import hashlib
 import itertools
 import os
 import socket
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_lock = threading.Lock()
-# Counts the apps of the same name and identity; under _lock.
-_numbers: defaultdict[tuple[str, tuple[str, ...]], Iterator[int]] = defaultdict(itertools.count)
+# Counts the apps of the same name and identity; changed by atomic steps of a dict and of a counter.
+_numbers: dict[tuple[str, tuple[str, ...]], Iterator[int]] = {}
 
 
 def server_name(app_name: str, *identity: str) -> Callable[[], str]:
@@ -23,8 +20,7 @@ def server_name(app_name: str, *identity: str) -> Callable[[], str]:
     :param identity: what else distinguishes this app from others, such as its path and its clusters
     """
     # Every worker creates its apps in the same order, so that the n-th here is the n-th in the others.
-    with _lock:
-        number = next(_numbers[(app_name, identity)])
+    number = next(_numbers.setdefault((app_name, identity), itertools.count()))
 
     def name() -> str:
         parent = os.getppid()

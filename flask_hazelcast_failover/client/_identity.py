@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,12 @@ class LockRequests:
         number: int | None = getattr(self._current, "number", None)
         return next(self._count) if number is None else number
 
-    @contextmanager
-    def sending(self, request: LockRequest) -> Iterator[None]:
-        """A block in which the calling thread sends a request, or repeats it under its number."""
+    def send(self, request: LockRequest, send: Callable[[], Result]) -> Result:
+        """Have the calling thread send a request, or repeat it under its number."""
         if request.counter is not self:
             request.counter, request.number = self, next(self._count)
-        self._current.number = request.number
-        try:
-            yield
+        try:  # no context manager: an exception that arrives while it is entered would leave the number behind
+            self._current.number = request.number
+            return send()
         finally:
             self._current.number = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from ._official import OfficialClient
+from ._official import OfficialClient, wait_for_all
 from .events import Event, Reason
 
-__all__ = ["ClientControl", "FleetHook", "OfficialClient"]
+__all__ = ["ClientControl", "FleetHook", "OfficialClient", "wait_for_all"]
 
 
 class FleetHook(Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 from hazelcast.config import Config
 
 from .._arguments import checked_count
+from .._threads import reset_in_child
 from .client_config import DEFAULT_TRY_COUNT, ParsedConfig, parse_config
 from .cluster import ClusterConfig, DnsSource
 from .view import FailoverView, Position
@@ -31,7 +32,8 @@ class FailoverConfig(FailoverView):
         super().__init__()
         self._try_count = checked_count("try_count", try_count, least=1)
         self._position = Position((), 0)  # replaced as a whole under _lock; read without it
-        self._lock = threading.Lock()
+        self._init_lock()
+        reset_in_child(self, FailoverConfig._init_lock)
 
     @property
     def try_count(self) -> int:
@@ -163,6 +165,9 @@ class FailoverConfig(FailoverView):
         """Go back to the cluster with the highest priority."""
         with self._lock:
             self._position = Position(self._position.clusters, 0)
+
+    def _init_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def copy(self) -> FailoverConfig:
         """Return an independent copy."""

@@ -14,6 +14,7 @@ import dns.resolver
 
 from .._arguments import checked_port, checked_seconds
 from .._foreign_text import listed, printable
+from .._threads import Notifier, reset_in_child, resting
 from ..errors import ClientOfflineException
 from ._addresses import checked_host
 
@@ -52,13 +53,14 @@ class CNAMEResolver:
         self._dns_name = checked_dns_name(dns_name)
         self._port = checked_port("port", port)
         self._refresh_interval = checked_seconds("refresh_interval", refresh_interval)
-        # All below: under _changed, which is never held during a lookup.
-        self._changed = threading.Condition()
+        self._busy_until: float | None = None
+        self._init_locks()
+        reset_in_child(self, CNAMEResolver._init_locks)
+        # All below: under _lock, which is never held during a lookup.
         self._addresses: tuple[str, ...] = ()
         self._last_error: str | None = None
         self._valid_until = 0.0
         self._lookups_done = 0
-        self._busy_until: float | None = None
 
     @property
     def dns_name(self) -> str:
@@ -78,13 +80,13 @@ class CNAMEResolver:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The last known ``"ip:port"``; empty before the first answer."""
-        with self._changed:
+        with self._lock:
             return self._addresses
 
     @property
     def last_error(self) -> str | None:
         """Why the last lookup failed; ``None`` if it did not."""
-        with self._changed:
+        with self._lock:
             return self._last_error
 
     def resolve(self) -> list[str]:
@@ -92,7 +94,7 @@ class CNAMEResolver:
 
         :raises ClientOfflineException: if no lookup has ever succeeded, within 10 s
         """
-        with self._changed:
+        with self._lock:
             if self._addresses and time.monotonic() < self._valid_until:
                 return list(self._addresses)
         return self._look_up_once(_LOOKUP_TIMEOUT)
@@ -115,18 +117,27 @@ class CNAMEResolver:
     def _look_up_once(self, limit: float) -> list[str]:
         """Look the name up, or wait for the lookup of another thread, for ``limit`` seconds at most."""
         deadline = time.monotonic() + limit
-        with self._changed:
+        with self._lock:
             seen = self._lookups_done
-            while self._busy_until is not None and time.monotonic() < self._busy_until:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0 or self._lookups_done != seen:
+        while True:
+            with self._lock:
+                if self._lookups_done != seen:
+                    return self._known("")
+                now = time.monotonic()
+                if self._busy_until is None or now >= self._busy_until:
+                    # An end, since a lookup may be interrupted.
+                    self._busy_until = deadline + _OVERRUN
+                    break
+                left = min(deadline, self._busy_until) - now
+                if now >= deadline:
                     return self._known("timed out")
-                self._changed.wait(remaining)
-            if self._lookups_done != seen:
-                return self._known("")
-            # An end, since in a child that is forked during a lookup it never finishes.
-            self._busy_until = deadline + _OVERRUN
+            self._changes.wait_for(lambda: self._lookups_done != seen, left)
         return self._look_up_and_keep(limit)
+
+    def _init_locks(self) -> None:
+        self._lock = threading.Lock()
+        self._changes = Notifier()
+        self._busy_until = None  # in a forked child nobody looks it up
 
     def _look_up_and_keep(self, limit: float) -> list[str]:
         found: tuple[str, ...] = ()
@@ -136,21 +147,22 @@ class CNAMEResolver:
         except Exception as error:  # a resolver that the app has installed may raise anything
             reason = printable(_reason(error), _MAX_REASON)
         finally:
-            with self._changed:
+            with self._lock:
                 first_failure = not found and self._last_error is None
                 recovered = bool(found) and self._last_error is not None
                 self._keep(found, reason)
                 known = self._addresses
+        self._changes.notify()
         if first_failure:
             kept = f"keeping {listed(known)}" if known else "no address is known"
             _log.warning("DNS name %s: lookup failed: %s; %s", self._dns_name, reason, kept)
         elif recovered:
             _log.info("DNS name %s: lookups work again: %s", self._dns_name, listed(known))
-        with self._changed:
+        with self._lock:
             return self._known(reason)
 
     def _keep(self, found: tuple[str, ...], reason: str) -> None:
-        """Store the result of a lookup and wake the waiting threads. The caller holds ``_changed``."""
+        """Store the result of a lookup. The caller holds ``_lock``."""
         if found:
             self._addresses = found
             self._last_error = None
@@ -161,10 +173,9 @@ class CNAMEResolver:
         self._valid_until = time.monotonic() + valid_for
         self._lookups_done += 1
         self._busy_until = None
-        self._changed.notify_all()
 
     def _known(self, reason: str) -> list[str]:
-        """Return the last known addresses; raise if there are none. The caller holds ``_changed``."""
+        """Return the last known addresses; raise if there are none. The caller holds ``_lock``."""
         if self._addresses:
             return list(self._addresses)
         why = self._last_error or reason
@@ -197,7 +208,8 @@ def _look_up(name: str, port: int, limit: float) -> tuple[str, ...]:
         resolver = copy.copy(resolver)
         resolver.cache = None  # refresh() must not return a cached answer
     lifetime = min(limit, getattr(resolver, "lifetime", limit))
-    answer = resolver.resolve(name, "A", search=True, lifetime=lifetime)
+    with resting():
+        answer = resolver.resolve(name, "A", search=True, lifetime=lifetime)
     return tuple(f"{record.address}:{port}" for record in answer)
 
 

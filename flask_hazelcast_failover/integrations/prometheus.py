@@ -6,13 +6,15 @@ prometheus-client: each process writes its own, and any process answers the scra
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 import weakref
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from .._flask_app import unproxied
 from .._foreign_text import MAX_NAME, printable
+from .._threads import ServiceThread, reset_in_child, resting
 from ..client import HazelcastClient
 from ..client.events import ClusterSwitched, Event
 
@@ -62,6 +64,7 @@ class FailoverMetrics:
         :param client: in an app, ``ext.client``
         :param app: the value of the label ``app``
         """
+        client = unproxied("client", client)
         watched = _Watched(self, weakref.ref(client), app)
         watched.write()
         client.subscribe(watched.receive)
@@ -78,7 +81,8 @@ class _Watched:
         self._app = printable(app, MAX_NAME)
         self._lock = threading.Lock()
         self._repeated = self._unknown = self._dropped = 0  # as last written, under _lock
-        self._sampled_in: int | None = None  # id of the process whose sampler runs; under _lock
+        self._sampler = ServiceThread(self._sample, "hazelcast-failover-metrics")
+        reset_in_child(self, _Watched._reset_after_fork)
 
     def receive(self, event: Event) -> None:
         """Count a switch and update the metrics."""
@@ -89,12 +93,8 @@ class _Watched:
         self.sample()
 
     def sample(self) -> None:
-        """Start writing every second, in one thread per process."""
-        with self._lock:
-            if self._sampled_in == os.getpid():
-                return
-            self._sampled_in = os.getpid()  # a forked child starts its own
-        threading.Thread(target=self._sample, name="hazelcast-failover-metrics", daemon=True).start()
+        """Start writing every second, on one thread."""
+        self._sampler.start()
 
     def write(self) -> bool:
         """Write the metrics; return ``False`` once the client is closed or collected."""
@@ -122,6 +122,11 @@ class _Watched:
         return status.state != "closed"
 
     def _sample(self) -> None:
-        pause = threading.Event()
-        while self.write():
-            pause.wait(_INTERVAL)
+        sampler = self._sampler
+        while self.write() and sampler is self._sampler:  # a forked child inherits running greenlets
+            with resting():
+                time.sleep(_INTERVAL)
+
+    def _reset_after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._sampler = ServiceThread(self._sample, "hazelcast-failover-metrics")

@@ -131,7 +131,7 @@ def test_1000_operations_and_100_listeners_leave_nothing_behind(blue: LocalClust
                 future.result()
             assert all(users.remove_entry_listener(listener).result() for listener in ids)
             users.blocking().clear()
-            eventually(lambda: not client._runtime._listener_executor._tasks)
+            eventually(lambda: client._runtime._listener_executor._tasks.empty())
             events.clear()
 
         work(1000, 100)

@@ -26,20 +26,20 @@ class Server:
     def __init__(self, process: subprocess.Popen[bytes], port: int, workers: int, events: Path) -> None:
         self.process = process
         self.workers = workers
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         self._events = events
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON answer of any worker."""
         try:
-            return self._request(Request(self._url + path))[1]
+            return self._request(Request(self.url + path))[1]
         except OSError as error:  # no worker listens, or it has just been restarted
             raise AssertionError(f"no answer: {error}") from error
 
     def post(self, path: str, **body: object) -> tuple[int, dict[str, Any]]:
         """The status code and the answer."""
         content = json.dumps(body).encode()
-        request = Request(self._url + path, content, {"Content-Type": "application/json"}, method="POST")
+        request = Request(self.url + path, content, {"Content-Type": "application/json"}, method="POST")
         return self._request(request)
 
     def statuses(self) -> dict[str, dict[str, Any]]:

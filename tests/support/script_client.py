@@ -58,6 +58,13 @@ def soon(condition: Callable[[], object], within: float = 5.0) -> None:
         time.sleep(0.01)
 
 
+def is_at_rest(client: HazelcastClient) -> bool:
+    """Whether no operation is in flight or waits, and no thread is in a section or holds a lock."""
+    links = client._runtime.engine.links.all()
+    is_counted = any(link.calls or link.locks for link in links)
+    return not (is_counted or client._operations.sections or client.operation_counts().waiting)
+
+
 def sockets() -> set[int]:
     """The local ports of this process's open TCP connections."""
     import psutil

@@ -45,6 +45,14 @@ class Script:
                 return
         raise AssertionError(f"ended without the line {line!r}; its output:\n{self.said}")
 
+    def find(self, beginning: str, within: float = 20.0) -> str:
+        """Wait until the program has printed a line that begins like this, and return it."""
+        deadline = time.monotonic() + within
+        while (got := self._next(deadline, f"line {beginning!r}...")) is not None:
+            if got.startswith(beginning):
+                return got
+        raise AssertionError(f"ended without a line {beginning!r}...; its output:\n{self.said}")
+
     def say(self, line: str = "") -> None:
         """Write a line to the program's standard input."""
         assert self.process.stdin is not None

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
+from ..._threads import in_foreign_code
 from .._process.serial_executor import SerialExecutor
 from ..options import Options
 
@@ -156,7 +157,8 @@ class QueuedListeners(Generic[_Listener]):
 def call_listener(receive: Callable[..., object], *args: object) -> None:
     """Call a listener's function; what it raises is logged."""
     try:
-        receive(*args)
+        with in_foreign_code():
+            receive(*args)
     except Exception:
         _logger.exception("a listener raised")
 

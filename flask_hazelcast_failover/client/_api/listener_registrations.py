@@ -46,8 +46,9 @@ class ListenerRegistrations:
 
     def __init__(self, request: Callable[[ListenerSpec, Any, Link], Future[Any]]) -> None:
         self._request = request
-        self._lock = threading.Lock()  # guards _specs, and the registrations of every link
+        self._lock = threading.Lock()  # guards _specs, _by_structure, and the registrations of every link
         self._specs: dict[str, ListenerSpec] = {}
+        self._by_structure: dict[ProxyKey, dict[str, ListenerSpec]] = {}  # the same, and never an empty one
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self._specs
@@ -68,11 +69,17 @@ class ListenerRegistrations:
         """Add a listener, registered nowhere yet."""
         with self._lock:
             self._specs[spec.id] = spec
+            self._by_structure.setdefault(spec.key, {})[spec.id] = spec
 
     def remove(self, id_: str) -> ListenerSpec | None:
         """Remove a listener and close its queue. Its registrations stay."""
         with self._lock:
             spec = self._specs.pop(id_, None)
+            if spec is not None:
+                of_structure = self._by_structure[spec.key]
+                del of_structure[id_]
+                if not of_structure:
+                    del self._by_structure[spec.key]
         if spec is not None:
             spec.queue.close()
         return spec
@@ -89,14 +96,14 @@ class ListenerRegistrations:
     def remove_structure(self, key: ProxyKey, links: Iterable[Link]) -> list[ListenerSpec]:
         """Remove the listeners of a structure that was destroyed, and deregister them on ``links``."""
         with self._lock:
-            specs = [spec for spec in self._specs.values() if spec.key == key]
+            specs = list(self._by_structure.pop(key, {}).values())
             for spec in specs:
                 del self._specs[spec.id]
             registered = [
-                (link, link.registrations.pop(registration.spec.id))
+                (link, link.registrations.pop(spec.id))
                 for link in links
-                for registration in list(link.registrations.values())
-                if registration.spec.key == key
+                for spec in specs
+                if spec.id in link.registrations
             ]
         for link, registration in registered:
             if key.structure != "ReliableTopic":  # whose listeners end with their proxy
@@ -160,7 +167,11 @@ def _deregister(link: Link, registration: _Registration) -> Future[Any]:
     spec = registration.spec
 
     def remove(done: Future[Any]) -> Any:
-        return getattr(link.real(spec.key), spec.remove_method)(done.result())
+        real = link.real(spec.key)
+        if real is not None:
+            return getattr(real, spec.remove_method)(done.result())
+        # The structure was destroyed meanwhile; listeners of reliable topics end with their proxy.
+        return spec.key.structure == "ReliableTopic" or link.client.deregister_listener(done.result())
 
     return registration.official_id.continue_with(remove)
 

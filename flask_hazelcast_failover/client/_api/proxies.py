@@ -18,6 +18,7 @@ from hazelcast.proxy.base import Proxy
 
 from .._connect.link import STARTING, Link, ProxyKey, next_call_number, on_thread
 from .._identity import LockRequest
+from .._official import lighten
 from .._operations.affinity import holder_of
 from .._operations.idempotency import READ, Affinity, Idempotency, MethodTraits, Outcome, traits_of
 from .._operations.operation import LOSS_ERRORS, Operation, own_timeout_of
@@ -172,17 +173,16 @@ def _quick_method(name: str, traits: MethodTraits) -> _Method:
             result = self._ops.run(_operation(self, name, traits, args, kwargs))
             _fill_cache(self)
             return result
-        # Route.begin_call(), CallInFlight and Operations.run() in short: every call pays for these lines, and calling
+        # Route.begin(), CallInFlight and Operations.run() in short: every call pays for these lines, and calling
         # those methods would cost more than all else here. Counted in first, then checked, as there.
-        number = next_call_number()
-        calls[number] = STARTING
-        outcome = _NOT_RUN
+        number, outcome = next_call_number(), _NOT_RUN
         try:
+            calls[number] = STARTING
             if route.link is link:
                 result = getattr(real, name)(*args, **kwargs)
                 outcome = _UNKNOWN
                 if isinstance(result, Future):
-                    calls[number] = result
+                    calls[number] = lighten(result)
                     result = result.result()
                 return result
             lost = None
@@ -190,7 +190,7 @@ def _quick_method(name: str, traits: MethodTraits) -> _Method:
             operation = _operation(self, name, traits, args, kwargs)
             lost = self._ops.policy.classify_loss(operation, link, outcome, error, None)
         finally:
-            del calls[number]
+            calls.pop(number, None)
         return self._ops.run(_operation(self, name, traits, args, kwargs), lost)
 
     return call

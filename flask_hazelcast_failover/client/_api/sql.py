@@ -13,7 +13,7 @@ from hazelcast.sql import SqlResult, SqlRow, SqlRowMetadata, SqlService
 
 from ...errors import ClientShutDown, ClusterChanged
 from .._connect.link import CLIENT, CallInFlight, Link, LinkEnded, Overdue
-from .._official import is_connection_problem, without_waiting
+from .._official import LightFuture, call_without_waiting, is_connection_problem, subscribe
 from .._operations.idempotency import READ, traits_of
 from .._operations.operation import LOSS_ERRORS
 from .._operations.operations import Operations
@@ -141,20 +141,17 @@ class _Cursor(SqlResult):
 
     def _for_caller(self, future: Future[Any], own_timeout: float) -> Future[Any]:
         """A future that ends once, and whose callbacks hold up neither the controller nor the health monitor."""
-        caller_future: Future[Any] = Future()
+        caller_future: Future[Any] = LightFuture()
         call = CallInFlight(self._link)
-        call.expect(future, self._operations.timeout + own_timeout)
+        call.expect(future, self._operations.timeout + own_timeout)  # counts it in as well
 
         def fail() -> None:
             try:
                 self._result_of(future)
             except Exception as error:
-                with without_waiting():
-                    caller_future.set_exception(error)
+                call_without_waiting(caller_future.set_exception, error)
 
-        def done(_: Future[Any]) -> None:
-            if not call.end():
-                return  # a late answer: the link has ended the future before
+        def complete() -> None:
             if future.is_success():
                 caller_future.set_result(future.result())
             elif isinstance(future.exception(), StopIteration):
@@ -162,7 +159,14 @@ class _Cursor(SqlResult):
             else:
                 self._operations.complete_soon(fail)
 
-        future.add_done_callback(done)
+        number = self._operations.outstanding.add(caller_future, future, complete)
+
+        def done(_: Future[Any]) -> None:
+            if call.end():  # else a late answer: the link has ended the future before
+                complete()
+                self._operations.outstanding.remove(number)
+
+        subscribe(future, done)
         return caller_future
 
     def _result_of(self, future: Future[Any]) -> Any:

@@ -18,6 +18,7 @@ from typing import TypeVar
 from hazelcast.errors import OperationTimeoutError, TargetDisconnectedError
 from hazelcast.future import Future
 
+from ..._threads import Notifier, resting
 from .._connect.link import Link, ProxyKey
 from .._operations.route import Route
 from .._process.serial_executor import SerialExecutor
@@ -39,17 +40,18 @@ class StructureCreator:
     def __init__(self, route: Route, executor: SerialExecutor) -> None:
         self._route = route
         self._executor = executor
-        self._changed = threading.Condition()
-        self._waiting: dict[ProxyKey, None] = {}  # in order; under _changed
-        # How often each structure is being created or destroyed, and how many on each link; under _changed.
+        self._changes = Notifier()  # of all that follows
+        self._lock = threading.Lock()
+        self._waiting: dict[ProxyKey, None] = {}  # in order; under _lock
+        # How often each structure is being created or destroyed, and how many on each link; under _lock.
         self._creating: Counter[ProxyKey] = Counter()
         self._being_destroyed: Counter[ProxyKey] = Counter()
         self._in_flight: Counter[Link] = Counter()
-        self._is_working = False  # under _changed
+        self._is_working = False  # under _lock
 
     def add(self, keys: Iterable[ProxyKey]) -> None:
         """Have structures created on the active cluster soon. Does not wait."""
-        with self._changed:
+        with self._lock:
             wanted = (key for key in keys if key.service and key not in self._being_destroyed)
             self._waiting.update(dict.fromkeys(wanted))
             starts = bool(self._waiting) and not self._is_working
@@ -63,7 +65,7 @@ class StructureCreator:
     @contextmanager
     def creating(self, key: ProxyKey) -> Iterator[bool]:
         """A block in which a structure may be created if this gives ``True``, and must not while it is destroyed."""
-        with self._changed:
+        with self._lock:
             is_allowed = key not in self._being_destroyed
             if is_allowed:
                 self._creating[key] += 1
@@ -71,9 +73,9 @@ class StructureCreator:
             yield is_allowed
         finally:
             if is_allowed:
-                with self._changed:
+                with self._lock:
                     _count_down(self._creating, key)
-                    self._changed.notify_all()
+                self._changes.notify()
 
     @contextmanager
     def destroying(self, key: ProxyKey) -> Iterator[Callable[[float], None]]:
@@ -81,13 +83,13 @@ class StructureCreator:
 
         It gives a function that waits, so many seconds at most, for those that had begun before.
         """
-        with self._changed:
+        with self._lock:
             self._waiting.pop(key, None)
             self._being_destroyed[key] += 1
         try:
             yield partial(self._wait_for_creations, key)
         finally:
-            with self._changed:
+            with self._lock:
                 _count_down(self._being_destroyed, key)
 
     def is_busy(self) -> bool:
@@ -96,14 +98,16 @@ class StructureCreator:
 
     def wait_for_pending(self, seconds: float) -> None:
         """Wait until the structures added so far are created, so many seconds at most."""
-        with self._changed:
-            before = {*self._waiting, *self._creating}
-            self._changed.wait_for(lambda: not before & {*self._waiting, *self._creating}, seconds)
+        before = self._pending()
+        self._changes.wait_for(lambda: not before & self._pending(), seconds)
 
     def _wait_for_creations(self, key: ProxyKey, seconds: float) -> None:
-        with self._changed:
-            if not self._changed.wait_for(lambda: key not in self._creating, seconds):
-                raise OperationTimeoutError(f"{key.name!r} still is being created after {seconds:g} s")
+        if not self._changes.wait_for(lambda: key not in self._creating, seconds):
+            raise OperationTimeoutError(f"{key.name!r} still is being created after {seconds:g} s")
+
+    def _pending(self) -> set[ProxyKey]:
+        with self._lock:
+            return {*self._waiting, *self._creating}
 
     # On the executor's thread.
 
@@ -112,24 +116,27 @@ class StructureCreator:
             while (task := self._next()) is not None:
                 began = time.monotonic()
                 self._create(*task)
-                time.sleep(max(0.0, began + _INTERVAL - time.monotonic()))
+                with resting():
+                    time.sleep(max(0.0, began + _INTERVAL - time.monotonic()))
         except BaseException:
             self._stop_working()
             raise
 
     def _next(self) -> tuple[ProxyKey, Link] | None:
         # Waits while too many creations are in flight; None ends the work.
-        with self._changed:
-            while (link := self._route.link) is not None and self._waiting:
+        while True:
+            with self._lock:
+                link = self._route.link
+                if link is None or not self._waiting:
+                    self._is_working = False  # what is added from now on starts _work again
+                    return None
                 if self._in_flight[link] < _MAX_IN_FLIGHT:
                     key = next(iter(self._waiting))
                     del self._waiting[key]
                     self._creating[key] += 1
                     self._in_flight[link] += 1
                     return key, link
-                self._changed.wait(_POLL_INTERVAL)
-            self._is_working = False  # what is added from now on starts _work again
-            return None
+            self._changes.wait_for(lambda: self._in_flight[link] < _MAX_IN_FLIGHT, _POLL_INTERVAL)  # noqa: B023
 
     def _create(self, key: ProxyKey, link: Link) -> None:
         if link.real(key) is not None:
@@ -154,13 +161,13 @@ class StructureCreator:
             self.add([key])  # only the member that got the request is gone
 
     def _ended(self, key: ProxyKey, link: Link) -> None:
-        with self._changed:
+        with self._lock:
             _count_down(self._in_flight, link)
             _count_down(self._creating, key)
-            self._changed.notify_all()
+        self._changes.notify()
 
     def _stop_working(self) -> None:
-        with self._changed:
+        with self._lock:
             self._is_working = False
 
 

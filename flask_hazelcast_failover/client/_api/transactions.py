@@ -19,9 +19,10 @@ from hazelcast.future import Future
 from hazelcast.proxy import transactional_queue
 from hazelcast.transaction import Transaction
 
+from ..._threads import Latch
 from ...errors import ClientShutDown, ClusterChanged, OperationOutcomeUnknown
 from .._connect.link import CLIENT, CallInFlight, Link, Overdue
-from .._official import MonotonicTransaction
+from .._official import LightFuture, MonotonicTransaction
 from .._operations.idempotency import traits_of
 from .._operations.operation import LOSS_ERRORS, own_timeout_of
 from .._operations.operations import Operations
@@ -29,6 +30,8 @@ from ..status import State
 
 # What the official client raises for a request when the connection of its transaction is gone.
 _LOST = (*LOSS_ERRORS, OSError)
+# How long a rollback waits for a request whose caller does not wait any more, seconds.
+_ABANDONED_TIMEOUT = 1.0
 # What the request then raises here.
 _ENDED = (ClientShutDown, ClusterChanged, OperationTimeoutError)
 
@@ -55,6 +58,7 @@ class _LinkTransaction(MonotonicTransaction):
         self._is_beginning = True  # a loss is left to operations.run(), which begins it again elsewhere
         self._call: CallInFlight | None = None  # from begin to commit or rollback
         self._own_timeout = 0.0  # of the method that is being called, seconds
+        self._last: Future[Any] | None = None  # of the latest request
         # Fails when no cluster can be reached, as the official client does.
         self._run("new_transaction", self._adopt)
 
@@ -88,6 +92,7 @@ class _LinkTransaction(MonotonicTransaction):
     def rollback(self) -> None:
         """Rollback of this current transaction."""
         try:
+            self._let_last_request_end()
             super().rollback()
         finally:
             self._end_call()
@@ -120,8 +125,8 @@ class _LinkTransaction(MonotonicTransaction):
         if link is not self._link:
             self._adopt(link)
         call = CallInFlight(link)
-        call.expect(Future(), threading.TIMEOUT_MAX)
         try:
+            call.expect(LightFuture(), threading.TIMEOUT_MAX)  # counts it in as well
             super().begin()
         except BaseException as error:
             call.end()
@@ -143,10 +148,22 @@ class _LinkTransaction(MonotonicTransaction):
             self._call.end()
             self._call = None
 
+    def _let_last_request_end(self) -> None:
+        """Wait for a request whose caller was interrupted, by a signal or a time limit.
+
+        Members might run it after the rollback, and then keep what it locks until the transaction's time-out.
+        """
+        if self._last is None or self._last.done():
+            return
+        ended = Latch()
+        self._last.add_done_callback(ended.set)
+        ended.wait(_ABANDONED_TIMEOUT)
+
     def _future(self) -> Future[Any]:
         is_beginning, link = self._is_beginning, self._link
-        future: Future[Any] = Future() if is_beginning else _TransactionFuture(link, self._was_shut_down)
+        future: Future[Any] = LightFuture() if is_beginning else _TransactionFuture(link, self._was_shut_down)
         link.count_until_done(future, self._operations.timeout + self._own_timeout)
+        self._last = future
         return future
 
 
@@ -179,11 +196,11 @@ class TransactionalQueue(transactional_queue.TransactionalQueue[Any]):
             transaction._own_timeout = 0.0
 
 
-class _TransactionFuture(Future[Any]):
+class _TransactionFuture(LightFuture):
     """The future of a request of a transaction, which fails with what became of the transaction."""
 
     def __init__(self, link: Link, was_shut_down: Callable[[], bool]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._link = link
         self._was_shut_down = was_shut_down
 

@@ -27,6 +27,7 @@ from types import TracebackType
 from hazelcast.config import Config
 
 from ..._foreign_text import MAX_LISTED, MAX_MESSAGE, listed, printable
+from ..._threads import resting
 from .._identity import ClientIdentity
 from .._official import OfficialClient, Opening
 from .._process.lifecycle import close_in_child
@@ -123,7 +124,8 @@ class _Attempt:
         deadline = time.monotonic() + (_JOIN_TIMEOUT if self._client is None else 0.0)
         self._discovery.close(deadline)
         for thread in (*closing, *lookups):
-            thread.join(max(0.0, deadline - time.monotonic()))
+            with resting():
+                thread.join(max(0.0, deadline - time.monotonic()))
         self._waker.close()
         self._wake_ups.close()
 
@@ -134,7 +136,9 @@ class _Attempt:
             if not (self._discovery.is_pending or self._unprobed or self._opening.has_usable_member):
                 break
             timeout = min(left, self._opening.seconds_to_next(), self._seconds_to_known())
-            for key, _ in self._selector.select(timeout):
+            with resting():
+                readable = self._selector.select(timeout)
+            for key, _ in readable:
                 self._on_readable(key)
             while self._inbox:
                 self._client = self._handle(self._inbox.popleft())

@@ -7,9 +7,11 @@ those that have waited long would time out before they are open, and the work fo
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
+
+from ..._threads import reset_in_child
+from .._process.made_late import made_late
 
 _SLOTS = 8
 
@@ -50,9 +52,13 @@ class ConnectSlots:
         self._init_state()
 
     def _init_state(self) -> None:
-        self._lock = threading.Lock()
+        self._locks: dict[object, threading.Lock] = {}
         self._taken: set[ConnectSlot] = set()  # under _lock
         self._waiting: list[ConnectSlot] = []  # under _lock
+
+    @property
+    def _lock(self) -> threading.Lock:
+        return made_late(self._locks, threading.Lock)
 
     def _release(self, slot: ConnectSlot) -> None:
         with self._lock:
@@ -74,6 +80,4 @@ class ConnectSlots:
 
 connect_slots = ConnectSlots(_SLOTS)
 """The slots of this process."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=connect_slots.reset_after_fork)
+reset_in_child(connect_slots, ConnectSlots.reset_after_fork)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hazelcast.config import Config
 
+from ..._threads import helper_thread
 from .attempt_addresses import MAX_ADDRESSES, AttemptAddresses, sample
 from .host_lookup import hosts
 from .probe import Probe, ProbeResult, Verdict
@@ -133,7 +134,7 @@ class Discovery:
             except Exception as error:  # not a valid host name
                 self._post(Lookup(address, (), f"name not found ({error})"))
 
-        thread = threading.Thread(target=look_up, name="hazelcast-failover-probe", daemon=True)
+        thread = helper_thread(look_up, "hazelcast-failover-probe")
         self._lookups.append(thread)
         thread.start()
 

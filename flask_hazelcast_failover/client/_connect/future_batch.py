@@ -9,6 +9,8 @@ from typing import Any
 
 from hazelcast.future import Future
 
+from ..._threads import Notifier
+
 # How often a wait checks whether it is still wanted, seconds.
 _CHECK_INTERVAL = 0.1
 
@@ -27,10 +29,10 @@ class FutureBatch:
     def __init__(self, idle_timeout: float, is_wanted: Callable[[], bool]) -> None:
         self._idle_timeout = idle_timeout
         self._is_wanted = is_wanted
-        self._changed = threading.Condition()
-        self._pending = 0  # under _changed
-        self._max_pending = 0  # for the current wait to end; under _changed
-        self._last_done = time.monotonic()  # under _changed
+        self._changes = Notifier()
+        self._lock = threading.Lock()
+        self._pending = 0  # under _lock
+        self._last_done = time.monotonic()  # under _lock
 
     def add(self, future: Future[Any]) -> None:
         """Add a future.
@@ -39,7 +41,7 @@ class FutureBatch:
         """
         if not self._is_wanted():
             raise Cancelled("it is not wanted any more")
-        with self._changed:
+        with self._lock:
             if not self._pending:
                 self._last_done = time.monotonic()
             self._pending += 1
@@ -51,21 +53,18 @@ class FutureBatch:
         :raises TimeoutError: none was done for too long
         :raises Cancelled: the results are not wanted any more
         """
-        with self._changed:
-            self._max_pending = max_pending
         while self._is_wanted():
-            with self._changed:
-                if self._pending <= max_pending:
-                    return
-                left = self._last_done + self._idle_timeout - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"no answer for {self._idle_timeout:g} s, {self._pending} are missing")
-                self._changed.wait(min(left, _CHECK_INTERVAL))
+            with self._lock:
+                pending, left = self._pending, self._last_done + self._idle_timeout - time.monotonic()
+            if pending <= max_pending:
+                return
+            if left <= 0:
+                raise TimeoutError(f"no answer for {self._idle_timeout:g} s, {pending} are missing")
+            self._changes.wait_for(lambda: self._pending <= max_pending, min(left, _CHECK_INTERVAL))
         raise Cancelled("it is not wanted any more")
 
     def _on_done(self, _: Future[Any]) -> None:
-        with self._changed:
+        with self._lock:
             self._pending -= 1
             self._last_done = time.monotonic()
-            if self._pending <= self._max_pending:
-                self._changed.notify()
+        self._changes.notify()

@@ -13,8 +13,9 @@ from uuid import UUID
 from hazelcast.errors import HazelcastError, TargetDisconnectedError
 from hazelcast.future import Future, ImmediateFuture
 
+from ..._threads import helper_thread
 from .._known_cluster import KnownCluster
-from .._official import OfficialClient
+from .._official import LightFuture, OfficialClient, subscribe
 
 next_call_number = itertools.count(1).__next__
 
@@ -55,14 +56,21 @@ STARTING = Call(ImmediateFuture(None), float("inf"))
 
 
 class CallInFlight:
-    """One operation in flight, counted in on a link until it ends. Each method is one atomic step of a dict."""
+    """One operation in flight, counted in on a link until it ends. Each method is one atomic step of a dict.
+
+    What begins is to be ended whatever happens, so ``begin`` belongs into the ``try`` block whose ``finally`` ends it:
+    a call that is left behind would hold up each graceful switch.
+    """
 
     __slots__ = ("_number", "link")
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self._number = next_call_number()
-        link.calls[self._number] = STARTING
+
+    def begin(self) -> None:
+        """Count the operation in."""
+        self.link.calls[self._number] = STARTING
 
     def expect(self, future: Future[Any], limit: float | None = None) -> None:
         """Have ``future`` fail when the link ends or ``limit`` seconds are over.
@@ -95,7 +103,7 @@ class _Creation:
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.proxy: Future[Any] = Future()
+        self.proxy: Future[Any] = LightFuture()
         self.is_wanted = True  # whether to keep the proxy; under the link's lock
 
 
@@ -171,7 +179,7 @@ class Link:
         real = self._reals.get(key)
         if real is not None:
             return ImmediateFuture(real)
-        own: Future[Any] = Future()
+        own: Future[Any] = LightFuture()
         started: _Creation | None = None
         with self._lock:
             if (real := self._reals.get(key)) is not None:
@@ -180,10 +188,10 @@ class Link:
             if not creations or time.monotonic() - creations[-1].began > _SHARE_TIMEOUT:
                 started = _Creation()
                 creations.append(started)
-            creations[-1].proxy.add_done_callback(partial(_forward, own))
+            subscribe(creations[-1].proxy, partial(_forward, own))
         if started is not None:
             try:
-                self._create(key).add_done_callback(partial(self._on_created, key, started))
+                subscribe(self._create(key), partial(self._on_created, key, started))
             except BaseException as error:
                 self._end(key, started)
                 for_others = error if isinstance(error, Exception) else TargetDisconnectedError("interrupted")
@@ -234,7 +242,7 @@ class Link:
     def count_until_done(self, future: Future[Any], limit: float) -> None:
         """Count a request in flight until ``future`` is done, which is after ``limit`` seconds at most."""
         call = CallInFlight(self)
-        call.expect(future, limit)
+        call.expect(future, limit)  # counts it in as well
 
         def done(_: Future[Any]) -> None:
             call.end()
@@ -306,7 +314,7 @@ def _forward(own: Future[Any], shared: Future[Any]) -> None:
 
 def on_thread(blocking: Callable[[], Any]) -> Future[Any]:
     """Run a function that blocks without a limit on a thread of its own, so that a wait for it can have one."""
-    future: Future[Any] = Future()
+    future: Future[Any] = LightFuture()
 
     def run() -> None:
         try:
@@ -316,5 +324,5 @@ def on_thread(blocking: Callable[[], Any]) -> Future[Any]:
         else:
             future.set_result(result)
 
-    threading.Thread(target=run, name="hazelcast-failover-call", daemon=True).start()
+    helper_thread(run, "hazelcast-failover-call").start()
     return future

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from hazelcast.config import Config
 from hazelcast.lifecycle import LifecycleState
 
+from ..._threads import helper_thread, resting
 from ...errors import ClientOfflineException
 from ...failover import ClusterConfig, CNAMEResolver
 from ...failover.client_config import build_config
@@ -111,12 +111,12 @@ class Opener:
         former: ClientIdentity | None = None,
     ) -> Link:
         cluster = self._clusters[index]
-        down = threading.Event()
+        down: list[str] = []
         opened: list[Link] = []
 
         def on_state(state: str) -> None:
             if state == LifecycleState.DISCONNECTED and not (opened and opened[0].client.is_reopening):
-                down.set()
+                down.append(state)
                 for link in opened:
                     self._on_down(link)
 
@@ -133,7 +133,7 @@ class Opener:
         )
         link = Link(cluster.label, index, client)
         opened.append(link)
-        if down.is_set():
+        if down:
             close(link)
             raise AttemptFailed("closed right after connecting", Verdict.ABSENT)
         active = self._active_link()
@@ -186,13 +186,13 @@ class _Resolved(NamedTuple):
 def close(link: Link) -> None:
     """Close a link, and end its operations. Takes a second at most, also if the members do not respond."""
     if link.is_connected():
-        shutdown = threading.Thread(
-            target=link.client.shutdown, name="hazelcast-failover-goodbye", daemon=True
-        )
+        shutdown = helper_thread(link.client.shutdown, "hazelcast-failover-goodbye")
         shutdown.start()
-        shutdown.join(_CLOSE_TIMEOUT)
+        with resting():
+            shutdown.join(_CLOSE_TIMEOUT)
     link.client.abandon()
     deadline = time.monotonic() + _CLOSE_TIMEOUT
     while not link.is_idle and time.monotonic() < deadline:
         link.end_calls()
-        time.sleep(_CLOSE_INTERVAL)
+        with resting():
+            time.sleep(_CLOSE_INTERVAL)

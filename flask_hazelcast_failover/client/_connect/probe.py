@@ -18,6 +18,7 @@ from uuid import UUID
 
 from hazelcast.config import Config
 
+from ..._threads import at_work
 from .._official import (
     CREDENTIALS_FAILED,
     NOT_ALLOWED,
@@ -133,7 +134,8 @@ class Probe:
         except OSError as error:
             return ProbeResult(Verdict.ABSENT, f"not reachable ({error.strerror or error})")
         self.result = _explain_error(TimeoutError(), self._config)
-        request = encode_authentication(self._config, self.host, self.port)
+        with at_work(self._thread.name):  # a token provider may hold a lock; the rest of a probe holds none
+            request = encode_authentication(self._config, self.host, self.port)
         try:
             connection = self._secure(plain)
             reply = _authenticate(connection, request, self._deadline)

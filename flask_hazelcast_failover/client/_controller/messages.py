@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
+from ..._threads import Promise
 from ..events import Reason
 from .effects import LinkView
 from .health import Failures
@@ -113,7 +113,7 @@ class SwitchRequest:
     index: int
     reason: Reason
     holds: bool
-    done: Future[None] = field(default_factory=Future, compare=False)
+    done: Promise[None] = field(default_factory=Promise, compare=False)
 
 
 Message: TypeAlias = (

@@ -19,8 +19,8 @@ from .official_client import OfficialClient
 from .opening import Opening
 from .resending import is_connection_problem
 from .transport.clock import MonotonicTransaction
-from .transport.futures import LightFuture
-from .transport.reactor import fix_waker_race, is_reactor_thread, without_waiting
+from .transport.futures import LightFuture, lighten, subscribe, wait_for_all
+from .transport.reactor import call_without_waiting, fix_waker_race, is_reactor_thread
 
 __all__ = [
     "CREDENTIALS_FAILED",
@@ -33,13 +33,16 @@ __all__ = [
     "OfficialClient",
     "Opening",
     "Reply",
+    "call_without_waiting",
     "decode_authentication",
     "encode_authentication",
     "fix_waker_race",
     "is_connection_problem",
     "is_reactor_thread",
+    "lighten",
     "machine_error",
     "proper_cp_name",
     "size_of",
-    "without_waiting",
+    "subscribe",
+    "wait_for_all",
 ]

@@ -18,6 +18,7 @@ from hazelcast.protocol.codec import client_create_proxy_codec
 from hazelcast.proxy import MAP_SERVICE, PN_COUNTER_SERVICE, RELIABLE_TOPIC_SERVICE
 from hazelcast.transaction import Transaction
 
+from ..._threads import resting
 from .._identity import ClientIdentity, LockRequest, LockRequests
 from .._process.lifecycle import close_in_child
 from . import structures
@@ -30,7 +31,14 @@ from .listeners.registration import ListenerRegistration
 from .listeners.slow_members import SlowMembers, send_to_any
 from .oversized import OversizedMessages
 from .plain_maps import plain_map
-from .resending import FutureGuard, GuardedContext, count_or_raise, may_resend, publish_or_raise
+from .resending import (
+    FutureGuard,
+    GuardedContext,
+    count_or_raise,
+    may_resend,
+    publish_or_raise,
+    use_light_futures,
+)
 from .transport.clock import use_monotonic_clock
 from .transport.futures import wait_for_all
 from .transport.reactor import ReactorClock, fix_waker_race, sleep_until_event, support_late_gevent_patch
@@ -92,6 +100,7 @@ class OfficialClient(_HazelcastClient):
         use_monotonic_clock(self)  # first, since later steps wrap methods that it binds
         self._patch_reactor()
         self._patch_connections()
+        self._rest_while_waiting()
         self._patch_identity()
         share_sessions(self._proxy_session_manager)
         self._patch_invocations()
@@ -112,6 +121,16 @@ class OfficialClient(_HazelcastClient):
         manager._trigger_cluster_reconnection = self._disable_reconnect
         allow_slow_uploads(manager._heartbeat_manager)
 
+    def _rest_while_waiting(self) -> None:
+        service: Any = self._internal_cluster_service
+        wait = service.wait_initial_member_list_fetched
+
+        def rest_and_wait() -> None:
+            with resting():
+                wait()
+
+        service.wait_initial_member_list_fetched = rest_and_wait
+
     def _patch_identity(self) -> None:
         lock_requests = LockRequests()
         if self.former is not None:
@@ -121,6 +140,7 @@ class OfficialClient(_HazelcastClient):
 
     def _patch_invocations(self) -> None:
         invocations: Any = self._invocation_service
+        use_light_futures(invocations)
         invocations._should_retry = partial(may_resend, invocations._should_retry)
 
     def _patch_listeners(self) -> None:
@@ -164,8 +184,7 @@ class OfficialClient(_HazelcastClient):
 
     def send_lock_request(self, request: LockRequest, send: Callable[[], Any]) -> Any:
         """Run ``send``, which requests a lock; a repeat with the same client id gets the same number."""
-        with self.identity.lock_requests.sending(request):
-            return send()
+        return self.identity.lock_requests.send(request, send)
 
     @property
     def cluster_id(self) -> UUID | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hazelcast.config import Config
 
+from ..._threads import helper_thread, resting
 from .._identity import ClientIdentity
 from .official_client import OfficialClient
 from .versions import UnsupportedVersion
@@ -36,12 +37,12 @@ class Opening:
         self.is_unsupported = False
         self._config = config
         self._on_done = on_done
-        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-open", daemon=True)
+        self._thread = helper_thread(self._run, "hazelcast-failover-open")
         self._thread.start()
 
     def cancel(self) -> threading.Thread:
         """Close the client, open or not, on another thread, and return that."""
-        thread = threading.Thread(target=self._cancel, name="hazelcast-failover-close", daemon=True)
+        thread = helper_thread(self._cancel, "hazelcast-failover-close")
         thread.start()
         return thread
 
@@ -58,7 +59,8 @@ class Opening:
             self.client.close_waker()
             return
         self.client.abandon()
-        self._thread.join()
+        with resting():
+            self._thread.join()
         self.client.abandon()  # again, for parts that the constructor has created since
 
 

@@ -18,6 +18,7 @@ from hazelcast.serialization import LE_INT
 from hazelcast.sql import HazelcastSqlError, _SqlErrorCode
 
 from .checks import CheckInvocation
+from .transport.futures import lighten
 
 FutureGuard = Callable[[], Future[Any]]
 """Returns the future that an invocation has to complete."""
@@ -27,6 +28,17 @@ _RELIABLE_READS = frozenset(
     codec._REQUEST_MESSAGE_TYPE
     for codec in (ringbuffer_capacity_codec, ringbuffer_head_sequence_codec, ringbuffer_read_many_codec)
 )
+
+
+def use_light_futures(invocations: Any) -> None:
+    """Have an invocation service complete its futures without their locks, which a user's thread may have left taken."""
+    invoke = invocations.invoke
+
+    def invoke_light(invocation: Invocation) -> None:
+        lighten(invocation.future)
+        invoke(invocation)
+
+    invocations.invoke = invoke_light
 
 
 def may_resend(official: Callable[[Any, Exception], bool], invocation: Any, error: Exception) -> bool:

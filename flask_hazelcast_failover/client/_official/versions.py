@@ -98,6 +98,7 @@ _CLIENT_PARTS = (
 _CLASS_PARTS: tuple[tuple[type[object], str], ...] = (
     (Data, "buffer"),
     (Data, "get_type"),
+    (Future, "_chain"),
     (Future, "_invoke_cb"),
     (Future, "_reactor_check"),
     (Future, "_threading_locals"),

@@ -22,13 +22,14 @@ from typing import Any
 
 from hazelcast.future import Future
 
-from .._connect.link import Link, ProxyKey
-from .._official import is_reactor_thread
+from .._connect.link import CallInFlight, Link, ProxyKey
+from .._official import is_reactor_thread, lighten, subscribe
 from .._process.serial_executor import SerialExecutor
 from ..options import Options
 from .affinity import Holder
 from .idempotency import MethodTraits, Outcome
 from .operation import LOSS_ERRORS, LostOperation, Operation
+from .outstanding import OutstandingFutures
 from .pending import PendingOperation
 from .repeat_policy import RepeatPolicy
 from .route import Route
@@ -52,6 +53,7 @@ class Operations:
         self.timeout = options.operation_timeout
         self.policy = RepeatPolicy(route, options)
         self.sections: dict[int, int] = {}  # thread -> visit id of the link; each thread writes its own entry
+        self.outstanding = OutstandingFutures()
         self._wait_timeout = options.wait_timeout
         self._completion_executor = completion_executor
         self._waiting_executor = waiting_executor
@@ -68,20 +70,23 @@ class Operations:
         """
         while True:
             link = self._next_link(operation, lost)
-            call = self.route.begin_call(link)
-            if call is None:
-                continue
-            outcome = Outcome.NOT_RUN
+            call, outcome, answer = CallInFlight(link), Outcome.NOT_RUN, None
             try:
+                if not self.route.begin(call):
+                    continue
                 real = call.wait_for_proxy(operation.key)
                 self.policy.check(operation, link, lost)
                 result = operation.start(real, link)
                 outcome = Outcome.UNKNOWN
                 if isinstance(result, Future):
-                    call.expect(result, operation.timeout)
-                    result = result.result()
+                    answer = lighten(result)
+                    call.expect(answer, operation.timeout)
+                    result = answer.result()
             except LOSS_ERRORS as error:
                 lost = self.policy.classify_loss(operation, link, outcome, error, lost)
+            except BaseException:
+                self._record_later(operation, link, answer)
+                raise
             else:
                 self.policy.record_result(operation, link, result)
                 return result
@@ -133,12 +138,16 @@ class Operations:
         sections, thread = self.sections, threading.get_ident()
         outer = sections.get(thread)
         link = self.route.active(time.monotonic() + self._wait_timeout)
-        sections[thread] = outer if outer is not None else link.visit_id
         try:
+            sections[thread] = outer if outer is not None else link.visit_id
             yield
         finally:
             if outer is None:
-                del sections[thread]
+                sections.pop(thread, None)
+
+    def tend(self) -> None:
+        """Go on with what was interrupted. For the health monitor, now and then."""
+        self.outstanding.complete_interrupted()
 
     def complete_soon(self, task: Callable[[], object]) -> None:
         """Complete a future on the thread for that: its callbacks hold up no other thread of the client."""
@@ -148,6 +157,7 @@ class Operations:
         """Begin anew in a forked child."""
         self.policy.reset_after_fork()
         self.sections = {}
+        self.outstanding = OutstandingFutures()
 
     def _next_link(self, operation: Operation, lost: LostOperation | None) -> Link:
         link = self.route.link
@@ -160,5 +170,18 @@ class Operations:
             )
         return self.policy.next_link(operation, lost)
 
+    def _record_later(self, operation: Operation, link: Link, answer: Future[Any] | None) -> None:
+        """Record what an operation ties to ``link`` although its caller was interrupted and does not see the answer."""
+        if answer is None or operation.holder is None:
+            return
+
+        def record(answered: Future[Any]) -> None:
+            if answered.is_success():
+                self.policy.record_result(operation, link, answered.result())
+
+        subscribe(answer, record)
+
     def _pending(self, operation: Operation) -> PendingOperation:
-        return PendingOperation(self.policy, operation, self._completion_executor, self._waiting_executor)
+        return PendingOperation(
+            self.policy, operation, self._completion_executor, self._waiting_executor, self.outstanding
+        )

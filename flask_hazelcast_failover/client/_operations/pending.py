@@ -9,11 +9,12 @@ from typing import Any
 from hazelcast.future import Future
 
 from .._connect.link import CallInFlight, Link
-from .._official import without_waiting
+from .._official import LightFuture, call_without_waiting, lighten, subscribe
 from .._process.serial_executor import SerialExecutor
 from .._process.thread_identity import impersonate
 from .idempotency import Outcome
 from .operation import LOSS_ERRORS, LostOperation, Operation
+from .outstanding import OutstandingFutures
 from .repeat_policy import RepeatPolicy
 
 
@@ -26,43 +27,46 @@ class PendingOperation:
         operation: Operation,
         completion_executor: SerialExecutor,
         waiting_executor: SerialExecutor,
+        outstanding: OutstandingFutures,
     ) -> None:
-        self.future: Future[Any] = Future()
+        self.future: Future[Any] = LightFuture()
         # Written on the completion thread before the waiting thread resumes the operation.
         self._lost: LostOperation | None = None
         self._policy = policy
         self._operation = operation
         self._completion_executor = completion_executor
         self._waiting_executor = waiting_executor
+        self._outstanding = outstanding
 
     def send(self, link: Link) -> None:
         """Send the operation over ``link``; its result or its loss completes or continues it.
 
         Raises what the real method raises for its arguments.
         """
-        call = self._begin_call(link)
-        if call is None:
-            return
-        operation = self._operation
+        call, operation = CallInFlight(link), self._operation
         try:
+            if not self._policy.route.begin(call):
+                call.end()
+                self.resume_soon()
+                return
             real = call.wait_for_proxy(operation.key)
             self._policy.check(operation, link, self._lost)
             started = operation.start(real, link)
+            if isinstance(started, Future):
+                call.expect(lighten(started), operation.timeout)
+            else:
+                call.end()
+                call_without_waiting(self.future.set_result, started)
+                return
+            number = self._outstanding.add(self.future, started, partial(self._complete, call, started))
+            # It may be done already, and this be a thread of the client.
+            call_without_waiting(subscribe, started, partial(self._answered, call, number))
         except LOSS_ERRORS as error:
             call.end()
             self._settle_soon(link, Outcome.NOT_RUN, error)
-            return
         except BaseException:
             call.end()
             raise
-        if not isinstance(started, Future):
-            call.end()
-            with without_waiting():
-                self.future.set_result(started)
-            return
-        call.expect(started, operation.timeout)
-        with without_waiting():  # it may be done already, and this be a thread of the client
-            started.add_done_callback(partial(self._answered, call))
 
     def resume_soon(self) -> None:
         """Find a link and send the operation there, on the thread that may wait for one."""
@@ -79,24 +83,20 @@ class PendingOperation:
         except Exception as error:
             self._fail(error)
 
-    def _begin_call(self, link: Link) -> CallInFlight | None:
-        call = self._policy.route.begin_call(link)
-        if call is None:
-            self.resume_soon()
-        return call
-
     def _obtain(self, link: Link) -> None:
         """Have the real proxy made without waiting for it, then resume."""
-        call = self._begin_call(link)
-        if call is None:
-            return
+        call = CallInFlight(link)
         try:
+            if not self._policy.route.begin(call):
+                call.end()
+                self.resume_soon()
+                return
             obtained = link.obtain(self._operation.key)
         except BaseException:
             call.end()
             raise
         call.expect(obtained)
-        obtained.add_done_callback(partial(self._obtained, call))
+        subscribe(obtained, partial(self._obtained, call))
 
     def _obtained(self, call: CallInFlight, obtained: Future[Any]) -> None:
         if not call.end():
@@ -109,10 +109,14 @@ class PendingOperation:
         else:
             self.resume_soon()
 
-    def _answered(self, call: CallInFlight, answer: Future[Any]) -> None:
+    def _answered(self, call: CallInFlight, number: int, answer: Future[Any]) -> None:
         # A future that the link has ended may be completed again by a late answer: only the first counts.
-        if not call.end():
-            return
+        if call.end():
+            self._complete(call, answer)
+            self._outstanding.remove(number)
+
+    def _complete(self, call: CallInFlight, answer: Future[Any]) -> None:
+        call.end()
         if answer.is_success():
             self._policy.record_result(self._operation, call.link, answer.result())
             self.future.set_result(answer.result())
@@ -139,5 +143,4 @@ class PendingOperation:
 
     def _fail(self, error: Exception) -> None:
         # A callback that waits on a thread of the client would wait for itself.
-        with without_waiting():
-            self.future.set_exception(error)
+        call_without_waiting(self.future.set_exception, error)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from hazelcast.errors import ClientOfflineError, HazelcastError, OperationTimeoutError
 
+from ..._threads import resting
 from ...errors import ClientOfflineException, ClusterChanged, OperationOutcomeUnknown
 from .._connect.link import Link, Overdue
 from ..options import Options, Repeat
@@ -142,7 +143,8 @@ class RepeatPolicy:
                 f"{lost.link.label} does not take the operation within wait_timeout"
                 f" ({type(lost.error).__name__})"
             )
-        time.sleep(max(0.0, lost.lost_at + _PAUSE - time.monotonic()))
+        with resting():
+            time.sleep(max(0.0, lost.lost_at + _PAUSE - time.monotonic()))
         return self._wait_for_link(deadline)
 
     def _wait_for_link(self, deadline: float, other_than: Link | None = None) -> Link:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _thread
 import atexit
-import logging
 import os
 import sys
 import time
@@ -13,9 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
+from ..._threads.forks import after_fork_in_child, reset_in_child
 from .environment import is_patched
 
-_logger = logging.getLogger("flask_hazelcast_failover.client")
 _Connection = TypeVar("_Connection")
 
 # How long all clients together may take at exit, seconds.
@@ -42,6 +41,7 @@ _inherited: weakref.WeakKeyDictionary[Any, Callable[[Any], list[_Closer]]] = wea
 def register(client: _ProcessBound) -> None:
     """Notify a client of forks and of the exit of its process."""
     _clients.add(client)
+    reset_in_child(client, _reset)
     hook_uwsgi_forks()
 
 
@@ -82,21 +82,18 @@ class _AfterFork:
         self._before = before
 
     def __call__(self) -> None:
-        _after_fork()
+        if after_fork_in_child():
+            _close_inherited()
         if self._before is not None:
             self._before()
 
 
-def _after_fork() -> None:
-    global _process
-    if _process == os.getpid():
-        return
-    _process = os.getpid()
-    for client in list(_clients):
-        try:
-            client.reset_after_fork()
-        except Exception:
-            _logger.exception("unexpected failure in a forked child")
+def _reset(client: _ProcessBound) -> None:
+    if client in _clients:
+        client.reset_after_fork()
+
+
+def _close_inherited() -> None:
     closers = [close for connection, detach in list(_inherited.items()) for close in detach(connection)]
     _inherited.clear()
     if is_patched("gevent.monkey", "is_module_patched"):
@@ -122,6 +119,5 @@ def _at_exit() -> None:
         client.abandon_at_exit(deadline)
 
 
-_process = os.getpid()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_close_inherited)

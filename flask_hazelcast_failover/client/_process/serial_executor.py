@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections import deque
+import queue
 from collections.abc import Callable
 
+from ..._threads import Latch, ServiceThread, resting
 from .thread_identity import impersonating_thread
 
 _logger = logging.getLogger("flask_hazelcast_failover.client")
 
 
 class SerialExecutor:
-    """Runs tasks one after the other on one daemon thread.
+    """Runs tasks one after the other on one daemon thread. No method but ``flush``, ``pause`` and ``join`` waits.
 
     :param name: the thread's name
     """
@@ -24,32 +24,33 @@ class SerialExecutor:
 
     def submit(self, task: Callable[[], object]) -> None:
         """Run a task after those submitted before it. What it raises is logged."""
-        with self._changed:
-            self._tasks.append(task)
-            if self._thread is None:
-                self._start()
-            self._changed.notify()
+        self._tasks.put(task)
+        self._start()
 
     def flush(self, timeout: float) -> None:
         """Wait until the tasks submitted so far have run, ``timeout`` seconds at most."""
-        if self._thread is None or self.is_current():
+        if self._tasks.empty() or self.is_current():
             return
-        done = threading.Event()
+        done = Latch()
         self.submit(done.set)
         done.wait(timeout)
 
     def stop(self) -> None:
         """Keep no idle thread from now on. Tasks still run, since a caller may wait for one."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
+        self._is_stopped = True
+        self._tasks.put(None)  # wakes the thread
 
     def pause(self, timeout: float) -> None:
         """End the thread once it is idle; the next task starts another one."""
+        thread = self._thread
         self.stop()
-        self.join(timeout)
-        with self._changed:
-            self._stopped = False
+        thread.join(timeout)
+        self._is_stopped = False
+
+    def tend(self) -> None:
+        """Start the thread if tasks wait for it: whoever submitted them may have been interrupted before."""
+        if not self._tasks.empty():
+            self._start()
 
     def reset_after_fork(self) -> None:
         """Drop the tasks of the parent: a forked child does not have its thread."""
@@ -57,45 +58,41 @@ class SerialExecutor:
 
     def join(self, timeout: float) -> None:
         """Wait for the thread's end, ``timeout`` seconds at most."""
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+        self._thread.join(timeout)
 
     def is_current(self) -> bool:
         """Whether a task calls this."""
-        return threading.current_thread() is self._thread
+        return self._thread.is_current()
 
     def _init_state(self) -> None:
-        self._changed = threading.Condition()
-        self._tasks: deque[Callable[[], object]] = deque()  # under _changed
-        self._thread: threading.Thread | None = None  # under _changed
-        self._stopped = False  # under _changed
+        self._tasks: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = self._new_thread()  # replaced by the thread itself when it ends
+        self._is_stopped = False
+
+    def _new_thread(self) -> ServiceThread:
+        return ServiceThread(self._run, self._name, impersonating_thread)
 
     def _start(self) -> None:
-        thread = impersonating_thread(self._run, self._name)
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError:
-            if not self._stopped:
+            if not self._is_stopped:  # else the interpreter is ending
                 raise
-            return  # the interpreter is ending
-        self._thread = thread
 
     def _run(self) -> None:
-        while (task := self._next()) is not None:
-            try:
-                task()
-            except BaseException:  # sys.exit() in one listener must not end the thread that serves all
-                _logger.exception("unexpected failure on thread %s", self._name)
+        tasks = self._tasks
+        while tasks is self._tasks:  # a forked child inherits running greenlets, and has other tasks
+            if self._is_stopped and tasks.empty():
+                self._thread = self._new_thread()
+                self.tend()  # for a task that was submitted to the former thread a moment ago
+                return
+            with resting():
+                task = tasks.get()
+            if task is not None:
+                self._run_task(task)
 
-    def _next(self) -> Callable[[], object] | None:
-        with self._changed:
-            # A forked child inherits running greenlets; the executor has a new thread there.
-            while self._thread is threading.current_thread():
-                if self._tasks:
-                    return self._tasks.popleft()
-                if self._stopped:
-                    self._thread = None
-                    break
-                self._changed.wait()
-            return None
+    def _run_task(self, task: Callable[[], object]) -> None:
+        try:
+            task()
+        except BaseException:  # sys.exit() in one listener must not end the thread that serves all
+            _logger.exception("unexpected failure on thread %s", self._name)

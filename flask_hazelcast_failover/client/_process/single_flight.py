@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from typing import Generic, TypeVar
+
+from ..._threads import Promise, helper_thread, resting
+from .made_late import made_late
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
@@ -34,48 +36,55 @@ class SingleFlight(Generic[Key, Result]):
         :raises TimeoutError: the call had not ended by then
         :raises Exception: whatever the call raised
         """
-        if self._thread_local_class is not threading.local:
-            self._init_state()  # gevent has patched threads since: greenlets would deadlock on the old lock
-        with self._lock:
-            if key not in self._running:
-                future: Future[Result] = Future()
-                thread = threading.Thread(
-                    target=self._run, args=(key, future), name="hazelcast-failover-lookup", daemon=True
-                )
+        calls = self._calls
+        with calls.lock:
+            if key not in calls.running:
+                future = Promise[Result]()
+                thread = helper_thread(partial(self._run, calls, key, future), "hazelcast-failover-lookup")
                 thread.start()
-                self._running[key] = thread, future
-            future = self._running[key][1]
-        try:
-            return future.result(max(0.0, deadline - time.monotonic()))
-        except FutureTimeoutError:
-            raise TimeoutError("the lookup has not ended yet") from None
+                calls.running[key] = thread, future
+            future = calls.running[key][1]
+        return future.result(max(0.0, deadline - time.monotonic()))
 
     def join(self, deadline: float) -> None:
         """Wait for the running calls, until ``deadline`` (monotonic seconds) at most."""
-        with self._lock:
-            threads = [thread for thread, _ in self._running.values()]
+        calls = self._calls
+        with calls.lock:
+            threads = [thread for thread, _ in calls.running.values()]
         for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            with resting():
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def reset_after_fork(self) -> None:
         """Drop the calls of the parent: a forked child has none of its threads."""
         self._init_state()
 
     def _init_state(self) -> None:
-        self._thread_local_class: object = threading.local  # gevent's patch replaces it
-        self._lock = threading.Lock()
-        self._running: dict[Key, tuple[threading.Thread, Future[Result]]] = {}  # under _lock
+        self._made: dict[object, _Calls[Key, Result]] = {}
 
-    def _run(self, key: Key, future: Future[Result]) -> None:
+    @property
+    def _calls(self) -> _Calls[Key, Result]:
+        return made_late(self._made, _Calls)
+
+    def _run(self, calls: _Calls[Key, Result], key: Key, future: Promise[Result]) -> None:
         try:
             result = self._function(key)
         except Exception as error:
-            self._end(key)
+            calls.end(key)
             future.set_exception(error)
         else:
-            self._end(key)
+            calls.end(key)
             future.set_result(result)
 
-    def _end(self, key: Key) -> None:
-        with self._lock:
-            self._running.pop(key, None)
+
+class _Calls(Generic[Key, Result]):
+    """The calls that run."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running: dict[Key, tuple[threading.Thread, Promise[Result]]] = {}  # under lock
+
+    def end(self, key: Key) -> None:
+        """Forget a call."""
+        with self.lock:
+            self.running.pop(key, None)

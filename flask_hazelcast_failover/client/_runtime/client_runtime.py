@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from hazelcast.lifecycle import LifecycleState
 
 from ..._foreign_text import listed
+from ..._threads import Promise
 from ...errors import ClientOfflineException, ClientShutDown
 from ...failover import FailoverConfig
 from .._api.listener_queue import ListenerQueues
@@ -54,7 +56,7 @@ class ClientRuntime:
         self._worker = worker_id()
         self._threads_are: object = threading.local  # gevent's patches put another one in its place
         self._lock = threading.RLock()  # guards the engine's beginning, exchange and end
-        self._ended = threading.Event()  # shutting down is over
+        self._ended = Promise[None]()  # shutting down is over
         self._hook: FleetHook | None = None  # set once, before the first use
         names = ("runner", "waiter", "creator", "listeners", "announcer")
         self._executors = tuple(SerialExecutor(f"hazelcast-failover-{name}") for name in names)
@@ -114,7 +116,8 @@ class ClientRuntime:
             self.route.close()
         if not is_first:
             if not any(executor.is_current() for executor in self._executors):
-                self._ended.wait(_SHUTDOWN)
+                with suppress(TimeoutError):
+                    self._ended.result(_SHUTDOWN)
             return
         try:
             if self._hook is not None:
@@ -126,7 +129,7 @@ class ClientRuntime:
             self._end_executors(min(deadline, time.monotonic() + _LISTENER_GRACE))
         finally:
             unregister(self)
-            self._ended.set()
+            self._ended.set_result(None)
 
     # For the rest of the package, see ClientControl; ``switch`` also for a client without one.
 
@@ -188,7 +191,7 @@ class ClientRuntime:
         self._worker = worker_id()
         self._threads_are = threading.local
         self._lock = threading.RLock()
-        self._ended = threading.Event()
+        self._ended = Promise()
         self.route.reset_after_fork()
         for executor in self._executors:
             executor.reset_after_fork()
@@ -198,18 +201,20 @@ class ClientRuntime:
         self.members.reset_after_fork()
         self.lifecycle.reset_after_fork()
         if not self.is_running():
-            self._ended.set()
+            self._ended.set_result(None)
         self.engine = self._new_engine()
         inherited.abandon_in_child()
 
     def _stop_trying(self, engine: Engine, why: str) -> None:
-        engine.stop(_SHUTDOWN, partial(ClientOfflineException, why))
-        engine.join(_SHUTDOWN)
-        with self._lock:
-            if self.engine is engine:
-                self.engine = self._new_engine()
-                self.engine.remember(engine.status)
-                self.route.idle(why)
+        try:
+            engine.stop(_SHUTDOWN, partial(ClientOfflineException, why))
+            engine.join(_SHUTDOWN)
+        finally:
+            with self._lock:
+                if self.engine is engine:
+                    self.engine = self._new_engine()
+                    self.engine.remember(engine.status)
+                    self.route.idle(why)
         for executor in self._executors:
             executor.pause(_LISTENER_GRACE)
 
@@ -227,9 +232,15 @@ class ClientRuntime:
             self.lifecycle,
             self.members,
             self._events.announce,
+            self._tend,
             self._preferred,
         )
         return Engine(self._clusters.clusters, self._options, self._worker, parts)
+
+    def _tend(self) -> None:
+        self.operations.tend()
+        for executor in self._executors:
+            executor.tend()
 
     def _preferred(self, link: Link) -> int | None:
         label = self._hook.preferred(link.label, link.client) if self._hook else None

@@ -17,6 +17,7 @@ from functools import partial
 from hazelcast.lifecycle import LifecycleState
 
 from ..._foreign_text import printable
+from ..._threads import resting
 from ...errors import ClientOfflineException
 from ...failover import ClusterConfig
 from .._api.listeners import Listeners
@@ -176,7 +177,8 @@ class ClusterEffects:
         def run() -> None:
             deadline = time.monotonic() + self._drain_timeout
             while not link.is_idle and time.monotonic() < deadline and link.epoch == epoch:
-                time.sleep(_DRAIN_INTERVAL)
+                with resting():
+                    time.sleep(_DRAIN_INTERVAL)
             if link.epoch == epoch:
                 link.client.clear_near_caches()
             self._post(Drained(link, epoch, link.remains))
@@ -237,6 +239,7 @@ class Parts:
     """The parts of a client that follow it from link to link.
 
     :param announce: passes an event on to the subscribers
+    :param tend: goes on with what was interrupted; called now and then
     :param preferred: the index of the cluster that the fleet is on, asked of the first connections
     """
 
@@ -246,6 +249,7 @@ class Parts:
     lifecycle: FollowingLifecycle
     members: FollowingClusterService
     announce: Callable[[Event, str], None]
+    tend: Callable[[], None]
     preferred: Callable[[Link], int | None]
 
 

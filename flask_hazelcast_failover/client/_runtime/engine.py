@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
 from hazelcast.lifecycle import LifecycleState
 
+from ..._threads import ServiceThread, resting
 from ...errors import ClientShutDown
 from ...failover import ClusterConfig
 from .._connect.opener import close
@@ -52,13 +53,13 @@ class Engine:
         records = [ClusterRecord(cluster, index) for index, cluster in enumerate(clusters)]
         self._controller = FailoverController(records, options, self._effects, worker)
         self._effects.set_status(self._controller.status())
-        self._health_monitor = HealthMonitor(options, self.links.all, self.post)
-        self._changed = threading.Condition()
-        self._messages: deque[Message] = deque()  # written under _changed
-        self._started = False  # written under _changed
-        self._stopped = False  # written under _changed
-        self._make_error: Callable[[], Exception] = ClientShutDown  # written under _changed
-        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-controller", daemon=True)
+        self._health_monitor = HealthMonitor(options, self.links.all, self.post, parts.tend)
+        # None wakes the thread. Each of these is a single step of the interpreter, by any thread.
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._has_begun = False  # set once, by the controller's thread
+        self._is_stopped = False  # set once
+        self._make_error: Callable[[], Exception] = ClientShutDown  # set before _is_stopped
+        self._thread = ServiceThread(self._run, "hazelcast-failover-controller")
 
     @property
     def status(self) -> ClientStatus:
@@ -72,24 +73,14 @@ class Engine:
         self._effects.set_status(self._controller.status())
 
     def begin(self) -> None:
-        """Start the threads, once, and have the controller connect."""
-        with self._changed:
-            if self._started or self._stopped:
-                return
-            self._started = True
-        self._thread.start()
-        self._health_monitor.start()
-        self._lifecycle.fire(LifecycleState.STARTING)
-        self._lifecycle.fire(LifecycleState.STARTED)
-        self.post(Begin())
+        """Start the threads, once, and have the controller connect. May be called again and again."""
+        if not self._is_stopped:
+            self._thread.start()
 
     def post(self, message: Message) -> None:
         """Give the controller a message. A request that comes too late fails at once."""
-        with self._changed:
-            is_late = self._stopped
-            self._messages.append(message)
-            self._changed.notify()
-        if is_late:
+        self._messages.put(message)
+        if self._is_stopped:
             self._fail_unanswered()
 
     def try_to_connect(self, index: int) -> None:
@@ -105,17 +96,15 @@ class Engine:
         :param make_error: makes the error for those who still wait for something
         """
         deadline = time.monotonic() + timeout
-        with self._changed:
-            self._make_error = make_error
-            was_started = self._started
-            self._mark_stopped()
+        self._make_error = make_error
+        self._mark_stopped()
         self._health_monitor.stop()
-        if not was_started:
+        for thread in (self._thread, self._health_monitor):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if not self._has_begun:
             self._controller.close(make_error)
             self._fail_unanswered()
             return
-        for thread in (self._thread, self._health_monitor):
-            thread.join(max(0.0, deadline - time.monotonic()))
         self._effects.opener.join(deadline)
         self._fail_unanswered()
         self._close_links(deadline)
@@ -127,20 +116,19 @@ class Engine:
 
     def abandon_at_exit(self) -> None:
         """The interpreter ends: decide nothing more. What is open the kernel closes."""
-        with self._changed:
-            self._mark_stopped()
+        self._mark_stopped()
         self._health_monitor.stop()
 
     def abandon_in_child(self) -> None:
         """In a forked child: touch nothing of the parent's, whose locks may be held by threads that are gone."""
         # Greenlets are copied with the process: the parent's are to end.
-        self._stopped = self._effects.is_stopped = True
+        self._is_stopped = self._effects.is_stopped = True
         self._health_monitor.abandon()
         self.links.clear()
 
     def _mark_stopped(self) -> None:
-        self._stopped = self._effects.is_stopped = True
-        self._changed.notify()
+        self._is_stopped = self._effects.is_stopped = True
+        self._messages.put(None)
 
     def _close_links(self, deadline: float) -> None:
         links = self.links.all()
@@ -156,32 +144,41 @@ class Engine:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _fail_unanswered(self) -> None:
-        with self._changed:
-            late, self._messages = self._messages, deque()
-        for message in late:
-            if isinstance(message, SwitchRequest):
-                message.done.set_exception(self._make_error())
+        with suppress(queue.Empty):
+            while True:
+                message = self._messages.get_nowait()
+                if isinstance(message, SwitchRequest):
+                    message.done.set_exception(self._make_error())
+        self._messages.put(None)  # the controller may not have come to the one that was taken out
 
     # The controller's thread.
 
     def _run(self) -> None:
+        if self._has_begun or self._effects.is_stopped:
+            return
+        self._has_begun = True
+        self._health_monitor.start()
+        self._lifecycle.fire(LifecycleState.STARTING)
+        self._lifecycle.fire(LifecycleState.STARTED)
+        message: Message | None = Begin()
         while True:
-            message = self._next()
-            if self._stopped:
+            if self._is_stopped:
                 if message is not None:
                     self.post(message)  # a request may wait for its end
                 break
             try:
                 self._controller.handle(message)
             except Exception:
-                if not self._stopped:  # else the interpreter is ending, and starts no more threads
+                if not self._effects.is_stopped:  # else the interpreter is ending, and starts no more threads
                     _logger.exception("unexpected failure while handling %r", message)
+            message = self._next()
         self._controller.close(self._make_error)
 
     def _next(self) -> Message | None:
-        with self._changed:
-            due = self._controller.next_due()
-            if not self._messages and not self._stopped:
-                left = _LONGEST_SLEEP if due is None else due - time.monotonic()
-                self._changed.wait(min(_LONGEST_SLEEP, max(0.0, left)))
-            return self._messages.popleft() if self._messages else None
+        due = self._controller.next_due()
+        left = _LONGEST_SLEEP if due is None else due - time.monotonic()
+        try:
+            with resting():
+                return self._messages.get(timeout=min(_LONGEST_SLEEP, max(0.0, left)))
+        except queue.Empty:
+            return None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..._foreign_text import listed
+from ..._threads import in_foreign_code
 from .._process.serial_executor import SerialExecutor
 from ..events import (
     AddressesChanged,
@@ -46,7 +47,12 @@ class EventLog:
         """Log an event, with ``why`` if that says more, and call the receivers, in order."""
         log(event, why)
         for receiver in tuple(self._receivers):
-            self._executor.submit(partial(receiver, event))
+            self._executor.submit(partial(_call, receiver, event))
+
+
+def _call(receiver: Receiver, event: Event) -> None:
+    with in_foreign_code():
+        receiver(event)
 
 
 def log(event: Event, why: str) -> None:

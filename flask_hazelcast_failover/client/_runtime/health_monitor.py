@@ -7,15 +7,18 @@ which checks are sent, also when a busy connection has held several of them up.
 from __future__ import annotations
 
 import logging
-import threading
+import queue
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from hazelcast.core import MemberInfo
 
+from ..._threads import Latch, ServiceThread, resting
 from .._connect.link import Link
 from .._controller.health import Failures
 from .._controller.messages import Checked, LinkDown
@@ -26,6 +29,8 @@ from .member_check import CheckState, MemberCheck
 _TICK, _IDLE_TICK = 0.05, 0.25
 # Between two rounds when health checks are turned off, seconds: the member list is still looked at.
 _UNCHECKED_INTERVAL = 1.0
+# Between two looks for what was interrupted, seconds.
+_TEND_INTERVAL = 0.5
 # A look that is late by more than this means that this process did not run, seconds.
 _LATE = 0.1
 # The shortest time-out while partitions are not assigned yet, which members do at their first use, seconds.
@@ -90,6 +95,7 @@ class HealthMonitor:
     :param options: the client's options
     :param links: gives the links to check, and to end overdue operations on
     :param post: gives the controller the results of checks, or that a link can be read no more
+    :param tend: goes on with what was interrupted; called now and then
     """
 
     def __init__(
@@ -97,14 +103,17 @@ class HealthMonitor:
         options: Options,
         links: Callable[[], Sequence[Link]],
         post: Callable[[Checked | LinkDown], None],
+        tend: Callable[[], None],
     ) -> None:
         self._options = options
         self._links = links
         self._post = post
-        self._stopped = threading.Event()
+        self._tend = tend
+        self._is_stopped = False  # set once
+        self._wake = Latch()
         self._time = 0.0  # seconds in which this process ran; of the monitor's thread only, like the next one
         self._monitored: dict[Link, _MonitoredLink] = {}
-        self._thread = threading.Thread(target=self._run, name="hazelcast-failover-health", daemon=True)
+        self._thread = ServiceThread(self._run, "hazelcast-failover-health")
 
     def start(self) -> None:
         """Start the thread."""
@@ -112,12 +121,12 @@ class HealthMonitor:
 
     def stop(self) -> None:
         """Have the thread end soon."""
-        self._stopped.set()
+        self._is_stopped = True
+        self._wake.set()
 
     def abandon(self) -> None:
         """In a forked child: end the copied greenlet, and touch no lock of the parent's."""
-        self._stopped = threading.Event()
-        self._stopped.set()
+        self._is_stopped = True
 
     def join(self, timeout: float) -> None:
         """Wait for the thread's end, ``timeout`` seconds at most."""
@@ -125,8 +134,9 @@ class HealthMonitor:
 
     def _run(self) -> None:
         looked = time.monotonic()
-        next_round = 0.0
-        while not self._stopped.wait(tick := _TICK if self._links() else _IDLE_TICK):
+        next_round, next_tend = 0.0, 0.0
+        while not self._is_stopped:
+            self._wake.wait(tick := _TICK if self._links() else _IDLE_TICK)
             now = time.monotonic()
             late = now - looked - tick
             looked = now
@@ -135,6 +145,9 @@ class HealthMonitor:
                 self._time += tick if late > _LATE else tick + late
                 links = list(self._links())
                 self._end_overdue(links)
+                if self._time >= next_tend:
+                    next_tend = self._time + _TEND_INTERVAL
+                    self._tend()
                 is_round = self._time >= next_round
                 if is_round:
                     interval = self._options.health_check_interval or _UNCHECKED_INTERVAL
@@ -253,19 +266,19 @@ def is_responsive(link: Link, timeout: float) -> bool:
         for member in link.client.member_list()
         if (check := _sent_to(member, link, partitions, timeout)) is not None
     ]
-    answered = threading.Event()
+    answered: queue.SimpleQueue[None] = queue.SimpleQueue()
     for check in checks:
-        check.call_when_answered(answered.set)
+        check.call_when_answered(partial(answered.put, None))
     end = time.monotonic() + _RESPONSE_TIMEOUT
     while time.monotonic() < end:
-        answered.clear()
         states = [check.update() for check in checks]
         alive = states.count(CheckState.ANSWERED)
         if 2 * alive > len(states) or not states:
             return True
         if 2 * (alive + states.count(CheckState.OPEN)) <= len(states) or not link.is_connected():
             return False
-        answered.wait(_TICK)
+        with suppress(queue.Empty), resting():
+            answered.get(timeout=_TICK)
     return False
 
 

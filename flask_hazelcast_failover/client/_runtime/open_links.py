@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from ..._threads import helper_thread, resting
 from .._api.proxy_source import ProxySource
 from .._connect.link import Link, ProxyKey
 from .._official import OfficialClient
@@ -81,7 +82,7 @@ class HelperThreads:
             finally:
                 self._running.pop(thread, None)
 
-        thread = threading.Thread(target=run_and_forget, name=f"hazelcast-failover-{what}", daemon=True)
+        thread = helper_thread(run_and_forget, f"hazelcast-failover-{what}")
         self._running[thread] = None
         try:
             thread.start()
@@ -94,4 +95,5 @@ class HelperThreads:
         """Wait for those that are running, ``timeout`` seconds at most."""
         deadline = time.monotonic() + timeout
         for thread in list(self._running):
-            thread.join(max(0.0, deadline - time.monotonic()))
+            with resting():
+                thread.join(max(0.0, deadline - time.monotonic()))

@@ -7,7 +7,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
+from ..._threads import Promise, helper_thread, in_foreign_code
 from .._connect.link import Link
 from ..options import ReadyCheck
 
@@ -36,12 +39,13 @@ class ReadyChecks:
 
     def ask(self, link: Link) -> None:
         """Ask whether a cluster is ready, and wait for the answer, ten seconds at most."""
-        ended = threading.Event()
+        ended = Promise[None]()
         deadline = time.monotonic() + _TIMEOUT
         running = self._start(link, ended)
-        while not ended.is_set() and link.is_connected() and (left := deadline - time.monotonic()) > 0:
-            ended.wait(min(left, _INTERVAL))
-        if ended.is_set():
+        while not ended.done() and link.is_connected() and (left := deadline - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                ended.result(min(left, _INTERVAL))
+        if ended.done():
             return
         if link.is_connected():
             _logger.warning(
@@ -53,20 +57,19 @@ class ReadyChecks:
             )
         self._on_answer(link, False)
 
-    def _start(self, link: Link, ended: threading.Event) -> int:
+    def _start(self, link: Link, ended: Promise[None]) -> int:
         """Start the check, unless too many run; how many run now."""
         with self._lock:
             if self._running[link] < _MOST_RUNNING:
-                threading.Thread(
-                    target=self._run, args=(link, ended), name="hazelcast-failover-ready", daemon=True
-                ).start()
+                helper_thread(partial(self._run, link, ended), "hazelcast-failover-ready").start()
                 self._running[link] += 1
             return self._running[link]
 
-    def _run(self, link: Link, ended: threading.Event) -> None:
+    def _run(self, link: Link, ended: Promise[None]) -> None:
         ready = False
         try:
-            ready = self._check is not None and bool(self._check(link.client))
+            with in_foreign_code():
+                ready = self._check is not None and bool(self._check(link.client))
         except Exception:
             _logger.warning("the ready check of %s raised", link.label, exc_info=True)
         finally:
@@ -74,5 +77,5 @@ class ReadyChecks:
                 self._running[link] -= 1
                 if not self._running[link]:
                     del self._running[link]
-            ended.set()
+            ended.set_result(None)
             self._on_answer(link, ready)

@@ -209,7 +209,7 @@ def test_queued_events_are_dropped(blue: LocalCluster, green: LocalCluster) -> N
         topic.publish("held up")
         assert reached.wait(5)
         topic.publish("behind it")
-        eventually(lambda: len(client._runtime._listener_executor._tasks) >= 2)
+        eventually(lambda: client._runtime._listener_executor._tasks.qsize() >= 2)
         heard.clear()
         client.switch_to("green")
         release.set()
@@ -221,7 +221,7 @@ def test_queued_events_are_dropped(blue: LocalCluster, green: LocalCluster) -> N
         topic.publish("held up again")
         assert reached.wait(5)
         topic.publish("behind it")
-        eventually(lambda: len(client._runtime._listener_executor._tasks) >= 2)
+        eventually(lambda: client._runtime._listener_executor._tasks.qsize() >= 2)
         heard.clear()
         assert topic.remove_listener(id_) is True
         release.set()

@@ -140,6 +140,28 @@ def test_an_idle_reactor_sleeps(sleeper: Any) -> None:
     assert time.monotonic() - began > 0.5, "a tick of 10 ms"
 
 
+def test_an_interrupted_wake_up_delays_no_later_call(blue: LocalCluster) -> None:
+    """A thread that is interrupted after it has marked the waker and before it wakes the reactor leaves the mark."""
+    with client_on(blue) as client:
+        users = client.get_map("users").blocking()
+        users.get("key")
+        official: Any = client.control.connected_clusters()["blue"]
+        waker = official._reactor._loop.waker
+        waker.awake = True
+        turns = TurnCounter(official._reactor)
+        eventually(lambda: turns.count > 2)
+        wake, woken = waker.wake, []
+
+        def count() -> None:
+            if not waker.awake:
+                woken.append(waker)
+            wake()
+
+        waker.wake = count
+        users.get("key")
+        assert woken, "no call wakes the reactor any more"
+
+
 def is_as_long_as(late: list[float], length: int) -> bool:
     return len(late) == length
 

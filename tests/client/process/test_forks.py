@@ -327,13 +327,13 @@ def test_forks_of_uwsgi(blue: LocalCluster) -> None:
     """Python's own hooks do not see them."""
     said = run(
         """
-        from flask_hazelcast_failover.client._process import lifecycle
+        from flask_hazelcast_failover._threads import forks
         users = client.get_map("uwsgi").blocking()
         users.size()
         mine, worker = script.sockets(), client.status().worker
         uwsgi.post_fork_hook()  # as after a fork that Python has seen
         assert script.sockets() == mine and client.status().worker == worker
-        lifecycle._process = 0  # as after one that it has not
+        forks._process = 0  # as after one that it has not
         uwsgi.post_fork_hook()
         assert not script.sockets() and client.status().state == "idle"
         users.size()

@@ -33,8 +33,10 @@ try:
 except ImportError as error:
     raise ImportError(unsupported_version([str(error)])) from error
 
-now = time.monotonic
-"""The monotonic clock, seconds."""
+
+def now() -> float:
+    """The monotonic clock, seconds."""
+    return time.monotonic()
 
 
 def use_monotonic_clock(client: Any) -> None:
@@ -93,13 +95,13 @@ def _monotonic_flake_id_generator() -> Any:
 def _monotonic_time() -> ModuleType:
     """The module ``time`` as the copies see it: a real module, whose names the interpreter finds fastest."""
     module: Any = ModuleType("time")
-    module.time = time.monotonic
+    module.time = now
     module.__getattr__ = lambda name: getattr(time, name)
     return module  # type: ignore[no-any-return]
 
 
 # The names of the clock in the official modules.
-_CLOCKS = {"time": _monotonic_time(), "current_time": time.monotonic}
+_CLOCKS = {"time": _monotonic_time(), "current_time": now}
 
 
 def _copies(owner: type, *methods: str, **replaced: Any) -> dict[str, FunctionType]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from hazelcast.future import Future
 
+from ...._threads import at_work, resting
+from ...._threads.forks import rest, resume
 from ..versions import unsupported_version
 from .clock import now
 
@@ -53,7 +57,8 @@ def sleep_until_event(reactor: Any) -> None:
     The official one polls a hundred times a second, for each cluster and in every worker. Needs ``fix_waker_race``, so
     that no wake-up is lost, and timers that use the monotonic clock.
     """
-    if _piped_waker(reactor) is None:
+    waker = _piped_waker(reactor)
+    if waker is None:
         return
     loop = reactor._loop
     add_timer, shut_down = loop.add_timer, loop.shutdown
@@ -65,7 +70,9 @@ def sleep_until_event(reactor: Any) -> None:
             timeout = 0.0
         elif loop._timers:
             timeout = min(timeout, max(0.0, loop._timers[0][0] - now()))
-        asyncore.loop(timeout=timeout, use_poll=True, map=reactor.map, count=1)
+        # A thread that was interrupted between this mark and the wake-up itself would leave the waker stuck.
+        waker.awake = False
+        _poll(reactor.map, timeout)
 
     def wake() -> None:
         if loop._is_live:  # else the pipe may be closed, and its number reused for another file
@@ -81,9 +88,35 @@ def sleep_until_event(reactor: Any) -> None:
         nonlocal max_sleep
         max_sleep = _SHUTDOWN_SLEEP
         wake()
-        shut_down()
+        with resting():
+            shut_down()
 
+    def run_at_work() -> None:
+        with at_work("hazelcast-reactor"):
+            run()
+
+    run, loop._loop = loop._loop, run_at_work
     loop.run_loop, loop.add_timer, loop.shutdown = run_loop, add_and_wake, wake_and_shut_down
+
+
+def _poll(dispatchers: dict[int, Any], timeout: float) -> None:
+    """Wait for events and handle them, as ``asyncore.poll2`` does, but rest while waiting."""
+    pollster = select.poll()
+    for number, dispatcher in list(dispatchers.items()):
+        wanted = select.POLLIN | select.POLLPRI if dispatcher.readable() else 0
+        if dispatcher.writable() and not dispatcher.accepting:
+            wanted |= select.POLLOUT
+        if wanted:
+            pollster.register(number, wanted)
+    worker = rest()  # in short, since each operation pays for this
+    try:
+        ready = pollster.poll(math.ceil(timeout * 1000))
+    finally:
+        if worker is not None:
+            resume(worker)
+    for number, events in ready:
+        if (dispatcher := dispatchers.get(number)) is not None:
+            asyncore.readwrite(dispatcher, events)
 
 
 class ReactorClock:
@@ -122,18 +155,18 @@ def is_reactor_thread() -> bool:
     return hasattr(Future._threading_locals, "is_reactor_thread")
 
 
-@contextlib.contextmanager
-def without_waiting() -> Iterator[None]:
-    """Treat the calling thread as a reactor's, where waiting for a future raises instead of blocking."""
+def call_without_waiting(function: Callable[..., object], *args: object) -> None:
+    """Call a function as if on a reactor's thread, where waiting for a future raises instead of blocking."""
     flags: Any = Future._threading_locals
     if is_reactor_thread():
-        yield
+        function(*args)
         return
-    flags.is_reactor_thread = True
-    try:
-        yield
+    try:  # no context manager: an exception that arrives while it is entered would leave the mark behind
+        flags.is_reactor_thread = True
+        function(*args)
     finally:
-        del flags.is_reactor_thread
+        with contextlib.suppress(AttributeError):
+            del flags.is_reactor_thread
 
 
 def support_late_gevent_patch() -> None:
