@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ._archive import archive_flag, find_archive
 from ._configuration import MemberOptions
 from ._errors import JoinFailedError, LocalClusterError, MemberStartError, PortTakenError
-from ._guard import guard
+from ._guard import check_platform, guard
 from ._jar import find_jars
 from ._java import find_java
 from ._member import Member, MemberState
@@ -128,8 +128,10 @@ class LocalCluster:
     def start(self) -> "LocalCluster":
         """Start all members and return once they have formed the cluster.
 
-        Raises JavaNotFoundError, JarNotFoundError, or MemberStartError with the end of the member's log.
+        Raises JavaNotFoundError, JarNotFoundError, MemberStartError with the end of the member's log, or another
+        LocalClusterError where there is no fork.
         """
+        check_platform()
         with self._exclusively():
             if self._members:
                 raise LocalClusterError(f"{self!r} is started already. Use restart(), or stop() first.")

@@ -5,6 +5,10 @@ class LocalClusterError(Exception):
     """A local cluster could not carry out a call."""
 
 
+class UnsupportedPlatformError(LocalClusterError):
+    """This platform lacks what members are started, frozen and ended with."""
+
+
 class JavaNotFoundError(LocalClusterError):
     """There is no Java that can run a member."""
 

@@ -1,11 +1,14 @@
 """Starting members so that none outlives this process, whatever ends it."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+
+from ._errors import UnsupportedPlatformError
 
 _SCRIPT = Path(__file__).with_name("_guard_process.py")
 
@@ -14,16 +17,36 @@ _SCRIPT = Path(__file__).with_name("_guard_process.py")
 _WAIT_FOR_LINE = 'read -r line && exec "$@"'
 
 
+# Windows has none of them.
+_NEEDED = {os: ("fork", "register_at_fork"), signal: ("SIGCONT", "SIGKILL", "SIGSTOP")}
+
+
+def check_platform() -> None:
+    """Raise UnsupportedPlatformError where members cannot be started, frozen and ended, and never outlive this process."""
+    lacks = [
+        f"{module.__name__}.{name}"
+        for module, names in _NEEDED.items()
+        for name in names
+        if not hasattr(module, name)
+    ]
+    if lacks:
+        raise UnsupportedPlatformError(
+            f"Local clusters cannot be started on {sys.platform}: this Python has no {', '.join(lacks)}. "
+            "Run the tests that use them on Linux or macOS; on Windows, in WSL or a container."
+        )
+
+
 class Guard:
     """Runs the guard process of this process, as long as there is something to guard."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._locks: dict[object, threading.Lock] = {}
         self._guarded: set[str] = set()  # guarded by _lock, like all below
         self._process: subprocess.Popen[bytes] | None = None
 
     def launch(self, command: Sequence[str], directory: Path, log: Path) -> subprocess.Popen[bytes]:
         """Run `command` in `directory`, in a session of its own, with its output in the file `log`."""
+        check_platform()
         with log.open("wb") as output:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", _WAIT_FOR_LINE, "sh", *command],
@@ -62,8 +85,14 @@ class Guard:
             assert process.stdin is not None
             process.stdin.close()
             process.returncode = 0  # not a child of this process: avoids a warning
-        self._lock = threading.Lock()
+        self._locks = {}
         self._guarded = set()
+
+    @property
+    def _lock(self) -> threading.Lock:
+        # Made when it is first taken, and anew once gevent, whose patch replaces `threading.local`, has patched the
+        # threads: one that was made at the import would block all greenlets. The step of the dict is atomic.
+        return self._locks.setdefault(threading.local, threading.Lock())
 
     def _notify(self, line: str) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -98,4 +127,5 @@ def _environment() -> dict[str, str]:
 
 
 guard = Guard()
-os.register_at_fork(after_in_child=guard.reset_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=guard.reset_after_fork)

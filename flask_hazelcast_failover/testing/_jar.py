@@ -1,7 +1,6 @@
 """Finding the jars of a member: in the local Maven repository, else fetched into it."""
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import importlib.util
@@ -102,5 +101,8 @@ def _locked(path: Path) -> Iterator[None]:
     """Keep other processes from fetching the same jar."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(ImportError):  # no Unix
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -2,7 +2,6 @@
 
 import random
 import socket
-import threading
 
 _LOOPBACK = "127.0.0.1"
 
@@ -11,8 +10,7 @@ _LOOPBACK = "127.0.0.1"
 _PORTS = range(20_000, 32_000)
 
 _random = random.SystemRandom()
-_lock = threading.Lock()
-_returned: set[int] = set()  # guarded by _lock
+_returned: dict[int, object] = {}  # port -> the call that took it; changed by atomic steps of a dict
 
 
 def free_port() -> int:
@@ -20,13 +18,10 @@ def free_port() -> int:
 
     Raises OSError if there is none.
     """
+    call = object()
     for _ in range(1_000):
         port = _random.choice(_PORTS)
-        with _lock:
-            if port in _returned:
-                continue
-            _returned.add(port)
-        if _is_free(port):
+        if port not in _returned and _returned.setdefault(port, call) is call and _is_free(port):
             return port
     raise OSError(f"no free port between {_PORTS.start} and {_PORTS.stop} on {_LOOPBACK}")
 

@@ -2,16 +2,19 @@
 
 All tests share two clusters, since starting one takes a second. A test that kills, freezes or stops
 members is marked with ``@pytest.mark.hazelcast_faults`` and gets clusters of its own.
+
+Since it is loaded for projects that use none of its fixtures too, a fixture imports what it needs when it is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ._cluster import LocalCluster, start_together
-from ._member import MemberState
+if TYPE_CHECKING:
+    from ._cluster import LocalCluster
 
 _MARKER = "hazelcast_faults"
 _NAMES = ("blue", "green")
@@ -63,6 +66,8 @@ class _Shared:
         self._clusters: tuple[LocalCluster, LocalCluster] | None = None
 
     def running(self) -> tuple[LocalCluster, LocalCluster]:
+        from ._member import MemberState
+
         if self._clusters is not None:
             members = [member for cluster in self._clusters for member in cluster.members]
             if any(member.state is not MemberState.RUNNING for member in members):
@@ -78,6 +83,12 @@ class _Shared:
 
 
 def _started(members: int = 1) -> tuple[LocalCluster, LocalCluster]:
+    from ._cluster import LocalCluster, start_together
+    from ._errors import UnsupportedPlatformError
+
     blue, green = (LocalCluster(name, members) for name in _NAMES)
-    start_together(blue, green)
+    try:
+        start_together(blue, green)
+    except UnsupportedPlatformError as error:
+        pytest.fail(str(error), pytrace=False)
     return blue, green

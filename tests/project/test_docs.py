@@ -135,12 +135,14 @@ def test_the_tutorial_leads_to_an_app_that_survives(tmp_path: Path) -> None:
 
 
 def test_the_page_on_testing_runs_as_a_test_file(project: pytest.Pytester) -> None:
-    first, second = [
+    first, second, freezegun, time_machine = [
         block.code for block in _blocks(ROOT / "docs" / "howto" / "testing.md") if block.language == "python"
     ]
     body = "\n".join(f"    {line}" for line in second.splitlines())
-    project.makepyfile(test_shop=f"{first}\n\ndef test_without_hazelcast():\n{body}\n")
-    project.runpytest_subprocess(timeout=50).assert_outcomes(passed=3)
+    project.makepyfile(
+        test_shop=f"{first}\n\ndef test_without_hazelcast():\n{body}\n{freezegun}\n{time_machine}"
+    )
+    project.runpytest_subprocess(timeout=50).assert_outcomes(passed=5)
 
 
 @pytest.fixture(autouse=True)
