@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from . import signals
-from ._admin import Access, AdminAuth, create_blueprint
+from ._admin import Access, AdminAuth, answer_probes_for_any_host, create_blueprint
 from ._app_state import KEY, AppState, AppStates
 from ._cli.commands import commands
+from ._flask_app import is_flask_app, unproxied
 from ._fleet import Fleet, server_name
 from ._fleet_control import FleetControl
-from ._http_errors import answer_when_offline
+from ._offline.http_errors import answer_when_offline
+from ._offline.session_store import serve_without_sessions, warn_of_lost_sessions
 from ._settings import Settings
+from ._threads import helper_thread
 from .client import HazelcastClient
 from .client.control import OfficialClient
 from .client.events import Event
@@ -46,11 +48,13 @@ class HazelcastFailover:
     def init_app(self, app: Flask) -> None:
         """Read and check the app's configuration and set the app up. Touches no network.
 
+        :param app: an app, or ``current_app`` inside an app context
         :raises TypeError: for a value of the wrong type
         :raises ValueError: for a bad value, a missing or an unknown key
         :raises RuntimeError: the app has this extension already
         """
-        if not isinstance(app, Flask):
+        app = unproxied("app", app)
+        if not is_flask_app(app):
             raise TypeError(f"app must be a Flask app, not a {type(app).__name__}")
         if KEY in app.extensions:
             raise RuntimeError("HazelcastFailover.init_app() was called before for this app: once is enough")
@@ -62,6 +66,7 @@ class HazelcastFailover:
         state = AppState(settings, client, fleet)
         self._add_admin(app, state)
         answer_when_offline(app)
+        warn_of_lost_sessions(app)
         app.cli.add_command(commands)
         self.app_states[app] = state
         app.extensions[KEY] = self
@@ -97,6 +102,7 @@ class HazelcastFailover:
         :param client: whatever offers what the app uses
         :raises RuntimeError: without ``init_app`` for the app
         """
+        app = unproxied("app", app)
         state = self.app_states.of(app)
         self.app_states[app] = replace(state, client=client)
         try:
@@ -109,7 +115,9 @@ class HazelcastFailover:
         if prefix is None:
             return
         access = Access(state.settings.admin_token, self._admin_auth)
-        app.register_blueprint(create_blueprint(prefix, state.client, state.fleet_control, access))
+        app.register_blueprint(create_blueprint(app, prefix, state.client, state.fleet_control, access))
+        answer_probes_for_any_host(app, prefix)
+        serve_without_sessions(app, prefix, state.client)
 
 
 def _wire(app: Flask, client: HazelcastClient, fleet: Fleet) -> None:
@@ -165,4 +173,4 @@ def _announcer(app_ref: weakref.ref[Flask], fleet: Fleet) -> Callable[[Event], N
 
 def _shut_down(client: HazelcastClient) -> None:
     # In a thread, since the garbage collector calls this in any thread, which may hold any lock.
-    threading.Thread(target=client.shutdown, name="hazelcast-failover-drop", daemon=True).start()
+    helper_thread(client.shutdown, "hazelcast-failover-drop").start()

@@ -13,12 +13,13 @@ exception in one is logged and does not affect the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
-from blinker import NamedSignal, Namespace
+from blinker import ANY, NamedSignal
 from flask import Flask
 
+from ._flask_app import unproxied
 from .client.events import (
     AddressesChanged,
     ClusterConnected,
@@ -50,34 +51,59 @@ __all__ = [
 ]
 
 _logger = logging.getLogger(__name__)
-_signals = Namespace()
 
-cluster_connected = _signals.signal(
+_Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
+
+
+class _AppSignal(NamedSignal):
+    """A signal whose sender is an app, which may be given as ``current_app``.
+
+    Blinker compares senders by identity: a receiver connected to the proxy would never be called.
+    """
+
+    def connect(self, receiver: _Receiver, sender: Any = ANY, weak: bool = True) -> _Receiver:
+        """Call a receiver at each event of one app, or of all."""
+        return super().connect(receiver, unproxied("sender", sender), weak)
+
+    def disconnect(self, receiver: Callable[..., Any], sender: Any = ANY) -> None:
+        """Call it no more."""
+        super().disconnect(receiver, unproxied("sender", sender))
+
+    def has_receivers_for(self, sender: Any) -> bool:
+        """Whether a receiver may be connected to an app."""
+        return super().has_receivers_for(unproxied("sender", sender))
+
+    def receivers_for(self, sender: Any) -> Generator[Callable[..., Any], None, None]:
+        """The receivers of an app's events."""
+        return super().receivers_for(unproxied("sender", sender))
+
+
+cluster_connected = _AppSignal(
     "cluster-connected",
     "A cluster can be used. ``event``: ``cluster``, ``active`` (false: standby).",
 )
-cluster_lost = _signals.signal(
+cluster_lost = _AppSignal(
     "cluster-lost",
     "A cluster can no longer be used. ``event``: ``cluster``, ``active``, ``reason``.",
 )
-cluster_switched = _signals.signal(
+cluster_switched = _AppSignal(
     "cluster-switched",
     "Operations go to another cluster. ``event``: ``previous``, ``current``, ``reason``, ``duration`` "
     "(seconds), ``epoch``, ``fleet_first`` (true in one process of a fleet, so that one alert goes out).",
 )
-clusters_exhausted = _signals.signal(
+clusters_exhausted = _AppSignal(
     "clusters-exhausted",
     "No cluster can be reached. ``event``: ``errors`` (label: why).",
 )
-cluster_recovered = _signals.signal(
+cluster_recovered = _AppSignal(
     "cluster-recovered",
     "A lost cluster can be used again. ``event``: ``cluster``, ``downtime`` (seconds).",
 )
-addresses_changed = _signals.signal(
+addresses_changed = _AppSignal(
     "addresses-changed",
     "The name of a CNAME cluster resolves to other addresses. ``event``: ``cluster``, ``before``, ``after``.",
 )
-fleet_split = _signals.signal(
+fleet_split = _AppSignal(
     "fleet-split",
     "The processes of a fleet are on several clusters. ``event``: ``fleet``, ``workers`` (label: how many).",
 )

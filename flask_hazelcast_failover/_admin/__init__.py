@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .access import Access, AdminAuth
 from .blueprint import create_blueprint
+from .domains import answer_probes_for_any_host
 
-__all__ = ["Access", "AdminAuth", "create_blueprint"]
+__all__ = ["Access", "AdminAuth", "answer_probes_for_any_host", "create_blueprint"]

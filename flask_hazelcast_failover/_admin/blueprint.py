@@ -6,9 +6,10 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, Flask, current_app, request, send_from_directory, url_for
 from werkzeug.exceptions import (
     BadRequest,
     Conflict,
@@ -26,6 +27,7 @@ from .._printable_status import printable_status
 from ..client import HazelcastClient
 from .access import Access, refuse_foreign_pages
 from .body_limit import bound_body, refuse_long_body
+from .domains import Domains
 from .health import Health, health_of
 from .openapi import describe
 from .page import render_page
@@ -54,26 +56,22 @@ _USER_KEY = "flask_hazelcast_failover.user"
 _PUBLIC = ("health", "live")
 # The length of a list of workers in a line of the log, in characters.
 _MAX_LISTED = 600
+_STATIC = Path(__file__).with_name("static")
 
 
 def create_blueprint(
-    prefix: str, client: HazelcastClient, fleet_control: FleetControl, access: Access
+    app: Flask, prefix: str, client: HazelcastClient, fleet_control: FleetControl, access: Access
 ) -> Blueprint:
     """Return the routes of one app. If nobody can sign in, only those for health probes exist."""
-    blueprint = Blueprint(
-        "hazelcast_failover",
-        __name__,
-        url_prefix=prefix,
-        template_folder="templates",
-        static_folder="static" if access.is_open else None,
-    )
+    blueprint = Blueprint("hazelcast_failover", __name__, url_prefix=prefix, template_folder="templates")
+    routes = _Routes(blueprint, Domains(app, blueprint))
     _exempt_from_extensions(blueprint)
-    _add_health(blueprint, client)
+    _add_health(routes, client)
     if access.is_open:
-        _add_control(blueprint, fleet_control)
+        _add_control(routes, fleet_control)
     else:
-        _add_route(blueprint, "/", "nothing", _not_found, strict_slashes=False)
-    _add_route(blueprint, "/<path:path>", "nothing", _not_found)
+        routes.add("/", "nothing", _not_found, strict_slashes=False)
+    routes.add("/<path:path>", "nothing", _not_found)
     failed_sign_ins, throttle = FailedSignIns(), LogThrottle()
     blueprint.before_request(lambda: _admit(access, failed_sign_ins))
     blueprint.register_error_handler(HTTPException, lambda error: _log_and_answer(error, throttle))
@@ -81,7 +79,19 @@ def create_blueprint(
     return blueprint
 
 
-def _add_health(blueprint: Blueprint, client: HazelcastClient) -> None:
+class _Routes:
+    def __init__(self, blueprint: Blueprint, domains: Domains) -> None:
+        self._blueprint = blueprint
+        self._domains = domains
+
+    def add(self, rule: str, endpoint: str, view: Any, **options: Any) -> None:
+        # No redirect to a path with other slashes: that would repeat the query, whoever asks and however long it is.
+        options |= {"methods": _EVERY_METHOD, "merge_slashes": False, "provide_automatic_options": False}
+        for domain in self._domains.rule_options:
+            self._blueprint.add_url_rule(rule, endpoint, view, **options, **domain)
+
+
+def _add_health(routes: _Routes, client: HazelcastClient) -> None:
     def health() -> Response:
         state = health_of(client)
         return _json({"status": state.value}, 503 if state is Health.DOWN else 200)
@@ -89,11 +99,11 @@ def _add_health(blueprint: Blueprint, client: HazelcastClient) -> None:
     def live() -> Response:
         return _json({"status": "ok"})
 
-    _add_route(blueprint, "/health", "health", health)
-    _add_route(blueprint, "/health/live", "live", live)
+    routes.add("/health", "health", health)
+    routes.add("/health/live", "live", live)
 
 
-def _add_control(blueprint: Blueprint, fleet_control: FleetControl) -> None:
+def _add_control(routes: _Routes, fleet_control: FleetControl) -> None:
     def page() -> Response:
         return render_page(printable_status(fleet_control.status()))
 
@@ -107,13 +117,18 @@ def _add_control(blueprint: Blueprint, fleet_control: FleetControl) -> None:
         return _carry_out(fleet_control, switch_command(request, _user()))
 
     def description() -> Response:
-        return _json(describe(printable_status(fleet_control.status())))
+        url = url_for("hazelcast_failover.page").removesuffix("/")
+        return _json(describe(printable_status(fleet_control.status()), url))
 
-    _add_route(blueprint, "/", "page", page, strict_slashes=False)
-    _add_route(blueprint, "/openapi.json", "description", description)
-    _add_route(blueprint, "/status", "status", status)
-    _add_route(blueprint, "/reset", "reset", reset)
-    _add_route(blueprint, "/switch", "switch", switch)
+    def static(filename: str) -> Response:
+        return send_from_directory(_STATIC, filename)
+
+    routes.add("/", "page", page, strict_slashes=False)
+    routes.add("/openapi.json", "description", description)
+    routes.add("/status", "status", status)
+    routes.add("/reset", "reset", reset)
+    routes.add("/switch", "switch", switch)
+    routes.add("/static/<path:filename>", "static", static)
 
 
 def _carry_out(fleet_control: FleetControl, command: SwitchCommand) -> Response:
@@ -222,12 +237,6 @@ def _exempt_from_extensions(blueprint: Blueprint) -> None:
             exempt = getattr(extension, "exempt", None)
             if callable(exempt):
                 exempt(blueprint)
-
-
-def _add_route(blueprint: Blueprint, rule: str, endpoint: str, view: Any, **options: Any) -> None:
-    # No redirect to a path with other slashes: that would repeat the query, whoever asks and however long it is.
-    options |= {"methods": _EVERY_METHOD, "merge_slashes": False}
-    blueprint.add_url_rule(rule, endpoint, view, provide_automatic_options=False, **options)
 
 
 def _endpoint() -> str:

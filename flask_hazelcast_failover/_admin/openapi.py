@@ -10,9 +10,13 @@ from typing import Any
 _DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
-def describe(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The document; the names that a ``POST`` may use come from the status."""
+def describe(status: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """The document; the names that a ``POST`` may use come from the status.
+
+    :param url: what the routes' paths are below, as the client sees it
+    """
     document: dict[str, Any] = json.loads(_DOCUMENT.read_text())
+    document["servers"] = [{"url": url}]
     schemas = document["components"]["schemas"]
     labels = [cluster["label"] for cluster in status["clusters"]]
     workers = [worker["id"] for worker in status["fleet"]["workers"]]

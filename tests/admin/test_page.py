@@ -183,6 +183,21 @@ def test_the_page_works_under_a_prefix_of_a_proxy(browser: Browser, blue: LocalC
         page.locator("#stale:not([hidden])").wait_for(timeout=10_000)
 
 
+def test_the_page_works_with_host_matching(browser: Browser, blue: LocalCluster) -> None:
+    """Its files, its refreshes and its actions."""
+    messages: list[str] = []
+    with serve(blue, app="tests.support.served_app:create_app(host_matching=True)") as served:
+        page = _page(browser, served, messages)
+        page.locator(".now.primary").wait_for()
+        with page.expect_response("**/*part=live") as live:
+            pass
+        assert live.value.ok
+        page.get_by_role("button", name="Reset to").click()
+        page.locator("#go").click()
+        page.get_by_text("1 of 1 processes are on").wait_for()
+    assert messages == []
+
+
 def _page(browser: Browser, served: Served, messages: list[str] | None = None, **options: Any) -> Page:
     credentials: Any = {"username": "operator", "password": TOKEN}
     context = browser.new_context(http_credentials=credentials, **options)

@@ -1,0 +1,1 @@
+"""What requests get while no cluster can be reached."""
