@@ -3,8 +3,8 @@
     export FLASK_HAZELCAST_FAILOVER_CLUSTERS="hazelcast://blue@10.0.0.1:5701 hazelcast://green@10.0.1.1:5701"
     flask --app examples.with_flask_session run
 
-If they do not, a switch begins a new session. While no cluster can be reached, pages are served with sessions that
-are not stored.
+If they do not, a switch begins a new session. While no cluster can be reached, visitors with a session get 503 with
+Retry-After, and stay signed in: with when_offline="miss" one such request would give them a new session id for good.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ ext = HazelcastFailover()
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app = Flask(__name__)
     app.config["SESSION_TYPE"] = "cachelib"
-    app.config["SESSION_CACHELIB"] = HazelcastCache(ext, map_name="sessions")
+    app.config["SESSION_CACHELIB"] = HazelcastCache(ext, map_name="sessions", when_offline="raise")
     app.config.from_prefixed_env()
     app.config.from_mapping(config or {})
     ext.init_app(app)

@@ -16,18 +16,13 @@ import random
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from hazelcast.errors import (
-    ClassCastError,
-    HazelcastError,
-    HazelcastSerializationError,
-    IllegalArgumentError,
-    OperationTimeoutError,
-    QueryError,
-)
+from hazelcast.errors import ClientOfflineError, HazelcastError, OperationTimeoutError
 from hazelcast.future import Future
 from hazelcast.predicate import Predicate, regex
 
@@ -46,8 +41,10 @@ _EXTRA_TTL = 2
 _LATEST_END = 9e15
 # How long a change is tried while others are faster, seconds.
 _CHANGE_TIMEOUT = 10.0
-# What members raise when they compare our keys with those that others have put and that are no strings.
-_FOREIGN_KEY_ERRORS = (ClassCastError, HazelcastSerializationError, IllegalArgumentError, QueryError)
+# How many operations on single keys are in flight at once, and how many keys one question asks for.
+_AT_ONCE, _ASKED_AT_ONCE = 1_000, 10_000
+# No cluster can be reached, or none answers in time.
+OFFLINE_ERRORS = (ClientOfflineError, OperationTimeoutError)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.03
 # How long a thread waits for the lock, seconds; then it continues without it, since the holder may be blocked.
 _LOCK_TIMEOUT = 0.25
@@ -102,25 +99,30 @@ class EntryMap:
         return _live(self._blocking().get(self._stored(key)))
 
     def get_all(self, keys: Iterable[str]) -> dict[str, Entry]:
-        """Those of the entries that exist and are not expired, in one round trip."""
+        """Those of the entries that exist and are not expired, ten thousand in one round trip."""
         stored = {self._stored(key): key for key in keys}
-        if not stored:
-            return {}
-        found = self._blocking().get_all(list(stored))
-        entries = {stored[stored_key]: _live(raw) for stored_key, raw in found.items()}
-        return {key: entry for key, entry in entries.items() if entry is not None}
+        target, waiting = self._blocking(), iter(stored)
+        entries: dict[str, Entry] = {}
+        while asked := list(islice(waiting, _ASKED_AT_ONCE)):
+            for stored_key, raw in target.get_all(asked).items():
+                entry = _live(raw)
+                if entry is not None:
+                    entries[stored[stored_key]] = entry
+        return entries
 
     def set(self, key: str, entry: Entry) -> None:
         """Put an entry; it replaces any other."""
         self._blocking().set(self._stored(key), _packed(entry), ttl=_time_to_live(entry))
 
-    def set_all(self, entries: Mapping[str, Entry]) -> list[tuple[str, Future[None]]]:
-        """Start to put many entries at once; return each key with its future."""
+    def set_all(self, entries: Mapping[str, Entry]) -> Iterator[str]:
+        """Put many entries, a thousand at once; give each key that was put. The first error ends it."""
         target = self._map()
-        return [
-            (key, target.set(self._stored(key), _packed(entry), ttl=_time_to_live(entry)))
-            for key, entry in entries.items()
-        ]
+
+        def put(key: str) -> Future[None]:
+            entry = entries[key]
+            return target.set(self._stored(key), _packed(entry), ttl=_time_to_live(entry))  # type: ignore[no-any-return]
+
+        return _each(entries, put)
 
     def change(self, key: str, step: Step) -> Entry | None:
         """Replace an entry atomically.
@@ -143,34 +145,40 @@ class EntryMap:
             f"the entry {key!r} of the map {self._name!r} was changed by others for {_CHANGE_TIMEOUT:g} s without a gap"
         )
 
-    def remove(self, key: str) -> bool:
-        """Remove an entry; return whether there was one, or true if that cannot be known."""
-        target = self._blocking()
-        try:
-            return _live(target.remove(self._stored(key))) is not None
-        except OperationOutcomeUnknown:
-            target.delete(self._stored(key))
-            return True
+    def take(self, key: str) -> Entry | None:
+        """Remove an entry and return it.
 
-    def remove_all(self, keys: Iterable[str]) -> list[tuple[str, Future[None]]]:
-        """Start to remove many entries at once; return each key with its future."""
+        :raises OperationOutcomeUnknown: it may or may not have been removed
+        """
+        return _live(self._blocking().remove(self._stored(key)))
+
+    def remove(self, key: str) -> None:
+        """Remove an entry, if there is one."""
+        self._blocking().delete(self._stored(key))
+
+    def remove_all(self, keys: Iterable[str]) -> Iterator[str]:
+        """Remove many entries, a thousand at once; give each key whose entry has gone. The first error ends it."""
         target = self._map()
-        return [(key, target.delete(self._stored(key))) for key in keys]
+        return _each(keys, lambda key: target.delete(self._stored(key)))
 
     def clear(self) -> None:
-        """Remove every entry of this prefix, and no other."""
+        """Remove every entry of this prefix, and no other, whatever others have put into the map."""
         try:
             self._blocking().remove_all(self._own_keys())
-        except _FOREIGN_KEY_ERRORS:
-            target = self._map()
-            for removed in [target.delete(stored_key) for stored_key in self._read_own_keys()]:
-                removed.result()
+        except OFFLINE_ERRORS:
+            raise
+        except HazelcastError:
+            # Of any class: what members say of a key of another type that they compare with ours.
+            for _ in _each(self._read_own_keys(), self._map().delete):
+                pass
 
     def count(self) -> int:
         """The number of entries of this prefix."""
         try:
             return len(self._blocking().key_set(self._own_keys()))
-        except _FOREIGN_KEY_ERRORS:
+        except OFFLINE_ERRORS:
+            raise
+        except HazelcastError:  # as in clear()
             return len(self._read_own_keys())
 
     def _read_own_keys(self) -> list[str]:
@@ -239,6 +247,31 @@ class EntryMap:
         return regex("__key", f"(?s){literal}.*")
 
 
+def _each(keys: Iterable[str], start: Callable[[str], Future[None]]) -> Iterator[str]:
+    """Do something for each key, so much at once that round trips cost nothing; give each key for which it was done.
+
+    After the first error nothing more is started, since each operation may take as long to fail; it is raised when
+    those in flight have ended.
+    """
+    waiting = iter(keys)
+    in_flight: deque[tuple[str, Future[None]]] = deque()
+    failure: Exception | None = None
+    while True:
+        if failure is None:
+            in_flight.extend((key, start(key)) for key in islice(waiting, _AT_ONCE - len(in_flight)))
+        if not in_flight:
+            break
+        key, future = in_flight.popleft()
+        try:
+            future.result()
+        except Exception as error:
+            failure = failure or error
+        else:
+            yield key
+    if failure is not None:
+        raise failure
+
+
 class _StripedLocks:
     """Has the threads of this process change the same key one after the other. An optimisation, not a guarantee."""
 
@@ -251,8 +284,12 @@ class _StripedLocks:
         if self._pid != os.getpid():  # a lock that is held during a fork stays locked in the child
             self._locks = [threading.Lock() for _ in range(64)]
             self._pid = os.getpid()
-        lock = self._locks[hash(key) % len(self._locks)]
+        number = hash(key) % len(self._locks)
+        lock = self._locks[number]
         is_held = lock.acquire(timeout=_LOCK_TIMEOUT)
+        if not is_held:
+            # Whoever took it may have been interrupted, and never let it go.
+            self._locks[number] = threading.Lock()
         try:
             yield
         finally:

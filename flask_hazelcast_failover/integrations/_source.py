@@ -8,6 +8,7 @@ from flask import Flask, current_app, has_app_context
 
 from .._app_state import current_state, state_of
 from .._extension import HazelcastFailover
+from .._flask_app import is_flask_app, unproxied
 from ..client import HazelcastClient
 
 
@@ -15,12 +16,16 @@ class ClientSource:
     """Looks up a client.
 
     :param given: a client; an extension, for the client of the current app; an app, for that app's client; or
-        ``None``, for the client of the current app
+        ``None``, for the client of the current app; of a proxy, what it stands for now
     :raises TypeError: for anything else
+    :raises RuntimeError: for a proxy that stands for nothing now
     """
 
     def __init__(self, given: HazelcastClient | HazelcastFailover | Flask | None) -> None:
-        if not isinstance(given, (HazelcastClient, HazelcastFailover, Flask, type(None))):
+        given = unproxied("client", given)
+        if not isinstance(given, (HazelcastClient, HazelcastFailover, type(None))) and not is_flask_app(
+            given
+        ):
             raise TypeError(
                 "client must be a HazelcastClient or the HazelcastFailover extension, or be left out for the"
                 f" extension of the current app, not a {type(given).__name__}"
@@ -30,7 +35,7 @@ class ClientSource:
     @property
     def app(self) -> Flask | None:
         """The app whose client it is, if the client is looked up by app."""
-        if isinstance(self._given, Flask):
+        if is_flask_app(self._given):
             return self._given
         if self._given is None and has_app_context():
             return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]

@@ -24,7 +24,7 @@ from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Sto
 
 from .._extension import HazelcastFailover
 from ..client import HazelcastClient
-from ._entries import Entry, EntryMap
+from ._entries import NEVER, Entry, EntryMap
 from ._source import ClientSource
 
 __all__ = ["HazelcastStorage"]
@@ -70,27 +70,30 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
         """Count ``amount`` hits in a window that ends ``expiry`` seconds after its first hit."""
 
         def counted(entry: Entry | None) -> Entry:
-            if entry is None or not _is_packed(entry, _COUNT):
+            window = _window(entry)
+            if window is None:
                 return Entry(_COUNT.pack(amount), time.time() + expiry)
-            return Entry(_COUNT.pack(_counted(entry) + amount), entry.end)
+            return Entry(_COUNT.pack(min(window.hits + amount, _MOST)), window.end)
 
-        return _counted(self._entries.change(_FIXED + key, counted))
+        changed = _window(self._entries.change(_FIXED + key, counted))
+        return 0 if changed is None else changed.hits
 
     def get(self, key: str) -> int:
         """The hits in the current window."""
-        return _counted(self._entries.get(_FIXED + key))
+        window = _window(self._entries.get(_FIXED + key))
+        return 0 if window is None else window.hits
 
     def get_expiry(self, key: str) -> float:
         """The end of the current window, seconds since 1970; now, if there is none."""
-        entry = self._entries.get(_FIXED + key)
-        return time.time() if entry is None else entry.end
+        window = _window(self._entries.get(_FIXED + key))
+        return time.time() if window is None else window.end
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count ``amount`` hits, unless there were more than ``limit`` in the last ``expiry`` seconds then."""
 
         def acquired(entry: Entry | None) -> Entry | None:
             now = time.time()
-            hits = _hits(entry, now - expiry)
+            hits = _hits(entry, expiry, now)
             if sum(hit.amount for hit in hits) + amount > limit:
                 return None
             packed = b"".join(_HIT.pack(*hit) for hit in [*hits, _Hit(now, amount)])
@@ -101,7 +104,7 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
         """The time of the oldest hit in the window, seconds since 1970, and the number of hits."""
         now = time.time()
-        hits = _hits(self._entries.get(_MOVING + key), now - expiry)
+        hits = _hits(self._entries.get(_MOVING + key), expiry, now)
         return min((hit.at for hit in hits), default=now), sum(hit.amount for hit in hits)
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -142,20 +145,29 @@ class HazelcastStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport
         return True
 
     def reset(self) -> int:
-        """Remove all limits of this prefix; return how many there were."""
+        """Remove all limits of this prefix; return how many there were. Keys of others, of any type, are left alone."""
         count = self._entries.count()
         self._entries.clear()
         return count
 
     def clear(self, key: str) -> None:
         """Remove the hits of a key, of every strategy."""
-        for _, future in self._entries.remove_all([_FIXED + key, _MOVING + key, _SLIDING + key]):
-            future.result()
+        for _ in self._entries.remove_all([_FIXED + key, _MOVING + key, _SLIDING + key]):
+            pass
 
 
 _COUNT = struct.Struct(">q")
 _HIT = struct.Struct(">dq")
 _WINDOWS = struct.Struct(">dqq")
+# The greatest number that they hold.
+_MOST = 2**63 - 1
+
+
+class _Window(NamedTuple):
+    """A fixed window."""
+
+    hits: int
+    end: float  # seconds since 1970
 
 
 class _Hit(NamedTuple):
@@ -175,26 +187,29 @@ class _Windows(NamedTuple):
         return min(max(0.0, self.start + expiry - now), expiry)
 
 
-def _is_packed(entry: Entry, packing: struct.Struct) -> bool:
-    """Whether its value can have been packed so; anybody who may write to the map may have put another."""
-    return len(entry.value) == packing.size
+# Anybody who may write to the map may have put anything: what these cannot read is as good as absent.
 
 
-def _counted(entry: Entry | None) -> int:
-    return 0 if entry is None or not _is_packed(entry, _COUNT) else int(_COUNT.unpack(entry.value)[0])
+def _window(entry: Entry | None) -> _Window | None:
+    if entry is None or entry.end == NEVER or len(entry.value) != _COUNT.size:
+        return None
+    (hits,) = _COUNT.unpack(entry.value)
+    return _Window(hits, entry.end)
 
 
-def _hits(entry: Entry | None, since: float) -> list[_Hit]:
+def _hits(entry: Entry | None, expiry: int, now: float) -> list[_Hit]:
     if entry is None or len(entry.value) % _HIT.size:
         return []
     hits = [_Hit(*unpacked) for unpacked in _HIT.iter_unpack(entry.value)]
-    return [hit for hit in hits if hit.at >= since]
+    return [hit for hit in hits if now - expiry <= hit.at <= now + expiry]
 
 
 def _windows(entry: Entry | None, expiry: int, now: float) -> _Windows:
-    if entry is None or not _is_packed(entry, _WINDOWS):
+    if entry is None or len(entry.value) != _WINDOWS.size:
         return _Windows(now, 0, 0)
     windows = _Windows(*_WINDOWS.unpack(entry.value))
+    if not 0 <= windows.start <= now + expiry:
+        return _Windows(now, 0, 0)
     # The entry expires when its current window does as the previous one: at most one window has passed.
     if windows.start + expiry <= now:
         return _Windows(windows.start + expiry, windows.current, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -109,7 +110,9 @@ FOREIGN_KEYS = [7, 2.5, uuid4(), bytearray(b"0:x"), [1, 2], Decimal(3), datetime
 
 
 @pytest.mark.parametrize(
-    "key", [*FOREIGN_KEYS, HazelcastJsonValue("[1]")], ids=lambda key: type(key).__name__
+    "key",
+    [*FOREIGN_KEYS, *map(HazelcastJsonValue, ["[1]", "no JSON", ""])],
+    ids=lambda key: type(key).__name__,
 )
 def test_no_type_of_key_keeps_a_cache_from_being_cleared(
     cache: HazelcastCache, client: Any, intruder: Any, name: str, key: object
@@ -117,8 +120,12 @@ def test_no_type_of_key_keeps_a_cache_from_being_cleared(
     cache.set("mine", 1)
     other = HazelcastCache(client, name, key_prefix="other")
     other.set("theirs", 2)
+    storage = HazelcastStorage(f"hazelcast+failover://{name}", client=client)
+    storage.incr("mine", 60)
     foreign = intruder.get_map(name).blocking()
     foreign.set(key, "v")
+    assert storage.reset() == 1
+    assert cache.has("mine") and cache.inc("count") == 1 and cache.delete_many("count") == ["count"]
     assert cache.clear()
     assert (cache.get("mine"), other.get("theirs")) == (None, 2)
     assert foreign.size() == 2
@@ -143,15 +150,29 @@ def test_the_app_still_reads_its_own_map_of_that_name(
     assert client.get_map(name).blocking().get("0:k") is None and expected.has_run()
 
 
-FORGED = bytearray(struct.pack(">Bd8s", 1, math.inf, bytes(8)) + b"abc")
+def _forged(end: float, value: bytes) -> bytearray:
+    return bytearray(struct.pack(">Bd8s", 1, end, bytes(8)) + value)
 
 
-@pytest.mark.parametrize("kind", ["pickled", "forged"])
+FORGED: dict[str, Any] = {
+    "text": "many",
+    "number": 3.5,
+    "yes": True,
+    "short": _forged(math.inf, b"abc"),
+    "endless": _forged(math.inf, struct.pack(">q", 5)),
+    "no-time": _forged(4e9, struct.pack(">dq", math.nan, 9)),
+    "far-time": _forged(4e9, struct.pack(">dq", 1e300, 9)),
+    "no-start": _forged(4e9, struct.pack(">dqq", math.nan, 9, 9)),
+    "far-start": _forged(4e9, struct.pack(">dqq", math.inf, 9, 9)),
+}
+
+
+@pytest.mark.parametrize("kind", ["pickled", *FORGED])
 @pytest.mark.parametrize("strategy", ["fixed", "moving", "sliding"])
 def test_limits_count_anew_where_a_value_is_foreign(
     client: Any, intruder: Any, name: str, payload: Payload, strategy: str, kind: str
 ) -> None:
-    value = {"pickled": payload, "forged": FORGED}[kind]
+    value = FORGED.get(kind, payload)
     storage = HazelcastStorage(f"hazelcast+failover://{name}", client=client)
     foreign = intruder.get_map(name).blocking()
     hit = {
@@ -164,6 +185,7 @@ def test_limits_count_anew_where_a_value_is_foreign(
     foreign.set(stored, value)
     foreign.set(payload, payload)
     assert storage.get("k") == 0
+    assert storage.get_expiry("k") <= time.time()
     assert storage.get_moving_window("k", 5, 60)[1] == 0
     assert storage.get_sliding_window("k", 60)[::2] == (0, 0)
     assert hit()
