@@ -69,7 +69,8 @@ def pair(cluster_pool: ClusterPool) -> Iterator[tuple[LocalCluster, LocalCluster
 @pytest.fixture(scope="session")
 def shared_clusters() -> Iterator[tuple[LocalCluster, LocalCluster]]:
     """The clusters behind `blue` and `green`."""
-    blue, green = LocalCluster("blue"), LocalCluster("green")
+    # Thousands of tests leave structures there, each with a store for every partition.
+    blue, green = (LocalCluster(name, heap=512) for name in ("blue", "green"))
     start_together(blue, green)
     with blue, green:
         for cluster in blue, green:
