@@ -52,6 +52,10 @@ class ServiceThread:
             raise
         self._started = thread
 
+    def is_running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return bool(self._role)
+
     def is_current(self) -> bool:
         """Whether the calling thread is this one."""
         return self._role.get("thread") is threading.current_thread()

@@ -29,7 +29,8 @@ class SerialExecutor:
 
     def flush(self, timeout: float) -> None:
         """Wait until the tasks submitted so far have run, ``timeout`` seconds at most."""
-        if self._tasks.empty() or self.is_current():
+        is_idle = self._tasks.empty() and not self._thread.is_running()
+        if is_idle or self.is_current():
             return
         done = Latch()
         self.submit(done.set)
