@@ -156,8 +156,8 @@ class Engine:
     def _run(self) -> None:
         if self._has_begun or self._effects.is_stopped:
             return
-        self._has_begun = True
         self._health_monitor.start()
+        self._has_begun = True  # only now: if no thread could be started, the next use begins again
         self._lifecycle.fire(LifecycleState.STARTING)
         self._lifecycle.fire(LifecycleState.STARTED)
         message: Message | None = Begin()

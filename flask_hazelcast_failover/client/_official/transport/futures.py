@@ -60,6 +60,10 @@ class LightFuture(Future[Any]):
             raise self._exception.with_traceback(self._traceback)
         return self._result
 
+    def is_success(self) -> bool:
+        # A link that ends may fail it at the moment in which the answer comes: then it has failed.
+        return self._exception is None and self._result is not _SENTINEL
+
     def done(self) -> bool:
         return self._result is not _SENTINEL or self._exception is not None
 
