@@ -32,6 +32,17 @@ def hold(seconds=0.4):
             has_begun.set()
             time.sleep(seconds)
 
+class Holder(logging.Handler):
+    def createLock(self):
+        self.lock = None
+    def emit(self, record):
+        if threading.current_thread() is not main:
+            hold()
+
+def hold_in_log(name):
+    logging.getLogger(name).setLevel(logging.INFO)
+    logging.getLogger(name).addHandler(Holder())
+
 def warned():
     return [line for line in lines if line.startswith("a fork has not waited")]
 
@@ -69,27 +80,11 @@ HOLDERS = {
         future.add_done_callback(lambda done: threading.current_thread() is not main and hold())
     """,
     "a log handler": """
-        class Holder(logging.Handler):
-            def createLock(self):
-                self.lock = None
-            def emit(self, record):
-                if threading.current_thread() is not main:
-                    hold()
-        root = logging.getLogger("flask_hazelcast_failover")
-        root.setLevel(logging.INFO)
-        root.addHandler(Holder())
+        hold_in_log("flask_hazelcast_failover")
         client.start()
     """,
     "a log handler of the official client": """
-        class Holder(logging.Handler):
-            def createLock(self):
-                self.lock = None
-            def emit(self, record):
-                if threading.current_thread() is not main:
-                    hold()
-        root = logging.getLogger("hazelcast")
-        root.setLevel(logging.INFO)
-        root.addHandler(Holder())
+        hold_in_log("hazelcast")
         threading.Thread(target=client.start).start()
     """,
 }
